@@ -1,0 +1,45 @@
+//! The one source of randomness: identifiers, keys, nonces.
+//!
+//! Alphanumeric because every IVS identifier is `[A-Za-z0-9]` (contract §3), drawn from the
+//! operating system's generator, without modulo bias.
+
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+
+const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// `N` random bytes.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    OsRng
+        .try_fill_bytes(&mut bytes)
+        .expect("the operating system has a random generator");
+    bytes
+}
+
+/// A random identifier of `len` characters of `[A-Za-z0-9]` (5.95 bits each).
+pub fn alphanumeric(len: usize) -> String {
+    let mut id = String::with_capacity(len);
+    while id.len() < len {
+        // 248 = 4 * 62: bytes above would favour the alphabet's head.
+        let usable = random_bytes::<32>().into_iter().filter(|b| *b < 248);
+        let chars = usable.map(|b| char::from(ALPHABET[usize::from(b) % ALPHABET.len()]));
+        id.extend(chars.take(len - id.len()));
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_the_length_and_the_alphabet() {
+        for len in [0, 1, 12, 23, 64] {
+            let id = alphanumeric(len);
+            assert_eq!(id.len(), len);
+            assert!(id.bytes().all(|b| b.is_ascii_alphanumeric()));
+        }
+        assert_ne!(alphanumeric(12), alphanumeric(12));
+    }
+}

@@ -1,0 +1,8 @@
+//! Ground under all rooms: helpers without media or IVS nouns, each used by several rooms.
+//!
+//! Not here: anything that knows a channel, a codec or a playlist.
+
+pub mod clock;
+pub mod ids;
+pub mod tasks;
+pub mod shutdown;

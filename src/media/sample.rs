@@ -1,0 +1,50 @@
+//! A sample: one timed encoded unit of a track (one access unit, or one AAC frame).
+
+use bytes::Bytes;
+
+/// Which of a stream's two tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrackKind {
+    /// The picture.
+    Video,
+    /// The sound.
+    Audio,
+}
+
+/// One encoded unit with its time, in ticks of its track's timescale
+/// ([`Timescale::VIDEO`](crate::media::Timescale::VIDEO), or the audio sampling rate).
+///
+/// Both tracks share one zero. A sample's duration is the distance to the next `dts` of its
+/// track; an AAC sample lasts 1024 ticks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The track.
+    pub track: TrackKind,
+    /// Decoding time; strictly increasing within a track.
+    pub dts: i64,
+    /// Presentation time minus decoding time; may be negative.
+    pub composition_offset: i32,
+    /// Whether it can be decoded without earlier samples (AVC: an IDR picture).
+    pub is_sync: bool,
+    /// AVC: length-prefixed NAL units; AAC: one raw frame.
+    pub data: Bytes,
+}
+
+impl Sample {
+    /// Presentation time.
+    pub fn pts(&self) -> i64 {
+        self.dts.saturating_add(i64::from(self.composition_offset))
+    }
+}
+
+impl std::fmt::Debug for Sample {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sample")
+            .field("track", &self.track)
+            .field("dts", &self.dts)
+            .field("composition_offset", &self.composition_offset)
+            .field("is_sync", &self.is_sync)
+            .field("bytes", &self.data.len())
+            .finish()
+    }
+}

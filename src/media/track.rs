@@ -1,0 +1,53 @@
+//! A track: one video or audio sequence with one timescale and one codec configuration.
+
+use std::sync::Arc;
+
+use super::codec::{aac, avc};
+use super::time::Timescale;
+
+/// A video track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoTrack {
+    /// Decoder configuration with what its parameter sets say.
+    pub config: Arc<avc::Config>,
+}
+
+impl VideoTrack {
+    /// Always 90 kHz.
+    pub const TIMESCALE: Timescale = Timescale::VIDEO;
+}
+
+/// An audio track; its timescale is its sampling rate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudioTrack {
+    /// Decoder configuration.
+    pub config: Arc<aac::Config>,
+}
+
+impl AudioTrack {
+    /// Ticks per second: the sampling rate.
+    pub fn timescale(&self) -> Timescale {
+        self.config.timescale()
+    }
+}
+
+/// The tracks of one rendition. Video is always there: IVS has no audio-only input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracks {
+    /// The picture.
+    pub video: VideoTrack,
+    /// The sound, if there is any.
+    pub audio: Option<AudioTrack>,
+}
+
+impl Tracks {
+    /// RFC 6381 codec strings of all tracks, comma-separated, as CODECS wants them.
+    pub fn codecs(&self) -> String {
+        let mut codecs = self.video.config.codec_string();
+        if let Some(audio) = &self.audio {
+            codecs.push(',');
+            codecs.push_str(&audio.config.codec_string());
+        }
+        codecs
+    }
+}

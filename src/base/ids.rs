@@ -9,6 +9,9 @@ use rand::rngs::OsRng;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// `N` random bytes.
+///
+/// # Panics
+/// If the operating system has no random generator: nothing safe can be done then.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     OsRng
@@ -18,6 +21,9 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// A random identifier of `len` characters of `[A-Za-z0-9]` (5.95 bits each).
+///
+/// # Panics
+/// As [`random_bytes`].
 pub fn alphanumeric(len: usize) -> String {
     let mut id = String::with_capacity(len);
     while id.len() < len {

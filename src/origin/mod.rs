@@ -1,1 +1,114 @@
-//! (skeleton)
+//! Windows become HTTP. Step 12 of the walk.
+//!
+//! In:  requests under [`request::PREFIX`], the live channels (`playlist::Directory`).
+//! Out: multivariant and media playlists, initialization sections, segments, parts; each answered at
+//! once, when the asked-for part exists, or refused.
+//! Not here: changing a window, SQL, TLS. A waiting request costs one waker and one timer.
+//! Read: RFC 8216bis appendix B.1 (server profile).
+
+pub mod request;
+pub mod reload;
+mod answer;
+mod playlist;
+mod segment;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use answer::Answer;
+
+use answer::Age;
+use reload::MsnOnly;
+use request::{MediaPath, PlaybackPath};
+
+use crate::playlist::{Directory, MediaFile, RenditionHandle, Snapshot};
+
+/// How playback is answered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What a blocking reload with `_HLS_msn` alone waits for: `segment` or `first_part`.
+    pub msn_only: MsnOnly,
+}
+
+/// Serves live channels.
+#[derive(Clone)]
+pub struct Origin {
+    directory: Arc<Directory>,
+    region: Arc<str>,
+    account: Arc<str>,
+    msn_only: MsnOnly,
+    target_duration_s: u32,
+}
+
+impl Origin {
+    /// An origin for the channels of `directory`, all of this target duration; their playback URLs
+    /// carry `region` and `account`.
+    pub fn new(
+        directory: Arc<Directory>,
+        (region, account): (&str, &str),
+        target_duration_s: u32,
+        config: Config,
+    ) -> Self {
+        let (region, account) = (region.into(), account.into());
+        Self { directory, region, account, msn_only: config.msn_only, target_duration_s }
+    }
+
+    /// Answers a request whose path begins with [`request::PREFIX`].
+    pub async fn handle<B>(&self, request: &Request<B>) -> Answer {
+        match *request.method() {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return answer::preflight(),
+            _ => return answer::method_not_allowed(),
+        }
+        match PlaybackPath::parse(request.uri().path()) {
+            Some(PlaybackPath::Multivariant { region, account, channel_id })
+                if *region == *self.region && *account == *self.account =>
+            {
+                self.multivariant(channel_id).await
+            }
+            Some(PlaybackPath::Media(path)) => self.media(&path, request).await,
+            _ => self.missing("no such URL"),
+        }
+    }
+
+    async fn media<B>(&self, path: &MediaPath<'_>, request: &Request<B>) -> Answer {
+        let rendition = self
+            .directory
+            .epoch(path.channel_id, path.epoch)
+            .and_then(|channel| channel.rendition(path.rendition).cloned());
+        let Some(rendition) = rendition else { return self.missing("no such stream") };
+        match path.file {
+            MediaFile::Playlist => self.media_playlist(&rendition, request).await,
+            MediaFile::Part(position) => self.part(&rendition, position).await,
+            MediaFile::Segment(msn) => self.segment(&rendition, msn),
+            MediaFile::Init(hash) => self.init(&rendition, hash),
+        }
+    }
+
+    /// A failure that caches may keep for one target duration (rule 45).
+    fn missing(&self, words: &str) -> Answer {
+        let age = Age::Seconds(self.target_duration_s);
+        answer::refusal(StatusCode::NOT_FOUND, "not_found", words, age)
+    }
+
+    /// Rule 37: no request is held longer than three target durations.
+    fn longest_wait(&self) -> Duration {
+        reload::longest_wait(self.target_duration_s)
+    }
+
+    /// The first snapshot that is `good`, if it comes in time and the channel lives on.
+    async fn snapshot_when(
+        &self,
+        rendition: &RenditionHandle,
+        good: impl FnMut(&Arc<Snapshot>) -> bool,
+    ) -> Option<Arc<Snapshot>> {
+        let mut snapshots: watch::Receiver<Arc<Snapshot>> = rendition.snapshot.clone();
+        let waited = tokio::time::timeout(self.longest_wait(), snapshots.wait_for(good)).await;
+        Some(Arc::clone(&*waited.ok()?.ok()?))
+    }
+}

@@ -1,0 +1,197 @@
+//! The running server: everything assembled in order, and taken down again.
+//!
+//! Up:   state on disk and database -> directory and registry -> mirror -> HTTP -> RTMP last, so
+//!       that nobody can publish into a server that cannot serve.
+//! Down: RTMP first (publishers are told), then the channels (their playlists end), the mirror (it
+//!       uploads the ends), HTTP (waiting viewers are answered); all within [`DRAIN_DEADLINE`], or
+//!       until a second signal.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use http::{Request, Response};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+
+use super::info::Info;
+use super::open::{self, Opened};
+use crate::base::clock::SystemClock;
+use crate::base::http::{self as http_server, Pieces};
+use crate::base::output::print;
+use crate::base::shutdown::Shutdown;
+use crate::base::tasks::Tasks;
+use crate::base::telemetry::Metrics;
+use crate::config::Config;
+use crate::live::registry::Context;
+use crate::live::{Admission, Registry};
+use crate::origin::{self, Origin, request};
+use crate::playlist::Directory;
+use crate::storage::Store;
+use crate::{api, console, ingest, recording};
+
+/// How long a drain may take before everything is dropped.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How often the metrics' sliding windows move on.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// The task groups, in the order they are stopped.
+#[derive(Default)]
+struct Groups {
+    ingest: Tasks,
+    live: Tasks,
+    mirror: Tasks,
+    http: Tasks,
+    admin: Tasks,
+}
+
+impl Groups {
+    async fn stop(&self) {
+        for group in [&self.ingest, &self.live, &self.mirror, &self.http, &self.admin] {
+            group.stop().await;
+        }
+    }
+}
+
+/// Runs the server until SIGTERM or SIGINT.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let metrics = Metrics::install()?;
+    let shutdown = Shutdown::new();
+    let groups = Groups::default();
+    let opened = open::open(&config, &SystemClock).await?;
+    let info = Info::gather(&opened).await?;
+    let http = bind(config.http.listen, "http.listen").await?;
+    let rtmp = bind(config.ingest.listen, "ingest.listen").await?;
+    let admin = bind(config.admin.listen, "admin.listen").await?;
+
+    let directory = Arc::new(Directory::new());
+    let registry = Registry::new(Context {
+        config: config.live.clone(),
+        grid: config.hls,
+        directory: Arc::clone(&directory),
+        epochs: opened.repository.clone(),
+        clock: Arc::new(SystemClock),
+        tasks: groups.live.clone(),
+    });
+    if config.recording.mirror_enabled {
+        let location = config.storage.location(&opened.data_dir)?;
+        let store = Store::open(&location, &config.storage).await?;
+        recording::mirror::start(store, Arc::clone(&directory), &config.recording, &groups.mirror);
+    }
+    serve_http(&config, &opened, &directory, &registry, http, &groups.http);
+    serve_admin(&config, admin, (metrics, shutdown.soft.clone()), &groups.admin);
+    let gate = Arc::new(Admission::new(opened.repository.clone(), registry));
+    let ingest_config = Arc::new(config.ingest.clone());
+    let ingest = ingest::serve(rtmp, ingest_config, gate, groups.ingest.clone());
+    groups.ingest.spawn("rtmp listener", ingest);
+
+    print(&info.to_string())?;
+    tracing::info!(http = %config.http.listen, rtmp = %config.ingest.listen, "serving");
+    run_until_stopped(&shutdown, &groups).await
+}
+
+/// Waits for the signal, then drains.
+async fn run_until_stopped(shutdown: &Shutdown, groups: &Groups) -> anyhow::Result<()> {
+    let signals = shutdown.clone().watch_signals();
+    tokio::pin!(signals);
+    tokio::select! {
+        outcome = &mut signals => outcome.context("cannot watch signals")?,
+        () = shutdown.soft.cancelled() => {}
+    }
+    tokio::select! {
+        () = groups.stop() => tracing::info!("drained"),
+        outcome = &mut signals => {
+            outcome.context("cannot watch signals")?;
+            tracing::warn!("stopped at once by a second signal");
+        }
+        () = tokio::time::sleep(DRAIN_DEADLINE) => {
+            tracing::warn!("the drain took too long; dropping what is left");
+        }
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: free the port, or set {key} to another")
+    })
+}
+
+/// Media straight to the origin, everything else through axum.
+fn serve_http(
+    config: &Config,
+    opened: &Opened,
+    directory: &Arc<Directory>,
+    registry: &Arc<Registry>,
+    listener: TcpListener,
+    tasks: &Tasks,
+) {
+    let scope = opened.endpoints.scope();
+    let origin = Origin::new(
+        Arc::clone(directory),
+        (scope.region(), scope.account()),
+        config.hls.target_duration_s,
+        config.origin,
+    );
+    let sources =
+        api::Sources { registry: Arc::clone(registry), endpoints: Arc::clone(&opened.endpoints) };
+    let router = api::router(sources).merge(console::router());
+    let handle = move |request| answer(origin.clone(), router.clone(), request);
+    let serving = http_server::serve(listener, config.http.clone(), tasks.clone(), handle);
+    tasks.spawn("http listener", serving);
+}
+
+type Answer = Response<Either<Pieces, axum::body::Body>>;
+
+async fn answer(origin: Origin, mut router: Router, request: Request<Incoming>) -> Answer {
+    if request.uri().path().starts_with(request::PREFIX) {
+        return origin.handle(&request).await.map(Either::Left);
+    }
+    let Ok(answer) = router.call(request).await;
+    answer.map(Either::Right)
+}
+
+/// Health and metrics, for the operator's eyes only.
+fn serve_admin(
+    config: &Config,
+    listener: TcpListener,
+    (metrics, draining): (Metrics, CancellationToken),
+    tasks: &Tasks,
+) {
+    let rendered = metrics.clone();
+    let ready = move || {
+        let is_draining = draining.is_cancelled();
+        async move {
+            match is_draining {
+                true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+                false => (StatusCode::OK, "ready\n"),
+            }
+        }
+    };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(move || async move { rendered.render() }));
+    let handle = move |request: Request<Incoming>| {
+        let mut router = router.clone();
+        async move {
+            let Ok(answer) = router.call(request).await;
+            answer
+        }
+    };
+    let limits = http_server::Config { listen: config.admin.listen, ..config.http.clone() };
+    tasks.spawn("admin listener", http_server::serve(listener, limits, tasks.clone(), handle));
+    tasks.spawn_cancellable("metrics upkeep", async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.upkeep();
+        }
+    });
+}

@@ -1,0 +1,61 @@
+//! Step 6 of the walk: a publish request becomes a publisher of its channel, or is refused.
+//!
+//! In:  the stream key as the encoder sent it. Out: where its media goes.
+//! Not here: how keys are stored and compared (`db`, in constant time).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::registry::{Attach, Registry};
+use crate::base::ids;
+use crate::ingest::{Gate, Publication, PublishRequest, Refusal, media_queue};
+use crate::model::repository::StreamKeyRepository;
+
+/// Media events waiting for a channel's task: about eight seconds of a usual stream.
+const QUEUE_EVENTS: usize = 1024;
+/// Their bytes: two of the largest messages RTMP may bring.
+const QUEUE_BYTES: usize = 32 * 1024 * 1024;
+/// How long looking a key up may take.
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Admits publishers whose key opens a channel.
+pub struct Admission {
+    keys: Arc<dyn StreamKeyRepository>,
+    registry: Arc<Registry>,
+}
+
+impl Admission {
+    /// A gate over these keys, into this registry.
+    pub fn new(keys: Arc<dyn StreamKeyRepository>, registry: Arc<Registry>) -> Self {
+        Self { keys, registry }
+    }
+}
+
+#[async_trait]
+impl Gate for Admission {
+    async fn publish(&self, request: PublishRequest) -> Result<Publication, Refusal> {
+        let lookup = self.keys.channel_of_key(request.stream_key.as_str());
+        let channel = match tokio::time::timeout(LOOKUP_DEADLINE, lookup).await {
+            Ok(Ok(Some(channel))) => channel,
+            Ok(Ok(None)) => return Err(Refusal::bad_name("the stream key is not valid")),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot look a stream key up");
+                return Err(Refusal::failed("the server's database failed; try again"));
+            }
+            Err(_) => return Err(Refusal::failed("the server's database is slow; try again")),
+        };
+        let (media_tx, media_rx) = media_queue(QUEUE_EVENTS, QUEUE_BYTES);
+        let (stop_tx, stop) = oneshot::channel();
+        let session_id = format!("st-{}", ids::alphanumeric(23));
+        tracing::info!(channel.id = %channel.id, session.id = session_id, "publisher admitted");
+        let attach =
+            Attach { stream_id: session_id.clone(), encoder: request.encoder, media_rx, stop_tx };
+        match self.registry.attach(channel, attach) {
+            Ok(()) => Ok(Publication { media_tx, stop, session_id }),
+            Err(_) => Err(Refusal::rejected("too many connections publish with this stream key")),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Who is live: one task per publishing channel, and what each says of itself.
+//!
+//! In:  admitted publishers. Out: [`Status`] of every live channel. A publisher of a channel that
+//! has a task already is handed to that task, which replaces the older one.
+//! Not here: keys (`gate`), media (`session`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Config, session};
+use crate::base::clock::{SharedClock, WallTime};
+use crate::base::tasks::Tasks;
+use crate::ingest::{MediaReceiver, Refusal};
+use crate::model::Channel;
+use crate::model::repository::EpochRepository;
+use crate::playlist::{self, Directory};
+
+/// What every channel task needs.
+pub struct Context {
+    /// This room's settings.
+    pub config: Config,
+    /// Parts, segments and window, frozen per epoch; a channel may set its own part target.
+    pub grid: playlist::Config,
+    /// Where windows are announced.
+    pub directory: Arc<Directory>,
+    /// Where epochs are made durable.
+    pub epochs: Arc<dyn EpochRepository>,
+    /// Wall clock for PROGRAM-DATE-TIME and start times.
+    pub clock: SharedClock,
+    /// The tasks of this room.
+    pub tasks: Tasks,
+}
+
+/// A publisher on its way to its channel's task.
+pub(super) struct Attach {
+    /// The stream session's id, `st-…`.
+    pub(super) stream_id: String,
+    /// The encoder as it names itself.
+    pub(super) encoder: String,
+    /// What it sends.
+    pub(super) media_rx: MediaReceiver,
+    /// Ends its connection, with the reason for the streamer.
+    pub(super) stop_tx: oneshot::Sender<Refusal>,
+}
+
+/// Whether a live channel has a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A publisher is connected, nothing is playable yet.
+    Starting,
+    /// A publisher sends and viewers can watch.
+    Live,
+    /// The publisher was lost; the playlists wait for it.
+    Held,
+}
+
+/// What is known of a live channel.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The channel.
+    pub channel: Channel,
+    /// The stream session, `st-…`.
+    pub stream_id: String,
+    /// Whether it has a publisher.
+    pub state: State,
+    /// When this stream session began to be watchable.
+    pub started: WallTime,
+    /// Displayed picture size in pixels.
+    pub size: (u16, u16),
+    /// Frames per 1000 seconds.
+    pub fps_millis: u32,
+    /// What the streamer should know, in words.
+    pub notices: Vec<String>,
+}
+
+/// A channel task as the registry holds it.
+struct Entry {
+    attach_tx: mpsc::Sender<Attach>,
+    status: Arc<Mutex<Status>>,
+}
+
+/// All channel tasks.
+pub struct Registry {
+    context: Arc<Context>,
+    entries: Mutex<HashMap<String, Entry>>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new(context: Context) -> Arc<Self> {
+        Arc::new(Self { context: Arc::new(context), entries: Mutex::default() })
+    }
+
+    /// Every channel that viewers can watch or that is held, by channel id.
+    pub fn list(&self) -> Vec<Status> {
+        let entries = lock(&self.entries);
+        let mut all: Vec<_> = entries.values().map(|entry| lock(&entry.status).clone()).collect();
+        drop(entries);
+        all.retain(|status| status.state != State::Starting);
+        all.sort_by(|a, b| a.channel.id.cmp(&b.channel.id));
+        all
+    }
+
+    /// Hands a publisher to its channel's task, starting one if there is none. `Err` gives the
+    /// publisher back when the task is swamped by publishers.
+    pub(super) fn attach(self: &Arc<Self>, channel: Channel, attach: Attach) -> Result<(), Attach> {
+        let mut entries = lock(&self.entries);
+        let mut attach = attach;
+        if let Some(entry) = entries.get(channel.id.as_str()) {
+            match entry.attach_tx.try_send(attach) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(back)) => return Err(back),
+                Err(mpsc::error::TrySendError::Closed(back)) => attach = back,
+            }
+        }
+        let (attach_tx, attach_rx) = mpsc::channel(4);
+        let status = Arc::new(Mutex::new(Status {
+            channel: channel.clone(),
+            stream_id: attach.stream_id.clone(),
+            state: State::Starting,
+            started: self.context.clock.now(),
+            size: (0, 0),
+            fps_millis: 0,
+            notices: Vec::new(),
+        }));
+        entries.insert(channel.id.to_string(), Entry { attach_tx, status: Arc::clone(&status) });
+        metrics::gauge!("weir_channels_active").set(count(entries.len()));
+        let task = session::ChannelTask::new(Arc::clone(&self.context), status);
+        let registry = Arc::clone(self);
+        self.context.tasks.spawn("channel", async move {
+            let unserved = task.run(attach, attach_rx).await;
+            registry.remove(&channel);
+            for attach in unserved {
+                if let Err(attach) = registry.attach(channel.clone(), attach) {
+                    attach.refuse("the channel is busy; try again");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Forgets a channel's task after its end, unless a newer one took its place.
+    fn remove(&self, channel: &Channel) {
+        let mut entries = lock(&self.entries);
+        if entries.get(channel.id.as_str()).is_some_and(|entry| entry.attach_tx.is_closed()) {
+            entries.remove(channel.id.as_str());
+        }
+        metrics::gauge!("weir_channels_active").set(count(entries.len()));
+    }
+}
+
+impl Attach {
+    /// Turns the publisher away.
+    pub(super) fn refuse(self, description: &str) {
+        let refusal = Refusal::rejected(description);
+        if self.stop_tx.send(refusal).is_err() {
+            tracing::debug!(session.id = self.stream_id, "the publisher left before its refusal");
+        }
+    }
+}
+
+/// A lock whose holder panicked still guards consistent data: every section only assigns.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge of thousands")]
+fn count(n: usize) -> f64 {
+    n as f64
+}

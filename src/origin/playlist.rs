@@ -1,0 +1,124 @@
+//! Playlist requests: which text, after which wait, for how long in caches.
+
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, Request, StatusCode};
+
+use super::answer::{self, Age, Answer};
+use super::reload::{self, Answer as Decision, Edge, Policy};
+use super::request::Directives;
+use super::Origin;
+use crate::base::ids;
+use crate::playlist::{MediaFile, RenditionHandle, multivariant};
+
+/// Characters of a viewer session's id: 95 bits.
+const VIEWER_SESSION_CHARS: usize = 16;
+
+impl Origin {
+    /// The entry: each fetch mints a viewer session, which is in every URL from here on.
+    pub(super) async fn multivariant(&self, channel_id: &str) -> Answer {
+        let offline = || {
+            let age = Age::Seconds(self.target_duration_s);
+            answer::refusal(StatusCode::NOT_FOUND, "not_found", "the channel is offline", age)
+        };
+        let Some(channel) = self.directory.live(channel_id) else { return offline() };
+        // Rule 64: nobody is sent to a playlist that cannot be played yet.
+        let Some(first) = channel.renditions.first() else { return offline() };
+        if self.snapshot_when(first, |now| now.has_full_segment_and_part()).await.is_none() {
+            return offline();
+        }
+        let session = ids::alphanumeric(VIEWER_SESSION_CHARS);
+        let entries = channel.renditions.iter().map(|rendition| {
+            let (epoch, name, file) = (channel.epoch, &rendition.name, MediaFile::Playlist);
+            let uri = format!("s/{session}/{channel_id}/{epoch}/{name}/{file}");
+            (uri, rendition.variant.borrow().clone())
+        });
+        answer::playlist(multivariant::render(entries).into(), false, Age::NoStore)
+    }
+
+    /// A media playlist: now, when what was asked for is in it, or never.
+    pub(super) async fn media_playlist<B>(
+        &self,
+        rendition: &RenditionHandle,
+        request: &Request<B>,
+    ) -> Answer {
+        let bad = |code: &str, words: String| {
+            let age = Age::Seconds(4 * self.target_duration_s);
+            answer::refusal(StatusCode::BAD_REQUEST, code, &words, age)
+        };
+        let directives = match Directives::parse(request.uri().query().unwrap_or_default()) {
+            Ok(directives) => directives,
+            Err(error) => return bad("bad_query", error.to_string()),
+        };
+        // One snapshot is judged and served: it cannot move on between the two.
+        let now = rendition.snapshot.borrow().clone();
+        let policy = Policy {
+            advance_part_limit: now.config().advance_part_limit(),
+            msn_only: self.msn_only,
+        };
+        let decide = |edge: &Edge| reload::decide(edge, &policy, &directives);
+        let snapshot = match decide(&Edge::from(&*now)) {
+            Decision::Ready => now,
+            Decision::Refuse(refusal) => return bad("bad_reload", refusal.to_string()),
+            Decision::Wait => {
+                let reached = |now: &_| decide(&Edge::from(now)) == Decision::Ready;
+                match self.snapshot_when(rendition, |now| reached(&**now)).await {
+                    Some(snapshot) => snapshot,
+                    None => return too_late(),
+                }
+            }
+        };
+        let is_gzip = accepts_gzip(request.headers());
+        let text = snapshot.playlist(directives.skip, is_gzip);
+        let is_final = directives.msn.is_some() && !snapshot.is_ended();
+        let age = if is_final {
+            6 * self.target_duration_s
+        } else {
+            (self.target_duration_s / 2).max(1)
+        };
+        answer::playlist(text, is_gzip, Age::Seconds(age))
+    }
+}
+
+/// Rule 37.
+fn too_late() -> Answer {
+    let words = "the stream did not go on in time";
+    answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "stalled", words, Age::NoStore)
+}
+
+/// Whether a client takes gzip: named (or `*`) with a quality above zero (RFC 9110 §12.5.3).
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|v| v.to_str().ok());
+    let mut codings = codings.flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        let is_refused = quality.split_once('=').is_some_and(|(_, q)| {
+            q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0)
+        });
+        matches!(name.trim(), "gzip" | "x-gzip" | "*") && !is_refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        let cases = [
+            ("gzip", true),
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, gzip;q=0.8, *;q=0.1", true),
+            ("*", true),
+            ("", false),
+            ("identity", false),
+            ("gzip;q=0", false),
+            ("deflate, gzip;q=0.000", false),
+        ];
+        for (value, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, value.parse().unwrap());
+            assert_eq!(accepts_gzip(&headers), expected, "{value}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
+    }
+}

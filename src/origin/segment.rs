@@ -1,0 +1,40 @@
+//! Media requests: initialization sections, segments, parts; a hinted part is waited for and then
+//! comes whole (rules 27 and 28).
+
+use http::StatusCode;
+
+use super::Origin;
+use super::answer::{self, Age, Answer};
+use super::reload::{PartAnswer, decide_part};
+use crate::playlist::{Position, RenditionHandle};
+
+impl Origin {
+    pub(super) fn init(&self, rendition: &RenditionHandle, hash: &str) -> Answer {
+        match rendition.snapshot.borrow().init(hash) {
+            Some(init) => answer::media(vec![init.bytes.clone()]),
+            None => self.missing("no such initialization section"),
+        }
+    }
+
+    pub(super) fn segment(&self, rendition: &RenditionHandle, msn: u64) -> Answer {
+        match rendition.snapshot.borrow().segment(msn) {
+            Some(segment) => {
+                answer::media(segment.parts.iter().map(|part| part.bytes.clone()).collect())
+            }
+            None => self.missing("no such segment"),
+        }
+    }
+
+    pub(super) async fn part(&self, rendition: &RenditionHandle, position: Position) -> Answer {
+        let is_decided = |now: &_| decide_part(now, position) != PartAnswer::Wait;
+        let Some(snapshot) = self.snapshot_when(rendition, |now| is_decided(&**now)).await else {
+            let words = "the part did not come in time";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return answer::refusal(status, "stalled", words, Age::NoStore);
+        };
+        match snapshot.part(position) {
+            Some(part) => answer::media(vec![part.bytes.clone()]),
+            None => self.missing("no such part"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Integration tests: one binary, a module per scenario, real parts throughout.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;

@@ -1,0 +1,167 @@
+//! The real `weir` binary as a child process on free ports with its own data folder.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{ExitStatus, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::{eventually, within};
+
+const WEIR: &str = env!("CARGO_BIN_EXE_weir");
+
+/// A running server; killed when dropped.
+pub(crate) struct TestServer {
+    child: Child,
+    env: Vec<(String, String)>,
+    pub(crate) http: SocketAddr,
+    pub(crate) rtmp: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) data: TempDir,
+}
+
+/// What `weir info --json` and `weir channel create` tell of a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    pub(crate) id: String,
+    pub(crate) ingest_url: String,
+    pub(crate) stream_key: String,
+    pub(crate) playback_url: String,
+    pub(crate) watch_url: String,
+}
+
+impl TestServer {
+    /// A server with defaults.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A server with these environment variables besides.
+    pub(crate) async fn start_with(extra: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let [http, rtmp, admin] = free_addresses();
+        let mut env: Vec<(String, String)> = [
+            ("WEIR_DATA_DIR", data.path().join("data").display().to_string()),
+            ("WEIR_HTTP_LISTEN", http.to_string()),
+            ("WEIR_RTMP_LISTEN", rtmp.to_string()),
+            ("WEIR_ADMIN_LISTEN", admin.to_string()),
+            ("WEIR_PUBLIC_URL", format!("http://{http}")),
+            ("WEIR_INGEST_HOST", rtmp.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        env.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let child = spawn(&env, data.path());
+        let server = Self { child, env, http, rtmp, admin, data };
+        server.ready().await;
+        server
+    }
+
+    async fn ready(&self) {
+        let url = format!("http://{}/readyz", self.admin);
+        eventually(30, "ready server", || async {
+            let answer = super::viewer::client().get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// Runs the `weir` program with the server's environment; its standard output.
+    pub(crate) async fn weir(&self, args: &[&str]) -> String {
+        let mut command = Command::new(WEIR);
+        command.args(args).envs(self.env.clone()).current_dir(self.data.path());
+        let output = command.output().await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "weir {args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The default channel.
+    pub(crate) async fn channel(&self) -> Channel {
+        let info: Value = serde_json::from_str(&self.weir(&["info", "--json"]).await).unwrap();
+        Channel::read(&info)
+    }
+
+    /// A new channel.
+    pub(crate) async fn new_channel(&self, name: &str) -> Channel {
+        let made = self.weir(&["channel", "create", "--name", name, "--json"]).await;
+        Channel::read(&serde_json::from_str(&made).unwrap())
+    }
+
+    /// The value of `GET /v1/live` for a channel, if it is listed.
+    pub(crate) async fn live(&self, channel: &Channel) -> Option<Value> {
+        let url = format!("http://{}/v1/live", self.http);
+        let list: Value =
+            super::viewer::client().get(url).send().await.unwrap().json().await.unwrap();
+        let channels = list.get("channels").unwrap().as_array().unwrap().clone();
+        channels.into_iter().find(|entry| entry.get("channelId").unwrap() == channel.id.as_str())
+    }
+
+    /// The sum of a metric's values over its labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let url = format!("http://{}/metrics", self.admin);
+        let text = super::viewer::client().get(url).send().await.unwrap().text().await.unwrap();
+        let of_name = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+        };
+        text.lines()
+            .filter(of_name)
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// Kills the process without warning and starts it again on the same data and ports.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.child.kill().await.unwrap();
+        self.child = spawn(&self.env, self.data.path());
+        self.ready().await;
+    }
+
+    /// SIGTERM; the exit status once the drain is over.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(sent.success());
+        within(35, "exit after SIGTERM", self.child.wait()).await.unwrap()
+    }
+
+    /// The server's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+}
+
+impl Channel {
+    fn read(json: &Value) -> Self {
+        let text = |key: &str| json.get(key).unwrap().as_str().unwrap().to_owned();
+        Self {
+            id: text("channelArn").rsplit('/').next().unwrap().to_owned(),
+            ingest_url: text("ingestUrl"),
+            stream_key: text("streamKey"),
+            playback_url: text("playbackUrl"),
+            watch_url: text("watchUrl"),
+        }
+    }
+}
+
+fn spawn(env: &[(String, String)], folder: &std::path::Path) -> Child {
+    let log = std::fs::File::options().create(true).append(true);
+    let log = log.clone().open(folder.join("weir.log")).unwrap();
+    Command::new(WEIR)
+        .arg("serve")
+        .envs(env.iter().cloned())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Three addresses that were free a moment ago, outside the kernel's ephemeral range's reuse.
+fn free_addresses() -> [SocketAddr; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}

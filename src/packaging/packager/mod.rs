@@ -3,10 +3,12 @@
 //! In:  [`Sample`]s, the tracks interleaved as they came. Out: [`Part`]s, by [`Packager::poll`].
 //! Not here: the cut rules themselves (`segmenter`), boxes (`fragment`, `init`).
 //!
-//! The video decides where a part ends. Audio that begins before that moment belongs to the part,
-//! which waits for it, but not for ever: once the video is 100 ms past the boundary, audio that
-//! comes later goes into the next part. A sample leaves only when its successor has come, so that
-//! its duration is the distance to it; each track's parts are thus contiguous whatever arrives.
+//! The video decides where a part ends. Audio that ends by that moment belongs to the part, which
+//! waits for it, but not for ever: once the video is 100 ms past the boundary, audio that comes
+//! later goes into the next part, as does the sample across the boundary (encoders interleave by
+//! time, so waiting for its successor would delay every part by up to an AAC frame). A sample
+//! leaves only when its successor has come, so that its duration is the distance to it; each
+//! track's parts are thus contiguous whatever arrives.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -160,11 +162,12 @@ impl Packager {
         Some(span)
     }
 
-    /// Whether no more audio is waited for that begins before `end`.
+    /// Whether no more audio is waited for that ends by `end`.
     fn is_settled(&self, end: i64) -> bool {
+        let audio_end = self.audio.last_dts + aac::SAMPLES_PER_FRAME;
         self.is_finished
             || self.init.tracks.audio.is_none()
-            || self.audio.to_video_ticks(self.audio.last_dts) >= end
+            || self.audio.to_video_ticks(audio_end) >= end
             || self.video.last_dts >= end + MAX_AUDIO_WAIT
     }
 
@@ -174,12 +177,8 @@ impl Packager {
         if self.is_finished && self.spans.back().is_none_or(|last| last.end <= span.end) {
             return waiting; // the last part takes the rest
         }
-        let count = self.audio.count_before(span.end);
-        if self.is_finished {
-            count
-        } else {
-            count.min(waiting.saturating_sub(1))
-        }
+        let ended = self.audio.samples.iter().skip(1);
+        ended.take_while(|successor| self.audio.to_video_ticks(successor.dts) <= span.end).count()
     }
 
     /// The part of `span`; `None` if no sample begins in it.

@@ -146,15 +146,15 @@ fn both_tracks_arrive_whole_in_contiguous_parts() {
 }
 
 #[test]
-fn audio_that_begins_before_a_boundary_is_in_the_part_before_it() {
+fn audio_that_ends_by_a_boundary_is_in_the_part_before_it() {
     let samples = (0..70).map(picture).chain((0..110).map(sound)).collect();
     let parts = package(&mut packager(true), interleave(samples));
     for part in &parts[..6] {
         let end = Timescale::VIDEO.convert(part.start + part.duration, Timescale::MICROS);
         let rate = Timescale::new(48_000).unwrap();
         let traf = read(part, 2).unwrap();
-        assert!(rate.convert(traf.end - 1024, Timescale::MICROS) < end);
-        assert!(rate.convert(traf.end, Timescale::MICROS) >= end);
+        assert!(rate.convert(traf.end, Timescale::MICROS) <= end);
+        assert!(rate.convert(traf.end + 1024, Timescale::MICROS) > end);
     }
 }
 
@@ -188,11 +188,11 @@ fn a_part_is_out_when_audio_reaches_its_end() {
     for n in 0..=10 {
         packager.push(picture(n)).unwrap();
     }
-    for n in 0..16 {
+    for n in 0..15 {
         packager.push(sound(n)).unwrap();
-        assert_eq!(packager.poll(), None, "sound {n} begins before 1/3 s");
+        assert_eq!(packager.poll(), None, "sound {n} ends before 1/3 s");
     }
-    packager.push(sound(16)).unwrap();
+    packager.push(sound(15)).unwrap();
     assert!(packager.poll().is_some());
 }
 

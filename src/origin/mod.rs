@@ -1,1 +1,4 @@
 //! (skeleton)
+
+pub mod request;
+pub mod reload;

@@ -1,0 +1,142 @@
+//! One immutable state of a window: what the origin serves until the next part comes.
+//!
+//! In:  a listing. Out: playlist text, rendered when first asked for, once per form, and shared
+//! by all who ask; parts, segments and initialization sections by name.
+//! Not here: waiting for the next snapshot (`directory` holds the watch handle).
+
+use std::io::Write as _;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::Config;
+use super::file_name::Position;
+use super::media;
+use super::window::{Listing, Segment};
+use crate::packaging::{InitSection, Part};
+
+/// One state of a window. It never changes.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(super) listing: Listing,
+    full: Text,
+    delta: Text,
+}
+
+/// A playlist's text as it is and compressed.
+#[derive(Debug, Default)]
+struct Text {
+    identity: OnceLock<Bytes>,
+    gzip: OnceLock<Bytes>,
+}
+
+impl Snapshot {
+    pub(super) fn new(listing: Listing) -> Self {
+        Self {
+            listing,
+            full: Text::default(),
+            delta: Text::default(),
+        }
+    }
+
+    /// The media playlist; with `delta` as a delta update if there is anything to skip, with
+    /// `gzip` compressed.
+    pub fn playlist(&self, delta: bool, gzip: bool) -> Bytes {
+        let skipped = if delta {
+            media::skippable(&self.listing)
+        } else {
+            0
+        };
+        let text = if skipped > 0 { &self.delta } else { &self.full };
+        let identity = text
+            .identity
+            .get_or_init(|| media::render_live(&self.listing, skipped).into());
+        if gzip {
+            text.gzip.get_or_init(|| compress(identity)).clone()
+        } else {
+            identity.clone()
+        }
+    }
+
+    /// A plain HLS playlist of the listed segments within `available`, for a copy that holds
+    /// these; none if it holds none. It ends when the window has ended and its last segment is
+    /// available.
+    pub fn mirror_playlist(&self, available: RangeInclusive<u64>) -> Option<String> {
+        media::render_mirror(&self.listing, &available)
+    }
+
+    /// The frozen numbers of this playlist.
+    pub fn config(&self) -> &Config {
+        &self.listing.config
+    }
+
+    /// A part that is listed or was listed lately.
+    pub fn part(&self, position: Position) -> Option<&Arc<Part>> {
+        let open = self.listing.open.as_ref();
+        let segment = open
+            .filter(|open| open.msn == position.msn)
+            .or_else(|| self.segment(position.msn).map(Arc::as_ref))?;
+        segment.parts.get(usize::try_from(position.part).ok()?)
+    }
+
+    /// A complete segment that is listed or was listed lately.
+    pub fn segment(&self, msn: u64) -> Option<&Arc<Segment>> {
+        let segments = &self.listing.segments;
+        let index = msn.checked_sub(segments.front()?.msn)?;
+        segments.get(usize::try_from(index).ok()?)
+    }
+
+    /// The complete segments now listed, oldest first.
+    pub fn listed(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+        self.listing.segments.range(self.listing.removed..)
+    }
+
+    /// An initialization section that any fetchable part needs.
+    pub fn init(&self, hash: &str) -> Option<&Arc<InitSection>> {
+        let complete = self.listing.segments.iter().rev().map(|s| &s.init);
+        let open = self.listing.open.iter().map(|s| &s.init);
+        let mut inits = self.listing.pending_init.iter().chain(open).chain(complete);
+        inits.find(|init| init.hash == hash)
+    }
+
+    /// The newest listed part.
+    pub fn last(&self) -> Option<Position> {
+        let complete = self.listing.segments.back().map(Arc::as_ref);
+        self.listing.open.as_ref().or(complete)?.last()
+    }
+
+    /// Number of the newest complete segment.
+    pub fn last_complete_msn(&self) -> Option<u64> {
+        self.listing.segments.back().map(|segment| segment.msn)
+    }
+
+    /// The part that comes next, as the playlist hints it; none after the end.
+    pub fn hint(&self) -> Option<Position> {
+        media::hint(&self.listing)
+    }
+
+    /// Whether the playlist has ENDLIST.
+    pub fn is_ended(&self) -> bool {
+        self.listing.is_ended
+    }
+
+    /// Whether a first answer can be given: a complete segment and a part after it are listed, or
+    /// nothing more will come.
+    pub fn has_full_segment_and_part(&self) -> bool {
+        let complete = self.listing.segments.len();
+        let after = complete.saturating_sub(1) + usize::from(self.listing.open.is_some());
+        self.listing.is_ended || (complete > 0 && after > 0)
+    }
+}
+
+fn compress(text: &Bytes) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(1024), Compression::default());
+    encoder
+        .write_all(text)
+        .and_then(|()| encoder.finish())
+        .expect("a Vec takes every write")
+        .into()
+}

@@ -71,6 +71,9 @@ pub enum Error {
         /// What the system or the client said, or what is missing.
         reason: String,
     },
+    /// A name that cannot be part of a key.
+    #[error(transparent)]
+    Name(#[from] keys::InvalidName),
     /// No such object.
     #[error("{key} is not in {store}")]
     NotFound {

@@ -240,7 +240,12 @@ fn open_bucket(
     // One host name per bucket is Amazon's way, unless a dot breaks its certificate.
     let is_virtual_hosted = endpoint.is_none() && !bucket.name.contains('.');
     builder = builder.with_virtual_hosted_style_request(is_virtual_hosted);
-    Ok(Arc::new(builder.build().map_err(|e| innermost(&e))?))
+    match builder.build().map_err(|e| innermost(&e)) {
+        Ok(client) => Ok(Arc::new(client)),
+        // The client is prepared for TLS even if the endpoint is not.
+        Err(e) if e.contains("No CA certificates") => Err(format!("{e}: install ca-certificates")),
+        Err(e) => Err(e),
+    }
 }
 
 fn retries(config: &Config) -> RetryConfig {
@@ -256,10 +261,11 @@ fn retries(config: &Config) -> RetryConfig {
 }
 
 fn client_options(config: &Config, endpoint: Option<&str>) -> ClientOptions {
+    let seconds = |seconds: u64| Duration::from_secs(seconds.max(1));
     let options = ClientOptions::new()
         .with_allow_http(endpoint.is_some_and(|url| url.starts_with("http://")))
-        .with_connect_timeout(Duration::from_secs(config.connect_timeout_seconds))
-        .with_timeout(Duration::from_secs(config.request_timeout_seconds));
+        .with_connect_timeout(seconds(config.connect_timeout_seconds))
+        .with_timeout(seconds(config.request_timeout_seconds));
     CONTENT_TYPES
         .into_iter()
         .fold(options, |options, (suffix, media_type)| {

@@ -7,4 +7,5 @@
 mod support {
     pub(crate) mod s3;
 }
+mod live_mirror;
 mod store;

@@ -22,6 +22,8 @@ pub mod playlist;
 pub mod origin;
 /// The object store in few verbs.
 pub mod storage;
+/// Finished segments leave the live window for the store: for now the live mirror.
+pub mod recording;
 /// IVS resources, their invariants, repository traits.
 pub mod model;
 /// SQL behind `model::repository`.

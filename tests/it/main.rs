@@ -1,4 +1,17 @@
 //! Integration tests: one binary, a module per scenario, real parts throughout.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod support;
+
+mod publishing;
+mod playback;
+mod reconnect;
+mod isolation;
+mod players;
+mod databases;
+mod store;
+mod live_mirror;

@@ -2,6 +2,7 @@
 
 pub(crate) mod clips;
 pub(crate) mod publisher;
+pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod viewer;
 

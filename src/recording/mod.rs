@@ -1,0 +1,27 @@
+//! Recording: finished segments leave the live window for the store. For now the live mirror.
+//!
+//! In:  `playlist`'s windows. Out: objects in `storage`.
+//! Not here: the live path, which never waits for this room; what a store is (`storage`).
+
+pub mod mirror;
+
+use serde::{Deserialize, Serialize};
+
+/// What is copied to the store while a channel is live.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether live segments and playlists are mirrored as plain HLS.
+    pub mirror_enabled: bool,
+    /// How much longer than the window a mirrored segment stays after it left the playlist.
+    pub mirror_grace_seconds: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mirror_enabled: true,
+            mirror_grace_seconds: 60,
+        }
+    }
+}

@@ -37,7 +37,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
        libavcodec61 libavformat61 libavutil59 libswscale8 libswresample5 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin weir \
+    && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin weir \
     && install -d -o weir -g weir -m 0750 /data
 COPY --from=build /build/target/release/weir /usr/local/bin/weir
 COPY LICENSE docs/GPL-NOTICE.md /usr/share/doc/weir/

@@ -36,7 +36,7 @@ check: setup-run web ## format, lints, documentation, tidy
 	    if command -v "$$command" >/dev/null; then echo "$$recipe"; $$recipe; else echo "$$recipe: not installed, skipped"; fi; done
 
 bench: setup-bench release ## every benchmark, peers side by side
-	cargo bench --locked
+	cargo bench --locked --bench '*'
 	tests/clips.sh demo
 	python3 benches/peers/run.py --weir $(WEIR)
 
@@ -49,7 +49,8 @@ web: setup-run web/dist/index.html ## build the site into web/dist
 fuzz: setup-run ## run a fuzz target: make fuzz TARGET=... [FUZZ_SECONDS=300]
 	@test -n "$(TARGET)" || { echo "TARGET is one of:"; ls fuzz/fuzz_targets | sed 's/\.rs$$//'; exit 2; }
 	@command -v cargo-fuzz >/dev/null || cargo install --root target/tools --locked cargo-fuzz@0.13.1
-	RUSTC_BOOTSTRAP=1 cargo fuzz run $(TARGET) -- -max_total_time=$(FUZZ_SECONDS)
+	@mkdir -p fuzz/corpus/$(TARGET)
+	RUSTC_BOOTSTRAP=1 cargo fuzz run $(TARGET) fuzz/corpus/$(TARGET) $(wildcard fuzz/seeds/$(TARGET)) -- -max_total_time=$(FUZZ_SECONDS)
 
 clean: ## remove everything that was built (not the data directory)
 	rm -rf target web/dist web/node_modules fuzz/target

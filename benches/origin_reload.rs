@@ -1,5 +1,8 @@
 //! One part for many waiting viewers: blocking reloads held, the part pushed, every answer made.
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has failed"
+)]
 #![expect(missing_docs, reason = "criterion's macros make public items")]
 
 use std::sync::Arc;
@@ -36,11 +39,19 @@ impl Stage {
         let init = Arc::new(InitSection {
             bytes: Bytes::from_static(&[0; 700]),
             hash: "00000000".to_owned(),
-            tracks: Tracks { video: VideoTrack { config: Arc::new(video()) }, audio: None },
+            tracks: Tracks {
+                video: VideoTrack {
+                    config: Arc::new(video()),
+                },
+                audio: None,
+            },
         });
         window.start_timeline(init, WallTime(1_790_848_800_000));
         let (snapshot_tx, snapshot) = watch::channel(window.snapshot());
-        let variant = Variant { name: "720p30".to_owned(), ..Variant::default() };
+        let variant = Variant {
+            name: "720p30".to_owned(),
+            ..Variant::default()
+        };
         let rendition = RenditionHandle {
             name: "source".to_owned(),
             snapshot,
@@ -53,8 +64,18 @@ impl Stage {
             renditions: vec![Arc::new(rendition)],
         }));
         let scope = ("us-east-1", "000000000000");
-        let origin = Origin::new(directory, scope, config.target_duration_s, origin::Config::default());
-        let mut stage = Self { window, snapshot_tx, origin, parts: 0 };
+        let origin = Origin::new(
+            directory,
+            scope,
+            config.target_duration_s,
+            origin::Config::default(),
+        );
+        let mut stage = Self {
+            window,
+            snapshot_tx,
+            origin,
+            parts: 0,
+        };
         (0..120).for_each(|_| stage.push());
         stage
     }
@@ -96,7 +117,10 @@ fn video() -> avc::Config {
 }
 
 fn reload(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let mut group = c.benchmark_group("origin_reload");
     for viewers in [1_usize, 100, 1_000] {
         group.throughput(Throughput::Elements(viewers as u64));
@@ -104,8 +128,12 @@ fn reload(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(viewers), |b| {
             b.iter(|| {
                 let url = stage.next_url();
-                let request =
-                    || Request::get(&url).header("accept-encoding", "gzip").body(()).unwrap();
+                let request = || {
+                    Request::get(&url)
+                        .header("accept-encoding", "gzip")
+                        .body(())
+                        .unwrap()
+                };
                 let requests: Vec<_> = (0..viewers).map(|_| request()).collect();
                 let origin = stage.origin.clone();
                 let waiting = join_all(requests.iter().map(|request| origin.handle(request)));

@@ -51,7 +51,7 @@ impl Output {
         };
         let window = Window::new(grid, place.first_msn);
         let (snapshot_tx, snapshot) = watch::channel(window.snapshot());
-        let (variant_tx, variant) = watch::channel(Variant { name: SOURCE.into(), ..Variant::default() });
+        let (variant_tx, variant) = watch::channel(Variant::default());
         let rendition = Arc::new(RenditionHandle { name: SOURCE.into(), snapshot, variant });
         let channel = Arc::new(LiveChannel {
             channel_id: place.channel_id,
@@ -174,9 +174,9 @@ fn variant(ready: &Ready, declared_bps: Option<u64>) -> Variant {
     // Encoders overshoot what they declare: half again as much, and never below what was seen.
     let average = declared_bps.unwrap_or(ready.measured_bps).max(1);
     Variant {
-        name: SOURCE.into(),
-        bandwidth: (average * 3 / 2).max(ready.measured_bps * 11 / 10),
-        average_bandwidth: average,
+        name: format!("{}p{}", config.height, (ready.fps_millis + 500) / 1000),
+        bandwidth_bps: (average * 3 / 2).max(ready.measured_bps * 11 / 10),
+        average_bandwidth_bps: average,
         codecs: ready.tracks.codecs(),
         width: config.width,
         height: config.height,

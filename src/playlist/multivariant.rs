@@ -4,12 +4,10 @@
 //! Not here: how a variant's rates are found (`live`), who may see it (`origin`).
 //! Read: §4.4.6; the EXT-X-MEDIA lines are how Amazon IVS names its qualities.
 
-use std::fmt::Display;
-
 use super::tags::Tag;
 
 /// One EXT-X-STREAM-INF entry. It is decided from configuration and stays for an epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
     /// The rendition's name, for example `720p60`.
     pub name: String,
@@ -27,13 +25,13 @@ pub struct Variant {
     pub frame_rate_millis: u32,
 }
 
-/// The playlist of `variants`, the first being the default pick; `uri` gives each one's media
-/// playlist.
-pub fn render<U: Display>(variants: &[Variant], uri: impl Fn(&Variant) -> U) -> String {
+/// The playlist of `entries`: each variant with the URI of its media playlist, the default pick
+/// first.
+pub fn render(entries: impl IntoIterator<Item = (String, Variant)>) -> String {
     let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n".to_owned();
-    for variant in variants {
-        write_variant(&mut text, variant);
-        text.push_str(&uri(variant).to_string());
+    for (uri, variant) in entries {
+        write_variant(&mut text, &variant);
+        text.push_str(&uri);
         text.push('\n');
     }
     text
@@ -81,9 +79,9 @@ mod tests {
             height: 360,
             frame_rate_millis: 0,
         };
-        let text = render(&[fixtures::variant(), unknown_rate], |variant| {
-            format!("s/abc/abcdABCDefgh/7/{}/live.m3u8", variant.name)
-        });
+        let text = render([fixtures::variant(), unknown_rate].map(|variant| {
+            (format!("s/abc/abcdABCDefgh/7/{}/live.m3u8", variant.name), variant)
+        }));
         insta::assert_snapshot!(text, @r#"
         #EXTM3U
         #EXT-X-VERSION:6

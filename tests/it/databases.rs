@@ -14,7 +14,12 @@ async fn a_stream_plays_on_postgresql() {
     let channel = server.channel().await;
     let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let playlist = media_playlist_url(&channel.playback_url).await;
-    within(30, "a segment", follow(&playlist, |seen| !seen.segments.is_empty())).await;
+    within(
+        30,
+        "a segment",
+        follow(&playlist, |seen| !seen.segments.is_empty()),
+    )
+    .await;
     publisher.kill().await;
     server.kill_and_restart().await;
     assert_eq!(server.channel().await.stream_key, channel.stream_key);

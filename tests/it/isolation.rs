@@ -21,7 +21,9 @@ async fn of_three_publishers_one_is_killed_one_sends_garbage_the_third_is_comple
         for seed in 0..20_u8 {
             let mut socket = TcpStream::connect(server.rtmp).await.unwrap();
             // A version that is none, or a handshake that turns into noise.
-            let noise: Vec<u8> = (0..20_000_u32).map(|n| (n as u8).wrapping_mul(seed | 1)).collect();
+            let noise: Vec<u8> = (0..20_000_u32)
+                .map(|n| (n as u8).wrapping_mul(seed | 1))
+                .collect();
             let first = if seed % 2 == 0 { 3 } else { seed };
             // The server may close in the middle of it: that is what it should do.
             let sent = async {
@@ -30,7 +32,9 @@ async fn of_three_publishers_one_is_killed_one_sends_garbage_the_third_is_comple
             };
             sent.await.ok();
             let mut answer = Vec::new();
-            within(20, "close", socket.read_to_end(&mut answer)).await.ok();
+            within(20, "close", socket.read_to_end(&mut answer))
+                .await
+                .ok();
         }
     };
     let viewer = async {
@@ -39,7 +43,12 @@ async fn of_three_publishers_one_is_killed_one_sends_garbage_the_third_is_comple
     };
     let killer = async {
         let url = media_playlist_url(&killed.playback_url).await;
-        within(30, "a segment", follow(&url, |seen| !seen.segments.is_empty())).await;
+        within(
+            30,
+            "a segment",
+            follow(&url, |seen| !seen.segments.is_empty()),
+        )
+        .await;
         doomed.kill().await;
     };
     let (watched, (), ()) = tokio::join!(viewer, killer, garbage);
@@ -47,7 +56,11 @@ async fn of_three_publishers_one_is_killed_one_sends_garbage_the_third_is_comple
     let folder = tempfile::tempdir().unwrap();
     let files = watched.write(folder.path());
     assert_eq!(files.len(), 1);
-    assert_eq!(frame_count(&files[0]), frame_count(&path), "complete to the last frame");
+    assert_eq!(
+        frame_count(&files[0]),
+        frame_count(&path),
+        "complete to the last frame"
+    );
     assert!(server.metric("weir_task_panics_total").await < 1.0);
 }
 

@@ -13,7 +13,9 @@ use super::support::viewer::{MediaPlaylist, client, follow, get, media_playlist_
 use super::support::within;
 
 fn header(headers: &HeaderMap, name: &str) -> String {
-    headers.get(name).map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+    headers
+        .get(name)
+        .map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
 }
 
 fn with_query(url: &Url, query: &str) -> String {
@@ -36,8 +38,19 @@ async fn stage() -> Stage {
     let channel = server.channel().await;
     let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
-    let seen = within(30, "two segments", follow(&url, |seen| seen.segments.len() >= 2)).await;
-    Stage { server, publisher, playback_url: channel.playback_url, url, list: seen.last }
+    let seen = within(
+        30,
+        "two segments",
+        follow(&url, |seen| seen.segments.len() >= 2),
+    )
+    .await;
+    Stage {
+        server,
+        publisher,
+        playback_url: channel.playback_url,
+        url,
+        list: seen.last,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,10 +68,22 @@ async fn blocking_reload_hints_caching_and_compression() {
 
 async fn playlists_declare_what_they_must(stage: &Stage) {
     let answer = get(&stage.playback_url).await;
-    assert_eq!(header(answer.headers(), "cache-control"), "no-store", "each mints a session");
-    assert_eq!(header(answer.headers(), "content-type"), "application/vnd.apple.mpegurl");
+    assert_eq!(
+        header(answer.headers(), "cache-control"),
+        "no-store",
+        "each mints a session"
+    );
+    assert_eq!(
+        header(answer.headers(), "content-type"),
+        "application/vnd.apple.mpegurl"
+    );
     let multivariant = answer.text().await.unwrap();
-    for words in ["#EXT-X-INDEPENDENT-SEGMENTS", "CODECS=\"avc1.", "mp4a.40.2", "FRAME-RATE=30.000"] {
+    for words in [
+        "#EXT-X-INDEPENDENT-SEGMENTS",
+        "CODECS=\"avc1.",
+        "mp4a.40.2",
+        "FRAME-RATE=30.000",
+    ] {
         assert!(multivariant.contains(words), "{words} in {multivariant}");
     }
     let other = text(&stage.playback_url).await;
@@ -79,13 +104,20 @@ async fn playlists_declare_what_they_must(stage: &Stage) {
         assert!(list.contains(words), "{words} in {list}");
     }
     let plain = get(stage.url.as_str()).await;
-    assert_eq!(header(plain.headers(), "cache-control"), "public, max-age=1", "TD / 2");
+    assert_eq!(
+        header(plain.headers(), "cache-control"),
+        "public, max-age=1",
+        "TD / 2"
+    );
     assert!(plain.headers().contains_key("date"));
     let list = MediaPlaylist::parse(&list);
     let segment = stage.url.join(&list.segments[0].2).unwrap();
     let media = get(segment.as_str()).await;
     assert_eq!(header(media.headers(), "content-type"), "video/mp4");
-    assert_eq!(header(media.headers(), "cache-control"), "public, max-age=3600, immutable");
+    assert_eq!(
+        header(media.headers(), "cache-control"),
+        "public, max-age=3600, immutable"
+    );
     assert_eq!(header(media.headers(), "content-encoding"), "");
 }
 
@@ -95,14 +127,28 @@ async fn blocking_reload(stage: &Stage) {
     let (msn, _) = list.next();
     // M alone: held until segment M is complete.
     let answer = get(with_query(&stage.url, &format!("_HLS_msn={msn}"))).await;
-    assert_eq!(header(answer.headers(), "cache-control"), "public, max-age=12", "6 x TD");
+    assert_eq!(
+        header(answer.headers(), "cache-control"),
+        "public, max-age=12",
+        "6 x TD"
+    );
     let list = MediaPlaylist::parse(&answer.text().await.unwrap());
-    assert!(list.segments.iter().any(|(listed, ..)| *listed == msn), "rule 32");
+    assert!(
+        list.segments.iter().any(|(listed, ..)| *listed == msn),
+        "rule 32"
+    );
     // A part index beyond the end of a complete segment means part 0 of the next.
     let last = list.segments.last().unwrap().0;
-    let beyond = text(with_query(&stage.url, &format!("_HLS_msn={last}&_HLS_part=7"))).await;
+    let beyond = text(with_query(
+        &stage.url,
+        &format!("_HLS_msn={last}&_HLS_part=7"),
+    ))
+    .await;
     let beyond = MediaPlaylist::parse(&beyond);
-    assert!(beyond.parts.iter().any(|part| part.msn == last + 1), "rule 33");
+    assert!(
+        beyond.parts.iter().any(|part| part.msn == last + 1),
+        "rule 33"
+    );
     // Old numbers are answered at once, with the whole list.
     let old = text(with_query(&stage.url, "_HLS_msn=1&_HLS_part=0")).await;
     assert!(MediaPlaylist::parse(&old).segments.len() >= 2, "rule 34");
@@ -111,7 +157,11 @@ async fn blocking_reload(stage: &Stage) {
 /// Rules 35, 36, 39 and what no URL means.
 async fn refusals(stage: &Stage) {
     let (msn, _) = MediaPlaylist::parse(&text(stage.url.as_str()).await).next();
-    let bad = ["_HLS_part=1".to_owned(), format!("_HLS_msn={}", msn + 4), "_HLS_msn=x".to_owned()];
+    let bad = [
+        "_HLS_part=1".to_owned(),
+        format!("_HLS_msn={}", msn + 4),
+        "_HLS_msn=x".to_owned(),
+    ];
     for query in bad {
         let answer = get(with_query(&stage.url, &query)).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{query}");
@@ -135,9 +185,17 @@ async fn refusals(stage: &Stage) {
         let answer = get(&url).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{url}");
         let seconds = header(answer.headers(), "cache-control");
-        assert!(seconds == "public, max-age=2" || seconds == "no-store", "{url}: {seconds}");
+        assert!(
+            seconds == "public, max-age=2" || seconds == "no-store",
+            "{url}: {seconds}"
+        );
     }
-    let posted = client().post(stage.url.as_str()).body("x").send().await.unwrap();
+    let posted = client()
+        .post(stage.url.as_str())
+        .body("x")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
@@ -153,33 +211,56 @@ async fn hints(stage: &Stage) {
 
 /// Rules 44 and 48.
 async fn compression_and_cors(stage: &Stage) {
-    let request = client().get(stage.url.as_str()).header(ACCEPT_ENCODING, "br;q=1, gzip;q=0.8");
-    let answer = request.header(ORIGIN, "https://example.org").send().await.unwrap();
+    let request = client()
+        .get(stage.url.as_str())
+        .header(ACCEPT_ENCODING, "br;q=1, gzip;q=0.8");
+    let answer = request
+        .header(ORIGIN, "https://example.org")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(header(answer.headers(), "content-encoding"), "gzip");
     assert_eq!(header(answer.headers(), "vary"), "accept-encoding");
     assert_eq!(header(answer.headers(), "access-control-allow-origin"), "*");
     let exposed = header(answer.headers(), "access-control-expose-headers");
-    assert!(exposed.contains("Age") && exposed.contains("Date"), "{exposed}");
+    assert!(
+        exposed.contains("Age") && exposed.contains("Date"),
+        "{exposed}"
+    );
     let compressed = answer.bytes().await.unwrap();
     let mut unpacked = String::new();
-    flate2::read::GzDecoder::new(&compressed[..]).read_to_string(&mut unpacked).unwrap();
+    flate2::read::GzDecoder::new(&compressed[..])
+        .read_to_string(&mut unpacked)
+        .unwrap();
     assert!(unpacked.starts_with("#EXTM3U\n"));
 
-    let refused = client().get(stage.url.as_str()).header(ACCEPT_ENCODING, "gzip;q=0");
+    let refused = client()
+        .get(stage.url.as_str())
+        .header(ACCEPT_ENCODING, "gzip;q=0");
     let plain = refused.send().await.unwrap();
     assert_eq!(header(plain.headers(), "content-encoding"), "");
 
     let preflight = client().request(Method::OPTIONS, stage.url.as_str());
-    let preflight = preflight.header(ORIGIN, "https://example.org").send().await.unwrap();
+    let preflight = preflight
+        .header(ORIGIN, "https://example.org")
+        .send()
+        .await
+        .unwrap();
     assert!(preflight.status().is_success());
-    assert_eq!(header(preflight.headers(), "access-control-allow-origin"), "*");
+    assert_eq!(
+        header(preflight.headers(), "access-control-allow-origin"),
+        "*"
+    );
     let head = client().head(stage.url.as_str()).send().await.unwrap();
     assert_eq!(head.status(), StatusCode::OK);
     assert!(head.bytes().await.unwrap().is_empty());
 }
 
 async fn http2(stage: &Stage) {
-    let h2c = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let h2c = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
     let list = MediaPlaylist::parse(&text(stage.url.as_str()).await);
     let (msn, part) = list.next();
     let query = with_query(&stage.url, &format!("_HLS_msn={msn}&_HLS_part={part}"));

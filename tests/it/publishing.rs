@@ -17,7 +17,11 @@ struct Case {
 }
 
 const fn case(clip: &'static str, fps: f64) -> Case {
-    Case { clip, fps, has_audio: true }
+    Case {
+        clip,
+        fps,
+        has_audio: true,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +35,10 @@ async fn every_frame_rate_passes_to_the_last_frame() {
         case("fps60.flv", 60.0),
         case("fps12_5.flv", 12.5),
         case("fps10.flv", 10.0),
-        Case { has_audio: false, ..case("noaudio30.flv", 30.0) },
+        Case {
+            has_audio: false,
+            ..case("noaudio30.flv", 30.0)
+        },
         case("mono22050.flv", 30.0),
     ];
     let runs = cases.iter().map(|case| check(&server, case));
@@ -41,7 +48,9 @@ async fn every_frame_rate_passes_to_the_last_frame() {
 
 async fn check(server: &TestServer, case: &Case) {
     let path = clip(case.clip);
-    let channel = server.new_channel(case.clip.split('.').next().unwrap()).await;
+    let channel = server
+        .new_channel(case.clip.split('.').next().unwrap())
+        .await;
     let publisher = Publisher::once(&path, &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
     let live = server.live(&channel).await.unwrap();
@@ -53,7 +62,12 @@ async fn check(server: &TestServer, case: &Case) {
     let folder = tempfile::tempdir().unwrap();
     let files = watched.write(folder.path());
     assert_eq!(files.len(), 1, "{}: no discontinuity", case.clip);
-    assert_eq!(frame_count(&files[0]), frame_count(&path), "{}: every frame", case.clip);
+    assert_eq!(
+        frame_count(&files[0]),
+        frame_count(&path),
+        "{}: every frame",
+        case.clip
+    );
     assert_eq!(decode(&files[0]), "", "{}", case.clip);
     let has_audio = has_track(&files[0], "a");
     assert_eq!(has_audio, case.has_audio, "{}", case.clip);
@@ -66,15 +80,27 @@ fn check_grid(watched: &Watched, case: &Case) {
         assert!(extinf.round() <= 2.0, "{}: EXTINF {extinf}", case.clip);
         let parts: Vec<_> = watched.parts.range((*msn, 0)..(msn + 1, 0)).collect();
         let sum: f64 = parts.iter().map(|(_, (part, _))| part.duration).sum();
-        assert!((sum - extinf).abs() < 0.001, "{}: parts {sum}, EXTINF {extinf}", case.clip);
+        assert!(
+            (sum - extinf).abs() < 0.001,
+            "{}: parts {sum}, EXTINF {extinf}",
+            case.clip
+        );
         for (index, (_, (part, _))) in parts.iter().enumerate() {
             assert!(part.duration <= 0.334, "{}: {part:?}", case.clip);
             let is_exempt = part.is_independent || index + 1 == parts.len();
-            assert!(is_exempt || part.duration >= 0.85 * 0.334, "{}: {part:?}", case.clip);
+            assert!(
+                is_exempt || part.duration >= 0.85 * 0.334,
+                "{}: {part:?}",
+                case.clip
+            );
             assert_eq!(part.is_independent, index == 0, "{}: {part:?}", case.clip);
         }
         let is_whole = *msn != last;
-        assert!(!is_whole || (extinf - 2.0).abs() < 0.01, "{}: EXTINF {extinf}", case.clip);
+        assert!(
+            !is_whole || (extinf - 2.0).abs() < 0.01,
+            "{}: EXTINF {extinf}",
+            case.clip
+        );
     }
 }
 
@@ -91,7 +117,14 @@ fn decode(media: &Path) -> String {
 
 fn has_track(media: &Path, kind: &str) -> bool {
     let output = std::process::Command::new("ffprobe")
-        .args(["-v", "error", "-select_streams", kind, "-show_entries", "stream=index"])
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            kind,
+            "-show_entries",
+            "stream=index",
+        ])
         .args(["-of", "csv=p=0"])
         .arg(media)
         .output()
@@ -123,9 +156,14 @@ async fn audio_that_starts_late_joins_with_a_discontinuity() {
 async fn what_cannot_pass_is_refused_or_left_out_in_words() {
     let server = TestServer::start().await;
     let long = server.new_channel("long").await;
-    let refused = Publisher::once(&clip("longgop.flv"), &long.ingest_url).ended().await;
+    let refused = Publisher::once(&clip("longgop.flv"), &long.ingest_url)
+        .ended()
+        .await;
     assert_ne!(refused, "", "ffmpeg is told");
-    assert!(server.live(&long).await.is_none(), "a refused stream is never announced");
+    assert!(
+        server.live(&long).await.is_none(),
+        "a refused stream is never announced"
+    );
 
     let surround = server.channel().await;
     let publisher = Publisher::once(&clip("audio51.flv"), &surround.ingest_url);
@@ -147,7 +185,9 @@ async fn real_clips_play_or_are_refused_in_words() {
     let server = TestServer::start().await;
     let mut refused = 0.0;
     for name in ["big-buck-bunny-480p24-30s.mp4", "car-432p12.5-30s.mp4"] {
-        let Some(path) = real_clip(name) else { continue };
+        let Some(path) = real_clip(name) else {
+            continue;
+        };
         let channel = server.new_channel("long").await;
         let publisher = Publisher::once(&path, &channel.ingest_url);
         refused += 1.0;
@@ -157,13 +197,26 @@ async fn real_clips_play_or_are_refused_in_words() {
         .await;
         assert_ne!(publisher.ended().await, "", "ffmpeg is told");
     }
-    let Some(path) = real_clip("person-432p10-no-audio-139s.mp4") else { return };
+    let Some(path) = real_clip("person-432p10-no-audio-139s.mp4") else {
+        return;
+    };
     let channel = server.channel().await;
     let publisher = Publisher::once(&path, &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
-    let watched = within(30, "four segments", follow(&url, |seen| seen.segments.len() >= 4)).await;
+    let watched = within(
+        30,
+        "four segments",
+        follow(&url, |seen| seen.segments.len() >= 4),
+    )
+    .await;
     publisher.kill().await;
-    check_grid(&watched, &Case { has_audio: false, ..case("person", 10.0) });
+    check_grid(
+        &watched,
+        &Case {
+            has_audio: false,
+            ..case("person", 10.0)
+        },
+    );
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(decode(&watched.write(folder.path())[0]), "");
 }

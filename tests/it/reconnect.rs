@@ -11,7 +11,13 @@ use super::support::{eventually, within};
 
 /// The epoch in a media playlist's URL: `…/<channel>/<epoch>/<rendition>/live.m3u8`.
 fn epoch(url: &Url) -> u64 {
-    url.path_segments().unwrap().rev().nth(2).unwrap().parse().unwrap()
+    url.path_segments()
+        .unwrap()
+        .rev()
+        .nth(2)
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +26,12 @@ async fn a_killed_encoder_returns_into_the_same_playlists() {
     let channel = server.channel().await;
     let first = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
-    let before = within(30, "two segments", follow(&url, |seen| seen.segments.len() >= 2)).await;
+    let before = within(
+        30,
+        "two segments",
+        follow(&url, |seen| seen.segments.len() >= 2),
+    )
+    .await;
     first.kill().await;
     eventually(15, "hold", || async {
         let live = server.live(&channel).await.unwrap();
@@ -33,16 +44,27 @@ async fn a_killed_encoder_returns_into_the_same_playlists() {
     let second = Publisher::once(&other, &channel.ingest_url);
     let watched = within(60, "end of the playlist", follow_to_end(&url)).await;
     assert_eq!(second.ended().await, "");
-    assert_eq!(watched.discontinuities.len(), 1, "one, where the encoder came back");
+    assert_eq!(
+        watched.discontinuities.len(),
+        1,
+        "one, where the encoder came back"
+    );
     assert!(watched.last.segments.last().unwrap().0 > before.last.segments.last().unwrap().0);
     let folder = tempfile::tempdir().unwrap();
     let files = watched.write(folder.path());
     assert_eq!(files.len(), 2);
-    assert_eq!(frame_count(&files[1]), frame_count(&other), "every frame after the return");
+    assert_eq!(
+        frame_count(&files[1]),
+        frame_count(&other),
+        "every frame after the return"
+    );
     assert!(frame_count(&files[0]) >= 120, "and all published before it");
 
     // Ended by an unpublish: offline at once, yet the playlist stays for those who play it out.
-    assert_eq!(get(&channel.playback_url).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        get(&channel.playback_url).await.status(),
+        StatusCode::NOT_FOUND
+    );
     assert!(text(url.as_str()).await.contains("#EXT-X-ENDLIST"));
     assert!(server.live(&channel).await.is_none());
 
@@ -51,7 +73,12 @@ async fn a_killed_encoder_returns_into_the_same_playlists() {
     let third = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let next = media_playlist_url(&channel.playback_url).await;
     assert!(epoch(&next) > epoch(&url));
-    let again = within(30, "a segment", follow(&next, |seen| !seen.segments.is_empty())).await;
+    let again = within(
+        30,
+        "a segment",
+        follow(&next, |seen| !seen.segments.is_empty()),
+    )
+    .await;
     assert!(again.last.first_msn > last_msn, "MSN continues");
     third.kill().await;
 }
@@ -65,7 +92,10 @@ async fn a_held_channel_ends_when_nobody_returns() {
     publisher.kill().await;
     let watched = within(30, "ENDLIST", follow_to_end(&url)).await;
     assert!(watched.last.is_ended);
-    assert_eq!(get(&channel.playback_url).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        get(&channel.playback_url).await.status(),
+        StatusCode::NOT_FOUND
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +104,12 @@ async fn a_newer_connection_replaces_the_older_one() {
     let channel = server.channel().await;
     let older = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
-    within(30, "a segment", follow(&url, |seen| !seen.segments.is_empty())).await;
+    within(
+        30,
+        "a segment",
+        follow(&url, |seen| !seen.segments.is_empty()),
+    )
+    .await;
     let newer = Publisher::once(&clip("fps30.flv"), &channel.ingest_url);
     assert_ne!(older.ended().await, "", "the older encoder is told");
     let watched = within(60, "end of the playlist", follow_to_end(&url)).await;
@@ -93,13 +128,26 @@ async fn a_killed_server_never_reuses_a_uri() {
     for _ in 0..3 {
         let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
         let url = media_playlist_url(&channel.playback_url).await;
-        let seen = within(30, "a segment", follow(&url, |seen| !seen.segments.is_empty())).await;
+        let seen = within(
+            30,
+            "a segment",
+            follow(&url, |seen| !seen.segments.is_empty()),
+        )
+        .await;
         let msn = seen.last.segments.last().unwrap().0;
         assert!((epoch(&url), seen.last.first_msn) > last && seen.last.first_msn > last.1);
         last = (epoch(&url), msn);
         server.kill_and_restart().await;
-        assert_eq!(get(url.as_str()).await.status(), StatusCode::NOT_FOUND, "gone with its epoch");
-        assert_eq!(server.channel().await.stream_key, channel.stream_key, "the key survives");
+        assert_eq!(
+            get(url.as_str()).await.status(),
+            StatusCode::NOT_FOUND,
+            "gone with its epoch"
+        );
+        assert_eq!(
+            server.channel().await.stream_key,
+            channel.stream_key,
+            "the key survives"
+        );
         publisher.kill().await;
     }
 }
@@ -119,6 +167,9 @@ async fn sigterm_ends_the_playlists_and_the_process() {
     };
     let (status, watched) = tokio::join!(stop, follow_to_end(&url));
     assert!(status.success(), "{status}");
-    assert!(watched.last.is_ended, "the waiting viewer is answered with ENDLIST");
+    assert!(
+        watched.last.is_ended,
+        "the waiting viewer is answered with ENDLIST"
+    );
     assert_ne!(publisher.ended().await, "", "the publisher is told");
 }

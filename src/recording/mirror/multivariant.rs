@@ -44,9 +44,11 @@ impl Multivariant {
         if !state.playable.contains(rendition) {
             state.playable.insert(rendition.to_owned());
         }
-        let mut variants = self.channel.variants();
-        variants.retain(|variant| state.playable.contains(&variant.name));
-        let text = multivariant::render(&variants, |variant| format!("{}/live.m3u8", variant.name));
+        let playable =
+            self.channel.renditions.iter().filter(|handle| state.playable.contains(&handle.name));
+        let text = multivariant::render(playable.map(|handle| {
+            (format!("{}/live.m3u8", handle.name), handle.variant.borrow().clone())
+        }));
         if text != state.stored {
             self.store
                 .put(&self.key, [Bytes::from(text.clone())])

@@ -9,7 +9,10 @@ pub(crate) fn clip(name: &str) -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let folder = MADE.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let script = Command::new("bash").arg(root.join("tests/clips.sh")).status().unwrap();
+        let script = Command::new("bash")
+            .arg(root.join("tests/clips.sh"))
+            .status()
+            .unwrap();
         assert!(script.success(), "tests/clips.sh failed");
         root.join("target/clips")
     });
@@ -20,7 +23,9 @@ pub(crate) fn clip(name: &str) -> PathBuf {
 
 /// A real clip of the shared folder beside the clone, where that folder exists.
 pub(crate) fn real_clip(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/media")
+        .join(name);
     path.exists().then_some(path)
 }
 
@@ -34,5 +39,9 @@ pub(crate) fn frame_count(media: &Path) -> u64 {
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.is_empty(), "ffprobe {}: {errors}", media.display());
-    String::from_utf8_lossy(&output.stdout).trim().trim_end_matches(',').parse().unwrap()
+    String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .trim_end_matches(',')
+        .parse()
+        .unwrap()
 }

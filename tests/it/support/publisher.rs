@@ -30,7 +30,9 @@ impl Publisher {
             .args(input_options)
             .arg("-i")
             .arg(clip)
-            .args(["-map", "0:v:0", "-map", "0:a:0?", "-c", "copy", "-f", "flv", url])
+            .args([
+                "-map", "0:v:0", "-map", "0:a:0?", "-c", "copy", "-f", "flv", url,
+            ])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -43,9 +45,17 @@ impl Publisher {
     pub(crate) async fn ended(mut self) -> String {
         let mut words = String::new();
         let mut stderr = self.child.stderr.take().unwrap();
-        within(60, "end of ffmpeg", stderr.read_to_string(&mut words)).await.unwrap();
-        let status = within(10, "exit of ffmpeg", self.child.wait()).await.unwrap();
-        if status.success() { words } else { format!("{status}: {words}") }
+        within(60, "end of ffmpeg", stderr.read_to_string(&mut words))
+            .await
+            .unwrap();
+        let status = within(10, "exit of ffmpeg", self.child.wait())
+            .await
+            .unwrap();
+        if status.success() {
+            words
+        } else {
+            format!("{status}: {words}")
+        }
     }
 
     /// Kills ffmpeg without a goodbye (kill -9).

@@ -42,7 +42,10 @@ impl TestServer {
         let data = tempfile::tempdir().unwrap();
         let [http, rtmp, admin] = free_addresses();
         let mut env: Vec<(String, String)> = [
-            ("WEIR_DATA_DIR", data.path().join("data").display().to_string()),
+            (
+                "WEIR_DATA_DIR",
+                data.path().join("data").display().to_string(),
+            ),
             ("WEIR_HTTP_LISTEN", http.to_string()),
             ("WEIR_RTMP_LISTEN", rtmp.to_string()),
             ("WEIR_ADMIN_LISTEN", admin.to_string()),
@@ -51,9 +54,20 @@ impl TestServer {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-        env.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        env.extend(
+            extra
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         let child = spawn(&env, data.path());
-        let server = Self { child, env, http, rtmp, admin, data };
+        let server = Self {
+            child,
+            env,
+            http,
+            rtmp,
+            admin,
+            data,
+        };
         server.ready().await;
         server
     }
@@ -70,7 +84,10 @@ impl TestServer {
     /// Runs the `weir` program with the server's environment; its standard output.
     pub(crate) async fn weir(&self, args: &[&str]) -> String {
         let mut command = Command::new(WEIR);
-        command.args(args).envs(self.env.clone()).current_dir(self.data.path());
+        command
+            .args(args)
+            .envs(self.env.clone())
+            .current_dir(self.data.path());
         let output = command.output().await.unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "weir {args:?}: {errors}");
@@ -85,25 +102,43 @@ impl TestServer {
 
     /// A new channel.
     pub(crate) async fn new_channel(&self, name: &str) -> Channel {
-        let made = self.weir(&["channel", "create", "--name", name, "--json"]).await;
+        let made = self
+            .weir(&["channel", "create", "--name", name, "--json"])
+            .await;
         Channel::read(&serde_json::from_str(&made).unwrap())
     }
 
     /// The value of `GET /v1/live` for a channel, if it is listed.
     pub(crate) async fn live(&self, channel: &Channel) -> Option<Value> {
         let url = format!("http://{}/v1/live", self.http);
-        let list: Value =
-            super::viewer::client().get(url).send().await.unwrap().json().await.unwrap();
+        let list: Value = super::viewer::client()
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         let channels = list.get("channels").unwrap().as_array().unwrap().clone();
-        channels.into_iter().find(|entry| entry.get("channelId").unwrap() == channel.id.as_str())
+        channels
+            .into_iter()
+            .find(|entry| entry.get("channelId").unwrap() == channel.id.as_str())
     }
 
     /// The sum of a metric's values over its labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.admin);
-        let text = super::viewer::client().get(url).send().await.unwrap().text().await.unwrap();
+        let text = super::viewer::client()
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let of_name = |line: &&str| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
         };
         text.lines()
             .filter(of_name)
@@ -121,9 +156,15 @@ impl TestServer {
     /// SIGTERM; the exit status once the drain is over.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         let pid = self.child.id().unwrap().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .await
+            .unwrap();
         assert!(sent.success());
-        within(35, "exit after SIGTERM", self.child.wait()).await.unwrap()
+        within(35, "exit after SIGTERM", self.child.wait())
+            .await
+            .unwrap()
     }
 
     /// The server's process id.

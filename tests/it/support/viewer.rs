@@ -13,8 +13,13 @@ pub(crate) fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
         // An error means that another test installed it already.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        Client::builder().timeout(Duration::from_secs(30)).build().unwrap()
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap()
     })
 }
 
@@ -39,8 +44,13 @@ pub(crate) async fn media_playlist_url(playback_url: &str) -> Url {
     .await;
     assert_eq!(answer.status(), StatusCode::OK);
     let multivariant = answer.text().await.unwrap();
-    let child = multivariant.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
-    Url::parse(playback_url).unwrap().join(child.unwrap()).unwrap()
+    let child = multivariant
+        .lines()
+        .find(|line| !line.is_empty() && !line.starts_with('#'));
+    Url::parse(playback_url)
+        .unwrap()
+        .join(child.unwrap())
+        .unwrap()
 }
 
 /// One line of a media playlist that matters to a viewer.
@@ -72,7 +82,10 @@ pub(crate) struct MediaPlaylist {
 impl MediaPlaylist {
     /// Reads a full (not a delta) playlist.
     pub(crate) fn parse(text: &str) -> Self {
-        let mut list = Self { text: text.to_owned(), ..Self::default() };
+        let mut list = Self {
+            text: text.to_owned(),
+            ..Self::default()
+        };
         let (mut msn, mut part, mut extinf) = (0, 0, 0.0);
         for line in text.lines() {
             if let Some(value) = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:") {
@@ -108,7 +121,10 @@ impl MediaPlaylist {
 
     /// MSN and part index that a viewer asks for next.
     pub(crate) fn next(&self) -> (u64, u32) {
-        let open = self.segments.last().map_or(self.first_msn, |(msn, ..)| msn + 1);
+        let open = self
+            .segments
+            .last()
+            .map_or(self.first_msn, |(msn, ..)| msn + 1);
         let parts = self.parts.iter().filter(|part| part.msn == open).count();
         (open, u32::try_from(parts).unwrap())
     }
@@ -151,7 +167,9 @@ pub(crate) async fn follow(url: &Url, mut stop: impl FnMut(&Watched) -> bool) ->
     loop {
         let answer = get(target.as_str()).await;
         assert_eq!(answer.status(), StatusCode::OK, "{target}");
-        watched.take(url, MediaPlaylist::parse(&answer.text().await.unwrap())).await;
+        watched
+            .take(url, MediaPlaylist::parse(&answer.text().await.unwrap()))
+            .await;
         if watched.last.is_ended || stop(&watched) {
             return watched;
         }
@@ -179,14 +197,21 @@ impl Watched {
                 continue;
             }
             let body = bytes(url, &part.uri).await;
-            assert_eq!(body.get(4..8), Some(&b"moof"[..]), "a part starts with moof (rule 26)");
+            assert_eq!(
+                body.get(4..8),
+                Some(&b"moof"[..]),
+                "a part starts with moof (rule 26)"
+            );
             self.parts.insert(key, (part.clone(), body));
         }
         for (msn, extinf, uri) in &list.segments {
             if self.segments.insert(*msn, *extinf).is_none() {
                 let whole = bytes(url, uri).await;
                 let parts = self.parts_of(*msn);
-                assert!(parts.is_empty() || whole == parts, "segment {msn} is its parts (rule 24)");
+                assert!(
+                    parts.is_empty() || whole == parts,
+                    "segment {msn} is its parts (rule 24)"
+                );
             }
         }
         for msn in &list.discontinuities {
@@ -199,7 +224,9 @@ impl Watched {
 
     fn parts_of(&self, msn: u64) -> Vec<u8> {
         let parts = self.parts.range((msn, 0)..(msn + 1, 0));
-        parts.flat_map(|(_, (_, bytes))| bytes.iter().copied()).collect()
+        parts
+            .flat_map(|(_, (_, bytes))| bytes.iter().copied())
+            .collect()
     }
 
     /// Writes each stretch between discontinuities as a file of its own: what a decoder sees.
@@ -227,6 +254,10 @@ async fn bytes(base: &Url, uri: &str) -> Vec<u8> {
     assert_eq!(answer.status(), StatusCode::OK, "{url}");
     let declared = answer.content_length();
     let body = answer.bytes().await.unwrap();
-    assert_eq!(declared, Some(body.len() as u64), "Content-Length on every part (rule 49)");
+    assert_eq!(
+        declared,
+        Some(body.len() as u64),
+        "Content-Length on every part (rule 49)"
+    );
     body.to_vec()
 }

@@ -6,3 +6,5 @@ pub mod clock;
 pub mod ids;
 pub mod tasks;
 pub mod shutdown;
+pub mod telemetry;
+pub mod output;

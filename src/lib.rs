@@ -4,38 +4,38 @@
 //! encoder to a viewer, then what surrounds that walk. `docs/ARCHITECTURE.md` is the map;
 //! `tests/tidy.rs` keeps who may import whom.
 
-/// Ground under all rooms: clock, ids, tasks, shutdown, retries, HTTP serving, telemetry.
+// Ground under all rooms: clock, ids, tasks, shutdown, retries, HTTP serving, telemetry.
 pub mod base;
-/// The nouns: samples, tracks, timescales, codec configurations.
+// The nouns: samples, tracks, timescales, codec configurations.
 pub mod media;
-/// Bytes become samples: RTMP, FLV, and the trait [`ingest::Gate`].
+// Bytes become samples: RTMP, FLV, and the trait `ingest::Gate`.
 pub mod ingest;
-/// One stream from publish to unpublish; the conductor.
+// One stream from publish to unpublish; the conductor.
 pub mod live;
-/// What libav can do here; the ladder's home.
+// What libav can do here; the ladder's home.
 pub mod transcode;
-/// Samples become CMAF: initialization sections, parts, segments.
+// Samples become CMAF: initialization sections, parts, segments.
 pub mod packaging;
-/// Segments become a live window and its text.
+// Segments become a live window and its text.
 pub mod playlist;
-/// Windows become HTTP.
+// Windows become HTTP.
 pub mod origin;
-/// The object store in few verbs.
+// The object store in few verbs.
 pub mod storage;
-/// Finished segments leave the live window for the store: for now the live mirror.
+// Finished segments leave the live window for the store: for now the live mirror.
 pub mod recording;
-/// IVS resources, their invariants, repository traits.
+// IVS resources, their invariants, repository traits.
 pub mod model;
-/// SQL behind `model::repository`.
+// SQL behind `model::repository`.
 pub mod db;
-/// Weir's own HTTP additions, and the IVS-compatible API to come.
+// Weir's own HTTP additions, and the IVS-compatible API to come.
 pub mod api;
-/// Serves the built site.
+// Serves the built site.
 pub mod console;
 
-/// Gathers each room's configuration; loads, merges, validates.
+// Gathers each room's configuration; loads, merges, validates.
 pub mod config;
-/// Assembles everything, in order.
+// Assembles everything, in order.
 pub mod app;
-/// The command line.
+// The command line.
 pub mod cli;

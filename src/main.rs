@@ -1,3 +1,5 @@
 //! The `weir` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    weir::cli::run(std::env::args_os())
+}

@@ -40,8 +40,14 @@ struct LiveChannel {
 /// Answers with every live or held channel, by channel id.
 pub(super) async fn handler(Extract(sources): Extract<Sources>) -> impl IntoResponse {
     let statuses = sources.registry.list();
-    let channels = statuses.into_iter().map(|s| describe(s, &sources.endpoints)).collect();
-    let headers = [(CACHE_CONTROL, "no-cache"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    let channels = statuses
+        .into_iter()
+        .map(|s| describe(s, &sources.endpoints))
+        .collect();
+    let headers = [
+        (CACHE_CONTROL, "no-cache"),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
     (headers, Json(LiveList { channels }))
 }
 
@@ -51,7 +57,11 @@ fn describe(status: Status, endpoints: &Endpoints) -> LiveChannel {
         channel_id: id.to_string(),
         arn: endpoints.scope().channel_arn(id).to_string(),
         stream_id: status.stream_id,
-        state: if status.state == State::Held { "HELD" } else { "LIVE" },
+        state: if status.state == State::Held {
+            "HELD"
+        } else {
+            "LIVE"
+        },
         playback_url: endpoints.playback_url(id),
         watch_url: endpoints.watch_url(id),
         start_time: status.started.to_string(),

@@ -24,5 +24,7 @@ pub struct Sources {
 
 /// The routes of this room.
 pub fn router(sources: Sources) -> Router {
-    Router::new().route("/v1/live", get(live::handler)).with_state(sources)
+    Router::new()
+        .route("/v1/live", get(live::handler))
+        .with_state(sources)
 }

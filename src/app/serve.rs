@@ -32,7 +32,7 @@ use crate::base::telemetry::Metrics;
 use crate::config::Config;
 use crate::live::registry::Context;
 use crate::live::{Admission, Registry};
-use crate::origin::{self, Origin, request};
+use crate::origin::{Origin, request};
 use crate::playlist::Directory;
 use crate::storage::Store;
 use crate::{api, console, ingest, recording};
@@ -54,7 +54,13 @@ struct Groups {
 
 impl Groups {
     async fn stop(&self) {
-        for group in [&self.ingest, &self.live, &self.mirror, &self.http, &self.admin] {
+        for group in [
+            &self.ingest,
+            &self.live,
+            &self.mirror,
+            &self.http,
+            &self.admin,
+        ] {
             group.stop().await;
         }
     }
@@ -82,11 +88,23 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     });
     if config.recording.mirror_enabled {
         let location = config.storage.location(&opened.data_dir)?;
-        let store = Store::open(&location, &config.storage).await?;
-        recording::mirror::start(store, Arc::clone(&directory), &config.recording, &groups.mirror);
+        let store = Store::open(&location, &config.storage, std::env::vars())?;
+        recording::mirror::start(
+            &config.recording,
+            &config.hls,
+            store,
+            Arc::clone(&directory),
+            Arc::new(SystemClock),
+            &groups.mirror,
+        );
     }
     serve_http(&config, &opened, &directory, &registry, http, &groups.http);
-    serve_admin(&config, admin, (metrics, shutdown.soft.clone()), &groups.admin);
+    serve_admin(
+        &config,
+        admin,
+        (metrics, shutdown.soft.clone()),
+        &groups.admin,
+    );
     let gate = Arc::new(Admission::new(opened.repository.clone(), registry));
     let ingest_config = Arc::new(config.ingest.clone());
     let ingest = ingest::serve(rtmp, ingest_config, gate, groups.ingest.clone());
@@ -140,8 +158,10 @@ fn serve_http(
         config.hls.target_duration_s,
         config.origin,
     );
-    let sources =
-        api::Sources { registry: Arc::clone(registry), endpoints: Arc::clone(&opened.endpoints) };
+    let sources = api::Sources {
+        registry: Arc::clone(registry),
+        endpoints: Arc::clone(&opened.endpoints),
+    };
     let router = api::router(sources).merge(console::router());
     let handle = move |request| answer(origin.clone(), router.clone(), request);
     let serving = http_server::serve(listener, config.http.clone(), tasks.clone(), handle);
@@ -186,8 +206,14 @@ fn serve_admin(
             answer
         }
     };
-    let limits = http_server::Config { listen: config.admin.listen, ..config.http.clone() };
-    tasks.spawn("admin listener", http_server::serve(listener, limits, tasks.clone(), handle));
+    let limits = http_server::Config {
+        listen: config.admin.listen,
+        ..config.http.clone()
+    };
+    tasks.spawn(
+        "admin listener",
+        http_server::serve(listener, limits, tasks.clone(), handle),
+    );
     tasks.spawn_cancellable("metrics upkeep", async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP).await;

@@ -64,7 +64,10 @@ impl Pieces {
     /// A body of these pieces in order.
     pub fn new(pieces: Vec<Bytes>) -> Self {
         let remaining_bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.into_iter(), remaining_bytes }
+        Self {
+            pieces: pieces.into_iter(),
+            remaining_bytes,
+        }
     }
 }
 
@@ -123,7 +126,9 @@ where
     let places = Arc::new(Semaphore::new(config.max_connections as usize));
     let builder = Arc::new(connection_builder(&config, &tasks));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let accepted = tokio::select! {
             () = tasks.token().cancelled() => return,
             accepted = listener.accept() => accepted,

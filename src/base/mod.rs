@@ -7,4 +7,6 @@ pub mod ids;
 pub mod tasks;
 pub mod shutdown;
 pub mod retry;
+pub mod output;
+pub mod telemetry;
 pub mod http;

@@ -1,1 +1,6 @@
 //! (skeleton)
+
+/// skeleton
+pub fn router() -> axum::Router {
+    axum::Router::new()
+}

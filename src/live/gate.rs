@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::registry::{Attach, Registry};
 use crate::base::ids;
-use crate::ingest::{Gate, Publication, PublishRequest, Refusal, media_queue};
+use crate::ingest::{Gate, Publication, PublishRequest, Refusal, RefusalCode, media_queue};
 use crate::model::repository::StreamKeyRepository;
 
 /// Media events waiting for a channel's task: about eight seconds of a usual stream.
@@ -37,25 +37,45 @@ impl Admission {
 #[async_trait]
 impl Gate for Admission {
     async fn publish(&self, request: PublishRequest) -> Result<Publication, Refusal> {
-        let lookup = self.keys.channel_of_key(request.stream_key.as_str());
+        let refuse = |code, words: &str| Err(Refusal::new(code, words));
+        let lookup = self.keys.channel_of_key(request.stream_key.expose());
         let channel = match tokio::time::timeout(LOOKUP_DEADLINE, lookup).await {
             Ok(Ok(Some(channel))) => channel,
-            Ok(Ok(None)) => return Err(Refusal::bad_name("the stream key is not valid")),
+            Ok(Ok(None)) => return refuse(RefusalCode::BadName, "the stream key is not valid"),
             Ok(Err(error)) => {
                 tracing::error!(%error, "cannot look a stream key up");
-                return Err(Refusal::failed("the server's database failed; try again"));
+                return refuse(
+                    RefusalCode::Failed,
+                    "the server's database failed; try again",
+                );
             }
-            Err(_) => return Err(Refusal::failed("the server's database is slow; try again")),
+            Err(_) => {
+                return refuse(
+                    RefusalCode::Failed,
+                    "the server's database is slow; try again",
+                );
+            }
         };
         let (media_tx, media_rx) = media_queue(QUEUE_EVENTS, QUEUE_BYTES);
         let (stop_tx, stop) = oneshot::channel();
         let session_id = format!("st-{}", ids::alphanumeric(23));
         tracing::info!(channel.id = %channel.id, session.id = session_id, "publisher admitted");
-        let attach =
-            Attach { stream_id: session_id.clone(), encoder: request.encoder, media_rx, stop_tx };
+        let attach = Attach {
+            stream_id: session_id.clone(),
+            encoder: request.encoder,
+            media_rx,
+            stop_tx,
+        };
         match self.registry.attach(channel, attach) {
-            Ok(()) => Ok(Publication { media_tx, stop, session_id }),
-            Err(_) => Err(Refusal::rejected("too many connections publish with this stream key")),
+            Ok(()) => Ok(Publication {
+                media_tx,
+                stop,
+                session_id,
+            }),
+            Err(_) => refuse(
+                RefusalCode::Rejected,
+                "too many connections publish with this stream key",
+            ),
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { hold_seconds: 30, ended_seconds: 90 }
+        Self {
+            hold_seconds: 30,
+            ended_seconds: 90,
+        }
     }
 }

@@ -52,7 +52,11 @@ impl Output {
         let window = Window::new(grid, place.first_msn);
         let (snapshot_tx, snapshot) = watch::channel(window.snapshot());
         let (variant_tx, variant) = watch::channel(Variant::default());
-        let rendition = Arc::new(RenditionHandle { name: SOURCE.into(), snapshot, variant });
+        let rendition = Arc::new(RenditionHandle {
+            name: SOURCE.into(),
+            snapshot,
+            variant,
+        });
         let channel = Arc::new(LiveChannel {
             channel_id: place.channel_id,
             epoch: place.epoch,
@@ -107,7 +111,9 @@ impl Output {
         sample: Sample,
         arrival: Option<Instant>,
     ) -> Result<(), packaging::Error> {
-        let Some(packager) = &mut self.packager else { return Ok(()) };
+        let Some(packager) = &mut self.packager else {
+            return Ok(());
+        };
         if let Some(arrival) = arrival.filter(|_| sample.track == TrackKind::Video) {
             self.arrivals.note(sample.dts, arrival);
         }
@@ -135,7 +141,8 @@ impl Output {
         self.window.end();
         self.publish();
         if self.is_announced {
-            self.directory.withdraw(&self.channel.channel_id, self.channel.epoch);
+            self.directory
+                .withdraw(&self.channel.channel_id, self.channel.epoch);
         }
         self.window.next_msn()
     }

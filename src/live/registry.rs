@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Config, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
-use crate::ingest::{MediaReceiver, Refusal};
+use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::Channel;
 use crate::model::repository::EpochRepository;
 use crate::playlist::{self, Directory};
@@ -90,13 +90,19 @@ pub struct Registry {
 impl Registry {
     /// An empty registry.
     pub fn new(context: Context) -> Arc<Self> {
-        Arc::new(Self { context: Arc::new(context), entries: Mutex::default() })
+        Arc::new(Self {
+            context: Arc::new(context),
+            entries: Mutex::default(),
+        })
     }
 
     /// Every channel that viewers can watch or that is held, by channel id.
     pub fn list(&self) -> Vec<Status> {
         let entries = lock(&self.entries);
-        let mut all: Vec<_> = entries.values().map(|entry| lock(&entry.status).clone()).collect();
+        let mut all: Vec<_> = entries
+            .values()
+            .map(|entry| lock(&entry.status).clone())
+            .collect();
         drop(entries);
         all.retain(|status| status.state != State::Starting);
         all.sort_by(|a, b| a.channel.id.cmp(&b.channel.id));
@@ -125,7 +131,13 @@ impl Registry {
             fps_millis: 0,
             notices: Vec::new(),
         }));
-        entries.insert(channel.id.to_string(), Entry { attach_tx, status: Arc::clone(&status) });
+        entries.insert(
+            channel.id.to_string(),
+            Entry {
+                attach_tx,
+                status: Arc::clone(&status),
+            },
+        );
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
         let task = session::ChannelTask::new(Arc::clone(&self.context), status);
         let registry = Arc::clone(self);
@@ -144,7 +156,10 @@ impl Registry {
     /// Forgets a channel's task after its end, unless a newer one took its place.
     fn remove(&self, channel: &Channel) {
         let mut entries = lock(&self.entries);
-        if entries.get(channel.id.as_str()).is_some_and(|entry| entry.attach_tx.is_closed()) {
+        if entries
+            .get(channel.id.as_str())
+            .is_some_and(|entry| entry.attach_tx.is_closed())
+        {
             entries.remove(channel.id.as_str());
         }
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
@@ -154,9 +169,12 @@ impl Registry {
 impl Attach {
     /// Turns the publisher away.
     pub(super) fn refuse(self, description: &str) {
-        let refusal = Refusal::rejected(description);
+        let refusal = Refusal::new(RefusalCode::Rejected, description);
         if self.stop_tx.send(refusal).is_err() {
-            tracing::debug!(session.id = self.stream_id, "the publisher left before its refusal");
+            tracing::debug!(
+                session.id = self.stream_id,
+                "the publisher left before its refusal"
+            );
         }
     }
 }

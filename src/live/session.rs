@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::output::{Output, Place};
 use super::registry::{Attach, Context, State, Status, lock};
 use super::start::{LONG_GOP, Ready, Start, Verdict};
-use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Metadata, Refusal};
+use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Metadata, Refusal, RefusalCode};
 use crate::media::codec::aac;
 use crate::media::{AudioTrack, Sample, TrackKind, Tracks};
-use crate::model::repository::{Epochs, RESERVED_MSNS};
+use crate::model::repository::EPOCH_MSN_RESERVE;
 use crate::packaging;
 
 /// How long storing an epoch may take before the publisher is turned away.
@@ -65,7 +65,14 @@ pub(super) struct ChannelTask {
 
 impl ChannelTask {
     pub(super) fn new(context: Arc<Context>, status: Arc<Mutex<Status>>) -> Self {
-        Self { context, status, output: None, epoch: 0, reserved_msn: 0, held_until: None }
+        Self {
+            context,
+            status,
+            output: None,
+            epoch: 0,
+            reserved_msn: 0,
+            held_until: None,
+        }
     }
 
     /// Serves publishers until the channel's playlists end; gives back those not served.
@@ -110,7 +117,11 @@ impl ChannelTask {
     }
 
     fn welcome(&self, attach: Attach) -> Publisher {
-        tracing::info!(session.id = attach.stream_id, encoder = attach.encoder, "publisher attached");
+        tracing::info!(
+            session.id = attach.stream_id,
+            encoder = attach.encoder,
+            "publisher attached"
+        );
         Publisher {
             stream_id: attach.stream_id,
             media_rx: attach.media_rx,
@@ -123,7 +134,10 @@ impl ChannelTask {
 
     /// A newer connection takes the channel over: the older one is half-open or unwanted.
     fn replace(&mut self, old: Publisher) {
-        tracing::info!(session.id = old.stream_id, "publisher replaced by a newer connection");
+        tracing::info!(
+            session.id = old.stream_id,
+            "publisher replaced by a newer connection"
+        );
         old.stop("replaced by a newer connection with the same stream key");
         self.hold();
     }
@@ -182,10 +196,14 @@ impl ChannelTask {
         let is_carried = config.is_stereo_or_mono_lc();
         if !is_carried {
             let words = config.describe();
-            self.notice(format!("the audio ({words}) cannot be carried yet: send AAC-LC stereo"));
+            self.notice(format!(
+                "the audio ({words}) cannot be carried yet: send AAC-LC stereo"
+            ));
         } else if !matches!(config.sample_rate, 44_100 | 48_000) {
             let words = config.describe();
-            self.notice(format!("the audio ({words}) is passed on as it is; 48000 Hz is safer"));
+            self.notice(format!(
+                "the audio ({words}) is passed on as it is; 48000 Hz is safer"
+            ));
         }
         publisher.audio = is_carried.then(|| Arc::clone(&config));
         match &mut publisher.phase {
@@ -205,7 +223,8 @@ impl ChannelTask {
             },
             Phase::Live { current, wanted } => {
                 let audio = publisher.audio.as_ref();
-                self.live_sample(current, wanted, audio, sample).map_err(refused)
+                self.live_sample(current, wanted, audio, sample)
+                    .map_err(refused)
             }
         }
     }
@@ -219,7 +238,9 @@ impl ChannelTask {
         sample: Sample,
     ) -> Result<(), packaging::Error> {
         let at = self.context.clock.now();
-        let Some(output) = &mut self.output else { return Ok(()) };
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
         match sample.track {
             TrackKind::Video if sample.is_sync && current != wanted => {
                 output.change_tracks(wanted.clone(), at)?;
@@ -228,7 +249,9 @@ impl ChannelTask {
             TrackKind::Video => {}
             TrackKind::Audio => {
                 if wanted.audio.as_ref().map(|track| &track.config) != audio {
-                    wanted.audio = audio.map(|config| AudioTrack { config: Arc::clone(config) });
+                    wanted.audio = audio.map(|config| AudioTrack {
+                        config: Arc::clone(config),
+                    });
                 }
                 if current.audio.is_none() || current.audio != wanted.audio {
                     return Ok(());
@@ -245,15 +268,22 @@ impl ChannelTask {
         if self.output.is_none() {
             self.output = Some(self.open_output().await?);
         }
-        let Some(output) = &mut self.output else { return Ok(()) };
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
         let now = self.context.clock.now();
         let at = now.plus_millis(-ready.held_millis());
-        output.begin(&ready, publisher.metadata.declared_bps(), at).map_err(refused)?;
+        output
+            .begin(&ready, declared_bps(&publisher.metadata), at)
+            .map_err(refused)?;
         {
             let mut status = lock(&self.status);
             status.stream_id.clone_from(&publisher.stream_id);
             (status.state, status.started, status.fps_millis) = (State::Live, at, ready.fps_millis);
-            status.size = (ready.tracks.video.config.width, ready.tracks.video.config.height);
+            status.size = (
+                ready.tracks.video.config.width,
+                ready.tracks.video.config.height,
+            );
         }
         self.held_until = None;
         for sample in ready.samples {
@@ -268,7 +298,10 @@ impl ChannelTask {
             codecs = tracks.codecs(),
             "live"
         );
-        publisher.phase = Phase::Live { current: tracks.clone(), wanted: tracks };
+        publisher.phase = Phase::Live {
+            current: tracks.clone(),
+            wanted: tracks,
+        };
         Ok(())
     }
 
@@ -279,14 +312,18 @@ impl ChannelTask {
             Ok(Ok(epoch)) => epoch,
             Ok(Err(error)) => {
                 tracing::error!(%error, "cannot store the playlist epoch");
-                return Err(Ending::Refused("the server's database failed; try again".into()));
+                return Err(Ending::Refused(
+                    "the server's database failed; try again".into(),
+                ));
             }
             Err(_) => {
-                return Err(Ending::Refused("the server's database is slow; try again".into()));
+                return Err(Ending::Refused(
+                    "the server's database is slow; try again".into(),
+                ));
             }
         };
         self.epoch = epoch.number;
-        self.reserved_msn = epoch.first_msn + RESERVED_MSNS;
+        self.reserved_msn = epoch.first_msn + EPOCH_MSN_RESERVE;
         let place = Place {
             channel_id: channel_id.to_string(),
             epoch: epoch.number,
@@ -303,17 +340,23 @@ impl ChannelTask {
     /// Moves the reservation on long before a very long stream reaches its end.
     fn reserve_msn(&mut self) {
         let Some(output) = &self.output else { return };
-        if output.next_msn() + RESERVED_MSNS / 2 < self.reserved_msn {
+        if output.next_msn() + EPOCH_MSN_RESERVE / 2 < self.reserved_msn {
             return;
         }
-        self.reserved_msn += RESERVED_MSNS;
-        let (epochs, epoch, until) = (Arc::clone(&self.context.epochs), self.epoch, self.reserved_msn);
+        self.reserved_msn += EPOCH_MSN_RESERVE;
+        let (epochs, epoch, until) = (
+            Arc::clone(&self.context.epochs),
+            self.epoch,
+            self.reserved_msn,
+        );
         let channel_id = lock(&self.status).channel.id.clone();
-        self.context.tasks.spawn_cancellable("extend epoch", async move {
-            if let Err(error) = epochs.extend_epoch(&channel_id, epoch, until).await {
-                tracing::error!(%error, "cannot reserve media sequence numbers");
-            }
-        });
+        self.context
+            .tasks
+            .spawn_cancellable("extend epoch", async move {
+                if let Err(error) = epochs.extend_epoch(&channel_id, epoch, until).await {
+                    tracing::error!(%error, "cannot reserve media sequence numbers");
+                }
+            });
     }
 
     fn notice(&self, words: String) {
@@ -326,14 +369,21 @@ impl ChannelTask {
 
     /// Ends the playlists; they stay fetchable for a while.
     async fn finish(&mut self) {
-        let Some(mut output) = self.output.take() else { return };
+        let Some(mut output) = self.output.take() else {
+            return;
+        };
         let next_msn = output.end();
         let (context, epoch) = (Arc::clone(&self.context), self.epoch);
         let channel_id = lock(&self.status).channel.id.clone();
         tracing::info!(channel.id = %channel_id, epoch, next_msn, "stream ended");
         let stored = context.epochs.end_epoch(&channel_id, epoch, next_msn);
-        if !matches!(tokio::time::timeout(EPOCH_DEADLINE, stored).await, Ok(Ok(()))) {
-            tracing::warn!("cannot store the last media sequence number; the next epoch skips ahead");
+        if !matches!(
+            tokio::time::timeout(EPOCH_DEADLINE, stored).await,
+            Ok(Ok(()))
+        ) {
+            tracing::warn!(
+                "cannot store the last media sequence number; the next epoch skips ahead"
+            );
         }
         let ended = Duration::from_secs(context.config.ended_seconds);
         let directory = Arc::clone(&context.directory);
@@ -347,8 +397,15 @@ impl ChannelTask {
 
 impl Publisher {
     fn stop(self, description: &str) {
-        if self.stop_tx.send(Refusal::rejected(description)).is_err() {
-            tracing::debug!(session.id = self.stream_id, "the publisher had left already");
+        if self
+            .stop_tx
+            .send(Refusal::new(RefusalCode::Rejected, description))
+            .is_err()
+        {
+            tracing::debug!(
+                session.id = self.stream_id,
+                "the publisher had left already"
+            );
         }
     }
 }
@@ -360,9 +417,24 @@ fn refused(error: packaging::Error) -> Ending {
     }
 }
 
+/// Bits per second of both tracks as the encoder declares them, if it declares the video's.
+fn declared_bps(metadata: &Metadata) -> Option<u64> {
+    let kbps = metadata.video_data_rate_kbps? + metadata.audio_data_rate_kbps.unwrap_or(0.0);
+    // What no encoder sends says nothing about this one.
+    let is_plausible = (1.0..=1_000_000.0).contains(&kbps);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "in range"
+    )]
+    is_plausible.then(|| (kbps * 1000.0) as u64)
+}
+
 /// The publisher's next event; never resolves without a publisher.
 async fn next_event(publisher: &mut Option<Publisher>) -> MediaEvent {
-    let Some(publisher) = publisher else { return std::future::pending().await };
+    let Some(publisher) = publisher else {
+        return std::future::pending().await;
+    };
     let lost = || MediaEvent::End(EndReason::Lost("the connection's task ended".into()));
     publisher.media_rx.recv().await.unwrap_or_else(lost)
 }

@@ -48,7 +48,10 @@ pub(super) struct Ready {
 impl Ready {
     /// Milliseconds from the first held picture to the last.
     pub(super) fn held_millis(&self) -> i64 {
-        let mut pictures = self.samples.iter().filter(|sample| sample.track == TrackKind::Video);
+        let mut pictures = self
+            .samples
+            .iter()
+            .filter(|sample| sample.track == TrackKind::Video);
         let first = pictures.next().map_or(0, |sample| sample.dts);
         let last = pictures.next_back().map_or(first, |sample| sample.dts);
         Timescale::VIDEO.convert(last - first, Timescale::MILLIS)
@@ -73,7 +76,10 @@ impl Start {
     /// A video configuration arrived; one that differs mid-way starts the deciding anew.
     pub(super) fn video_config(&mut self, config: Arc<avc::Config>) {
         if self.video.as_ref().is_some_and(|known| *known != config) {
-            *self = Self { audio: self.audio.take(), ..Self::default() };
+            *self = Self {
+                audio: self.audio.take(),
+                ..Self::default()
+            };
         }
         self.video = Some(config);
     }
@@ -100,9 +106,13 @@ impl Start {
     }
 
     fn push_audio(&mut self, sample: Sample) -> Verdict {
-        let Some(config) = &self.audio else { return Verdict::Hold };
+        let Some(config) = &self.audio else {
+            return Verdict::Hold;
+        };
         let first = *self.first_audio_dts.get_or_insert(sample.dts);
-        let waited = config.timescale().convert(sample.dts - first, Timescale::MICROS);
+        let waited = config
+            .timescale()
+            .convert(sample.dts - first, Timescale::MICROS);
         if self.first_video_dts.is_none() && waited > VIDEO_WAIT_MICROS {
             return Verdict::Refuse(
                 "the stream has no picture; audio-only input is not supported".to_owned(),
@@ -113,7 +123,9 @@ impl Start {
     }
 
     fn push_video(&mut self, sample: Sample) -> Verdict {
-        let Some(video) = &self.video else { return Verdict::Hold };
+        let Some(video) = &self.video else {
+            return Verdict::Hold;
+        };
         let first = *self.first_video_dts.get_or_insert(sample.dts);
         let gop = sample.dts - self.last_idr_dts.unwrap_or(first);
         if gop > SEGMENT_LIMIT_TICKS {
@@ -158,7 +170,10 @@ impl Start {
         let audio = self.first_audio_dts.and(self.audio.clone());
         let audio = audio.map(|config| AudioTrack { config });
         Verdict::Go(Ready {
-            tracks: Tracks { video: VideoTrack { config: video }, audio },
+            tracks: Tracks {
+                video: VideoTrack { config: video },
+                audio,
+            },
             samples: std::mem::take(&mut self.held),
             fps_millis: u32::try_from(fps_millis).unwrap_or(u32::MAX),
             measured_bps,

@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_TYPE, HeaderName, HeaderValue, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL,
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
 };
 use http::{Response, StatusCode};
 
@@ -55,7 +55,12 @@ pub(super) fn playlist(text: Bytes, is_gzip: bool, age: Age) -> Answer {
 
 /// Media: these pieces, one after the other.
 pub(super) fn media(pieces: Vec<Bytes>) -> Answer {
-    answer(StatusCode::OK, Pieces::new(pieces), MEDIA_TYPE, Age::Immutable)
+    answer(
+        StatusCode::OK,
+        Pieces::new(pieces),
+        MEDIA_TYPE,
+        Age::Immutable,
+    )
 }
 
 /// A refusal in the form that IVS players read (contract §6.2): `error_code` is the machine's
@@ -63,7 +68,12 @@ pub(super) fn media(pieces: Vec<Bytes>) -> Answer {
 pub(super) fn refusal(status: StatusCode, code: &str, words: &str, age: Age) -> Answer {
     let body = serde_json::json!([{ "error": words, "error_code": code, "type": "error" }]);
     let body = Pieces::from(Bytes::from(body.to_string()));
-    answer(status, body, HeaderValue::from_static("application/json"), age)
+    answer(
+        status,
+        body,
+        HeaderValue::from_static("application/json"),
+        age,
+    )
 }
 
 /// The refusal of everything but GET, HEAD and OPTIONS.
@@ -71,13 +81,20 @@ pub(super) fn method_not_allowed() -> Answer {
     let words = "playback is GET and HEAD";
     let status = StatusCode::METHOD_NOT_ALLOWED;
     let mut answer = refusal(status, "method_not_allowed", words, Age::NoStore);
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    answer
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     answer
 }
 
 /// What a preflight request asks for.
 pub(super) fn preflight() -> Answer {
-    let mut answer = self::answer(StatusCode::NO_CONTENT, Pieces::default(), MEDIA_TYPE, Age::NoStore);
+    let mut answer = answer(
+        StatusCode::NO_CONTENT,
+        Pieces::default(),
+        MEDIA_TYPE,
+        Age::NoStore,
+    );
     let headers = answer.headers_mut();
     headers.remove(CONTENT_TYPE);
     for (name, value) in [
@@ -85,7 +102,10 @@ pub(super) fn preflight() -> Answer {
         ("access-control-allow-headers", "*, Authorization, Range"),
         ("access-control-max-age", "86400"),
     ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     answer
 }
@@ -101,7 +121,10 @@ fn answer(status: StatusCode, body: Pieces, content_type: HeaderValue, age: Age)
         ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static("Age, Date, Content-Length, Content-Range"),
     );
-    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    headers.insert(
+        CROSS_ORIGIN_RESOURCE_POLICY,
+        HeaderValue::from_static("cross-origin"),
+    );
     headers.insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     answer
 }

@@ -55,7 +55,13 @@ impl Origin {
         config: Config,
     ) -> Self {
         let (region, account) = (region.into(), account.into());
-        Self { directory, region, account, msn_only: config.msn_only, target_duration_s }
+        Self {
+            directory,
+            region,
+            account,
+            msn_only: config.msn_only,
+            target_duration_s,
+        }
     }
 
     /// Answers a request whose path begins with [`request::PREFIX`].
@@ -66,9 +72,11 @@ impl Origin {
             _ => return answer::method_not_allowed(),
         }
         match PlaybackPath::parse(request.uri().path()) {
-            Some(PlaybackPath::Multivariant { region, account, channel_id })
-                if *region == *self.region && *account == *self.account =>
-            {
+            Some(PlaybackPath::Multivariant {
+                region,
+                account,
+                channel_id,
+            }) if *region == *self.region && *account == *self.account => {
                 self.multivariant(channel_id).await
             }
             Some(PlaybackPath::Media(path)) => self.media(&path, request).await,
@@ -81,7 +89,9 @@ impl Origin {
             .directory
             .epoch(path.channel_id, path.epoch)
             .and_then(|channel| channel.rendition(path.rendition).cloned());
-        let Some(rendition) = rendition else { return self.missing("no such stream") };
+        let Some(rendition) = rendition else {
+            return self.missing("no such stream");
+        };
         match path.file {
             MediaFile::Playlist => self.media_playlist(&rendition, request).await,
             MediaFile::Part(position) => self.part(&rendition, position).await,

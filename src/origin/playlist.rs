@@ -3,10 +3,10 @@
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, Request, StatusCode};
 
+use super::Origin;
 use super::answer::{self, Age, Answer};
 use super::reload::{self, Answer as Decision, Edge, Policy};
 use super::request::Directives;
-use super::Origin;
 use crate::base::ids;
 use crate::playlist::{MediaFile, RenditionHandle, multivariant};
 
@@ -18,12 +18,25 @@ impl Origin {
     pub(super) async fn multivariant(&self, channel_id: &str) -> Answer {
         let offline = || {
             let age = Age::Seconds(self.target_duration_s);
-            answer::refusal(StatusCode::NOT_FOUND, "not_found", "the channel is offline", age)
+            answer::refusal(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "the channel is offline",
+                age,
+            )
         };
-        let Some(channel) = self.directory.live(channel_id) else { return offline() };
+        let Some(channel) = self.directory.live(channel_id) else {
+            return offline();
+        };
         // Rule 64: nobody is sent to a playlist that cannot be played yet.
-        let Some(first) = channel.renditions.first() else { return offline() };
-        if self.snapshot_when(first, |now| now.has_full_segment_and_part()).await.is_none() {
+        let Some(first) = channel.renditions.first() else {
+            return offline();
+        };
+        if self
+            .snapshot_when(first, |now| now.has_full_segment_and_part())
+            .await
+            .is_none()
+        {
             return offline();
         }
         let session = ids::alphanumeric(VIEWER_SESSION_CHARS);
@@ -82,18 +95,26 @@ impl Origin {
 /// Rule 37.
 fn too_late() -> Answer {
     let words = "the stream did not go on in time";
-    answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "stalled", words, Age::NoStore)
+    answer::refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "stalled",
+        words,
+        Age::NoStore,
+    )
 }
 
 /// Whether a client takes gzip: named (or `*`) with a quality above zero (RFC 9110 §12.5.3).
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|v| v.to_str().ok());
+    let codings = headers
+        .get_all(ACCEPT_ENCODING)
+        .into_iter()
+        .filter_map(|v| v.to_str().ok());
     let mut codings = codings.flat_map(|value| value.split(','));
     codings.any(|coding| {
         let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-        let is_refused = quality.split_once('=').is_some_and(|(_, q)| {
-            q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0)
-        });
+        let is_refused = quality
+            .split_once('=')
+            .is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
         matches!(name.trim(), "gzip" | "x-gzip" | "*") && !is_refused
     })
 }

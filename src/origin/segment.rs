@@ -18,16 +18,23 @@ impl Origin {
 
     pub(super) fn segment(&self, rendition: &RenditionHandle, msn: u64) -> Answer {
         match rendition.snapshot.borrow().segment(msn) {
-            Some(segment) => {
-                answer::media(segment.parts.iter().map(|part| part.bytes.clone()).collect())
-            }
+            Some(segment) => answer::media(
+                segment
+                    .parts
+                    .iter()
+                    .map(|part| part.bytes.clone())
+                    .collect(),
+            ),
             None => self.missing("no such segment"),
         }
     }
 
     pub(super) async fn part(&self, rendition: &RenditionHandle, position: Position) -> Answer {
         let is_decided = |now: &_| decide_part(now, position) != PartAnswer::Wait;
-        let Some(snapshot) = self.snapshot_when(rendition, |now| is_decided(&**now)).await else {
+        let Some(snapshot) = self
+            .snapshot_when(rendition, |now| is_decided(&**now))
+            .await
+        else {
             let words = "the part did not come in time";
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return answer::refusal(status, "stalled", words, Age::NoStore);

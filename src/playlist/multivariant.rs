@@ -80,7 +80,10 @@ mod tests {
             frame_rate_millis: 0,
         };
         let text = render([fixtures::variant(), unknown_rate].map(|variant| {
-            (format!("s/abc/abcdABCDefgh/7/{}/live.m3u8", variant.name), variant)
+            (
+                format!("s/abc/abcdABCDefgh/7/{}/live.m3u8", variant.name),
+                variant,
+            )
         }));
         insta::assert_snapshot!(text, @r#"
         #EXTM3U

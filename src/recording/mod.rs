@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Where recording buckets live: `file:PATH` (each bucket is a folder there) or
+    /// `s3://?endpoint=…`; empty: the folder `recordings` in the data directory.
+    pub store_url: String,
     /// Whether live segments and playlists are mirrored as plain HLS.
     pub mirror_enabled: bool,
     /// How much longer than the window a mirrored segment stays after it left the playlist.
@@ -20,6 +23,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            store_url: String::new(),
             mirror_enabled: true,
             mirror_grace_seconds: 60,
         }

@@ -13,5 +13,7 @@ mod reconnect;
 mod isolation;
 mod players;
 mod databases;
+mod cli;
+mod repository;
 mod store;
 mod live_mirror;

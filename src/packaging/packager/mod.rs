@@ -178,7 +178,9 @@ impl Packager {
             return waiting; // the last part takes the rest
         }
         let ended = self.audio.samples.iter().skip(1);
-        ended.take_while(|successor| self.audio.to_video_ticks(successor.dts) <= span.end).count()
+        ended
+            .take_while(|successor| self.audio.to_video_ticks(successor.dts) <= span.end)
+            .count()
     }
 
     /// The part of `span`; `None` if no sample begins in it.

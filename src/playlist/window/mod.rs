@@ -136,6 +136,11 @@ impl Window {
         }
     }
 
+    /// Media sequence number of the open segment, or of the next one if none is open.
+    pub fn next_msn(&self) -> u64 {
+        self.listing.next_msn
+    }
+
     /// Begins a timeline: the next part starts at wall time `at` and is decoded with `init`.
     /// If parts came before, its segment carries DISCONTINUITY.
     /// Does nothing after [`Window::end`].

@@ -44,10 +44,16 @@ impl Multivariant {
         if !state.playable.contains(rendition) {
             state.playable.insert(rendition.to_owned());
         }
-        let playable =
-            self.channel.renditions.iter().filter(|handle| state.playable.contains(&handle.name));
+        let playable = self
+            .channel
+            .renditions
+            .iter()
+            .filter(|handle| state.playable.contains(&handle.name));
         let text = multivariant::render(playable.map(|handle| {
-            (format!("{}/live.m3u8", handle.name), handle.variant.borrow().clone())
+            (
+                format!("{}/live.m3u8", handle.name),
+                handle.variant.borrow().clone(),
+            )
         }));
         if text != state.stored {
             self.store

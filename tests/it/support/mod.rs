@@ -1,6 +1,7 @@
 //! What the scenarios share: a real server process, real encoders, a viewer, prepared clips.
 
 pub(crate) mod clips;
+pub(crate) mod postgres;
 pub(crate) mod publisher;
 pub(crate) mod s3;
 pub(crate) mod server;

@@ -1,0 +1,304 @@
+//! A channel and the rules its settings obey.
+//!
+//! In:  optional settings, as `CreateChannel`, `UpdateChannel` and the command line give them.
+//! Out: a [`Channel`] that is valid, or [`Invalid`] naming the setting.
+//! Standard: IVS Channel. Defaults: LOW latency, STANDARD, not authorized, TS, and the preset
+//! `HIGHER_BANDWIDTH_DELIVERY` for the ADVANCED types only. `part_target_ms` is Weir's own.
+
+use super::id::ChannelId;
+use super::words::words;
+use crate::base::clock::WallTime;
+
+/// Longest channel name.
+const MAX_NAME_CHARS: usize = 128;
+/// Part targets that a channel may ask for instead of the server's.
+pub const PART_TARGETS_MS: [u32; 3] = [334, 500, 1000];
+
+words! {
+    /// What is transcoded, and up to which size.
+    pub enum ChannelType as "type" {
+        /// The source is passed through.
+        Basic = "BASIC",
+        /// Transcoded ladder up to 1080p.
+        Standard = "STANDARD",
+        /// Transcoded ladder up to 480p.
+        AdvancedSd = "ADVANCED_SD",
+        /// Transcoded ladder up to 720p.
+        AdvancedHd = "ADVANCED_HD",
+    }
+}
+
+words! {
+    /// How far viewers are behind the encoder.
+    pub enum LatencyMode as "latency mode" {
+        /// Segments only.
+        Normal = "NORMAL",
+        /// Segments and parts: LL-HLS.
+        Low = "LOW",
+    }
+}
+
+words! {
+    /// Bit rates of the ADVANCED types.
+    pub enum Preset as "preset" {
+        /// More bits per rendition.
+        HigherBandwidth = "HIGHER_BANDWIDTH_DELIVERY",
+        /// Fewer bits per rendition.
+        ConstrainedBandwidth = "CONSTRAINED_BANDWIDTH_DELIVERY",
+    }
+}
+
+words! {
+    /// The container a client asked for; playback is fragmented MP4 in either case.
+    pub enum ContainerFormat as "container format" {
+        /// MPEG-2 transport stream.
+        Ts = "TS",
+        /// Fragmented MP4.
+        FragmentedMp4 = "FRAGMENTED_MP4",
+    }
+}
+
+impl ChannelType {
+    /// Whether the type takes a [`Preset`].
+    pub fn takes_preset(self) -> bool {
+        matches!(self, Self::AdvancedSd | Self::AdvancedHd)
+    }
+
+    fn default_preset(self) -> Option<Preset> {
+        self.takes_preset().then_some(Preset::HigherBandwidth)
+    }
+}
+
+/// A channel as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Identity, the last part of the ARN.
+    pub id: ChannelId,
+    /// Name, not unique, possibly empty.
+    pub name: String,
+    /// Transcoding.
+    pub channel_type: ChannelType,
+    /// Latency.
+    pub latency_mode: LatencyMode,
+    /// Set exactly for the ADVANCED types.
+    pub preset: Option<Preset>,
+    /// Stored, validated and echoed.
+    pub container_format: ContainerFormat,
+    /// Whether playback needs a token.
+    pub is_authorized: bool,
+    /// Whether plain RTMP may publish where TLS is required.
+    pub is_insecure_ingest: bool,
+    /// Part target of this channel's streams; none: the server's.
+    pub part_target_ms: Option<u32>,
+    /// Creation.
+    pub created: WallTime,
+}
+
+/// Settings given by a caller: absent means the default at creation, unchanged at an update.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// New name.
+    pub name: Option<String>,
+    /// New type.
+    pub channel_type: Option<ChannelType>,
+    /// New latency mode.
+    pub latency_mode: Option<LatencyMode>,
+    /// New preset, for the ADVANCED types.
+    pub preset: Option<Preset>,
+    /// New container format.
+    pub container_format: Option<ContainerFormat>,
+    /// Whether playback needs a token.
+    pub is_authorized: Option<bool>,
+    /// Whether plain RTMP may publish.
+    pub is_insecure_ingest: Option<bool>,
+    /// One of [`PART_TARGETS_MS`], or 0 for the server's own.
+    pub part_target_ms: Option<u32>,
+}
+
+impl Channel {
+    /// A new channel with a random id.
+    pub fn create(settings: &Settings, now: WallTime) -> Result<Self, Invalid> {
+        let blank = Self {
+            id: ChannelId::random(),
+            name: String::new(),
+            channel_type: ChannelType::Standard,
+            latency_mode: LatencyMode::Low,
+            preset: None,
+            container_format: ContainerFormat::Ts,
+            is_authorized: false,
+            is_insecure_ingest: false,
+            part_target_ms: None,
+            created: now,
+        };
+        blank.update(settings)
+    }
+
+    /// This channel with `settings` applied. A preset survives a change between two types that
+    /// take one and is dropped otherwise.
+    pub fn update(&self, settings: &Settings) -> Result<Self, Invalid> {
+        let channel_type = settings.channel_type.unwrap_or(self.channel_type);
+        if settings.preset.is_some() && !channel_type.takes_preset() {
+            return Err(Invalid::PresetNotTaken(channel_type));
+        }
+        let kept = self.preset.filter(|_| channel_type.takes_preset());
+        let preset = settings.preset.or(kept).or(channel_type.default_preset());
+        let name = settings.name.clone().unwrap_or_else(|| self.name.clone());
+        check_name(&name)?;
+        Ok(Self {
+            id: self.id.clone(),
+            name,
+            channel_type,
+            latency_mode: settings.latency_mode.unwrap_or(self.latency_mode),
+            preset,
+            container_format: settings.container_format.unwrap_or(self.container_format),
+            is_authorized: settings.is_authorized.unwrap_or(self.is_authorized),
+            is_insecure_ingest: settings
+                .is_insecure_ingest
+                .unwrap_or(self.is_insecure_ingest),
+            part_target_ms: match settings.part_target_ms {
+                None => self.part_target_ms,
+                Some(asked) => part_target(asked)?,
+            },
+            created: self.created,
+        })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Invalid> {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if name.len() <= MAX_NAME_CHARS && name.bytes().all(is_allowed) {
+        return Ok(());
+    }
+    Err(Invalid::Name)
+}
+
+fn part_target(asked_ms: u32) -> Result<Option<u32>, Invalid> {
+    match asked_ms {
+        0 => Ok(None),
+        ms if PART_TARGETS_MS.contains(&ms) => Ok(Some(ms)),
+        ms => Err(Invalid::PartTarget(ms)),
+    }
+}
+
+/// A setting that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// The name's length or characters.
+    #[error("name must be at most 128 characters of A-Z, a-z, 0-9, - and _")]
+    Name,
+    /// A preset for a type that has none.
+    #[error("preset is for the types ADVANCED_SD and ADVANCED_HD, not for {0}")]
+    PresetNotTaken(ChannelType),
+    /// A part target that is not offered.
+    #[error("part target must be 334, 500 or 1000 ms, or 0 for the server's; not {0}")]
+    PartTarget(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Settings {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        settings
+    }
+
+    #[test]
+    fn defaults_are_those_of_ivs() {
+        let channel = Channel::create(&Settings::default(), WallTime(7)).unwrap();
+        assert_eq!(channel.name, "");
+        assert_eq!(channel.channel_type.word(), "STANDARD");
+        assert_eq!(channel.latency_mode.word(), "LOW");
+        assert_eq!(channel.container_format.word(), "TS");
+        assert_eq!((channel.preset, channel.part_target_ms), (None, None));
+        assert!(!channel.is_authorized && !channel.is_insecure_ingest);
+        assert_eq!(channel.created, WallTime(7));
+    }
+
+    #[test]
+    fn preset_follows_the_type() {
+        use ChannelType::{AdvancedHd, AdvancedSd, Basic, Standard};
+        use Preset::{ConstrainedBandwidth, HigherBandwidth};
+        // (type, preset) at creation, (type, preset) of the update, preset in the end
+        for (before, asked, after) in [
+            ((Standard, None), (None, None), Ok(None)),
+            (
+                (Basic, None),
+                (Some(AdvancedSd), None),
+                Ok(Some(HigherBandwidth)),
+            ),
+            ((AdvancedHd, None), (None, None), Ok(Some(HigherBandwidth))),
+            (
+                (AdvancedHd, Some(ConstrainedBandwidth)),
+                (Some(AdvancedSd), None),
+                Ok(Some(ConstrainedBandwidth)),
+            ),
+            (
+                (AdvancedHd, Some(ConstrainedBandwidth)),
+                (Some(Standard), None),
+                Ok(None),
+            ),
+            (
+                (AdvancedSd, None),
+                (None, Some(ConstrainedBandwidth)),
+                Ok(Some(ConstrainedBandwidth)),
+            ),
+            (
+                (Standard, None),
+                (None, Some(HigherBandwidth)),
+                Err(Invalid::PresetNotTaken(Standard)),
+            ),
+            (
+                (AdvancedSd, None),
+                (Some(Basic), Some(HigherBandwidth)),
+                Err(Invalid::PresetNotTaken(Basic)),
+            ),
+        ] {
+            let settings = |channel_type, preset| Settings {
+                channel_type,
+                preset,
+                ..with(|_| ())
+            };
+            let channel = Channel::create(&settings(Some(before.0), before.1), WallTime(0));
+            let updated = channel.unwrap().update(&settings(asked.0, asked.1));
+            assert_eq!(updated.map(|c| c.preset), after, "{before:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_part_targets_are_bounded() {
+        let channel = Channel::create(&Settings::default(), WallTime(0)).unwrap();
+        for (name, is_valid) in [
+            ("", true),
+            ("A-z_09", true),
+            (&*"n".repeat(128), true),
+            (&*"n".repeat(129), false),
+            ("a b", false),
+            ("é", false),
+        ] {
+            let updated = channel.update(&with(|s| s.name = Some(name.to_owned())));
+            assert_eq!(updated.is_ok(), is_valid, "{name}");
+        }
+        let slow = channel
+            .update(&with(|s| s.part_target_ms = Some(1000)))
+            .unwrap();
+        assert_eq!(slow.part_target_ms, Some(1000));
+        assert_eq!(slow.update(&Settings::default()).unwrap(), slow);
+        let reset = slow.update(&with(|s| s.part_target_ms = Some(0))).unwrap();
+        assert_eq!(reset.part_target_ms, None);
+        let odd = channel.update(&with(|s| s.part_target_ms = Some(250)));
+        assert_eq!(odd, Err(Invalid::PartTarget(250)));
+    }
+
+    #[test]
+    fn words_are_exact() {
+        assert_eq!("ADVANCED_HD".parse(), Ok(ChannelType::AdvancedHd));
+        let refusal = "advanced_hd".parse::<ChannelType>().unwrap_err();
+        assert_eq!(
+            refusal,
+            "type must be one of BASIC, STANDARD, ADVANCED_SD, ADVANCED_HD"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! What the rooms may ask of the database, in their own words.
+//!
+//! In:  resources of this room. Out: the same, or [`Error`].
+//! Not here: SQL, encryption at rest, connection handling (`db`).
+
+use async_trait::async_trait;
+
+use super::channel::Channel;
+use super::id::{ChannelId, StreamKeyId};
+use super::stream_key::StreamKey;
+use crate::base::clock::WallTime;
+
+/// Media sequence numbers set aside ahead of use each time an epoch begins or is extended: at
+/// two seconds a segment, 55 hours. A process that dies without [`EpochRepository::end_epoch`] leaves the
+/// rest of them unused.
+pub const EPOCH_MSN_RESERVE: u64 = 100_000;
+
+/// Why a call to the database failed; causes are part of the text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The resource, or the one it belongs to, does not exist.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// A second one where one is allowed: a channel has one stream key.
+    #[error("it exists already")]
+    Exists,
+    /// A newer epoch of the channel has begun, or the channel is gone.
+    #[error("the epoch is no longer the channel's newest")]
+    Superseded,
+    /// A stored secret does not open with this server's secret key.
+    #[error("a stored secret was sealed with another WEIR_SECRET_KEY, or is damaged")]
+    Sealed,
+    /// A row that this version of Weir cannot read.
+    #[error("a stored row cannot be read: {0}")]
+    Unreadable(String),
+    /// The database refused or could not be reached.
+    #[error("database: {0}")]
+    Database(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One page of a listing in order of creation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The last row of the page before; none: from the start.
+    pub after: Option<(WallTime, ChannelId)>,
+    /// Most rows wanted.
+    pub limit: u32,
+}
+
+/// The numbers one run of a channel's playlists may use: media sequence numbers from `first_msn`
+/// on, [`EPOCH_MSN_RESERVE`] of them unless [`EpochRepository::extend_epoch`] reserves more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// Counts the channel's epochs from 1; part of every media URI.
+    pub number: u64,
+    /// First media sequence number, at least 1, above all that any earlier epoch may have used.
+    pub first_msn: u64,
+}
+
+/// Channels.
+#[async_trait]
+pub trait ChannelRepository: Send + Sync {
+    /// Stores a new channel together with its stream key, both or neither.
+    async fn create_channel(&self, channel: &Channel, key: &StreamKey) -> Result<(), Error>;
+    /// The channel, if it exists.
+    async fn load_channel(&self, id: &ChannelId) -> Result<Option<Channel>, Error>;
+    /// Channels in order of creation.
+    async fn list_channels(&self, page: &Page) -> Result<Vec<Channel>, Error>;
+    /// The oldest channel of that exact name.
+    async fn find_channel(&self, name: &str) -> Result<Option<Channel>, Error>;
+    /// Stores changed settings of an existing channel.
+    async fn save_channel(&self, channel: &Channel) -> Result<(), Error>;
+    /// Deletes a channel, its stream key and its epochs.
+    async fn delete_channel(&self, id: &ChannelId) -> Result<(), Error>;
+}
+
+/// Stream keys.
+#[async_trait]
+pub trait StreamKeyRepository: Send + Sync {
+    /// Stores the one key of a channel that has none.
+    async fn create_stream_key(&self, key: &StreamKey) -> Result<(), Error>;
+    /// The key with that id, if it exists.
+    async fn load_stream_key(&self, id: &StreamKeyId) -> Result<Option<StreamKey>, Error>;
+    /// A channel's key, if it has one.
+    async fn stream_key_of(&self, channel: &ChannelId) -> Result<Option<StreamKey>, Error>;
+    /// The channel that the key `presented` publishes to, if it is a stored key, compared in
+    /// constant time; a key that does not exist takes the same steps as one whose secret is wrong.
+    async fn channel_of_key(&self, presented: &str) -> Result<Option<Channel>, Error>;
+    /// Deletes a key.
+    async fn delete_stream_key(&self, id: &StreamKeyId) -> Result<(), Error>;
+}
+
+/// Epochs: what makes a media URI unique for ever, also after a crash.
+#[async_trait]
+pub trait EpochRepository: Send + Sync {
+    /// Begins the channel's next epoch and reserves its numbers; durable when it returns.
+    async fn begin_epoch(&self, channel: &ChannelId) -> Result<Epoch, Error>;
+    /// Reserves the numbers below `reserved_msn`; never takes back a reservation.
+    /// [`Error::Superseded`] if the epoch is no longer the channel's newest.
+    async fn extend_epoch(
+        &self,
+        channel: &ChannelId,
+        number: u64,
+        reserved_msn: u64,
+    ) -> Result<(), Error>;
+    /// Gives the unused numbers back: the next epoch starts at `next_msn`. Does nothing if the
+    /// epoch is no longer the channel's newest, or if `next_msn` is below its first.
+    async fn end_epoch(&self, channel: &ChannelId, number: u64, next_msn: u64)
+    -> Result<(), Error>;
+}
+
+/// All of them.
+pub trait Repository: ChannelRepository + StreamKeyRepository + EpochRepository {}
+
+impl<T: ChannelRepository + StreamKeyRepository + EpochRepository> Repository for T {}

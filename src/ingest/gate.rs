@@ -1,0 +1,123 @@
+//! The question every publisher is put through, and its two answers.
+//!
+//! In:  a [`PublishRequest`]. Out: a [`Publication`] to send media into, or a [`Refusal`] that the
+//! encoder is told. Not here: the decision; `live` implements [`Gate`].
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::media_queue::MediaSender;
+
+/// Decides who may publish, and where the media goes.
+#[async_trait]
+pub trait Gate: Send + Sync + 'static {
+    /// Accepts or refuses a publisher. Dropped when the publisher leaves or time runs out.
+    async fn publish(&self, request: PublishRequest) -> Result<Publication, Refusal>;
+}
+
+/// Somebody wants to publish.
+#[derive(Debug)]
+pub struct PublishRequest {
+    /// The RTMP application, without its query.
+    pub app: String,
+    /// The stream name, without its query: IVS calls it the stream key.
+    pub stream_key: StreamKeyText,
+    /// Query parameters of the stream name, the application and `tcUrl`, percent-decoded once.
+    pub query: Vec<(String, String)>,
+    /// `flashVer`: what the encoder says it is.
+    pub encoder: String,
+    /// Where the connection comes from.
+    pub remote: SocketAddr,
+}
+
+/// The secret as it was sent; its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamKeyText(String);
+
+impl StreamKeyText {
+    /// Wraps a stream name.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself, to be compared in constant time and not to be logged.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StreamKeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamKeyText(***)")
+    }
+}
+
+/// An accepted publisher.
+#[derive(Debug)]
+pub struct Publication {
+    /// Where its media goes. When the receiver is dropped the connection is closed.
+    pub media_tx: MediaSender,
+    /// Ends the publication from the server's side; dropping the sender means nothing.
+    pub stop: oneshot::Receiver<Refusal>,
+    /// The stream session's id (`st-…`), for logs.
+    pub session_id: String,
+}
+
+/// Why a publisher may not start, or may not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the encoder's program understands.
+    pub code: RefusalCode,
+    /// What the person at the encoder reads.
+    pub description: String,
+}
+
+impl Refusal {
+    /// A refusal in words.
+    pub fn new(code: RefusalCode, description: impl Into<String>) -> Self {
+        Self {
+            code,
+            description: description.into(),
+        }
+    }
+}
+
+/// The `code` of the `onStatus` that tells a publisher to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// No such stream key, or it is in use.
+    BadName,
+    /// Known, but not allowed now.
+    Denied,
+    /// What it sends cannot be carried.
+    Rejected,
+    /// The server's own fault.
+    Failed,
+}
+
+impl RefusalCode {
+    /// As RTMP spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadName => "NetStream.Publish.BadName",
+            Self::Denied => "NetStream.Publish.Denied",
+            Self::Rejected => "NetStream.Publish.Rejected",
+            Self::Failed => "NetStream.Failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_keys_do_not_show_in_debug_output() {
+        let key = StreamKeyText::new("sk_eu_secret".to_owned());
+        assert_eq!(format!("{key:?}"), "StreamKeyText(***)");
+        assert_eq!(key.expose(), "sk_eu_secret");
+    }
+}

@@ -1,0 +1,194 @@
+//! The queue between a publisher's connection and its stream session: bounded by events and bytes.
+//!
+//! In:  [`MediaEvent`]s. Out: the same, in order. Bytes count until the receiver takes the event.
+//! Not here: what to do when the queue is full; the connection waits a little and then gives up.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+
+use crate::media::Sample;
+use crate::media::codec::{aac, avc};
+
+/// What a publisher sends, in its order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaEvent {
+    /// What the encoder claims; a hint only.
+    Metadata(Metadata),
+    /// A video configuration, the first or a changed one.
+    VideoConfig(Arc<avc::Config>),
+    /// An audio configuration, the first or a changed one.
+    AudioConfig(Arc<aac::Config>),
+    /// Words for the streamer, for example that an audio codec is not carried.
+    Notice(String),
+    /// One access unit or AAC frame.
+    Sample(Sample),
+    /// Nothing follows.
+    End(EndReason),
+}
+
+/// How a publication ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The encoder said goodbye.
+    Unpublished,
+    /// Anything else, in words; the encoder may come back.
+    Lost(String),
+}
+
+/// `onMetaData`, as far as anybody wants to know it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metadata {
+    /// `videodatarate`, kilobits per second.
+    pub video_data_rate_kbps: Option<f64>,
+    /// `audiodatarate`, kilobits per second.
+    pub audio_data_rate_kbps: Option<f64>,
+    /// `framerate`, frames per second.
+    pub frame_rate: Option<f64>,
+    /// `width` in pixels.
+    pub width: Option<f64>,
+    /// `height` in pixels.
+    pub height: Option<f64>,
+    /// `encoder`.
+    pub encoder: Option<String>,
+}
+
+impl MediaEvent {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Sample(sample) => sample.data.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// The receiver is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream session has ended")]
+pub struct QueueClosed;
+
+/// The connection's end.
+#[derive(Clone, Debug)]
+pub struct MediaSender {
+    events: mpsc::Sender<(MediaEvent, OwnedSemaphorePermit)>,
+    kibibytes: Arc<Semaphore>,
+    max_kibibytes: u32,
+}
+
+/// The stream session's end.
+#[derive(Debug)]
+pub struct MediaReceiver {
+    events: mpsc::Receiver<(MediaEvent, OwnedSemaphorePermit)>,
+}
+
+/// A queue of at most `max_events` events which together have at most `max_bytes` of samples
+/// (rounded up to KiB each; a larger sample passes alone).
+pub fn media_queue(max_events: usize, max_bytes: usize) -> (MediaSender, MediaReceiver) {
+    let max_kibibytes = u32::try_from(max_bytes.div_ceil(1024))
+        .unwrap_or(u32::MAX)
+        .max(1);
+    let permits = usize::try_from(max_kibibytes)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS);
+    let (events_tx, events_rx) = mpsc::channel(max_events.max(1));
+    let sender = MediaSender {
+        events: events_tx,
+        kibibytes: Arc::new(Semaphore::new(permits)),
+        max_kibibytes,
+    };
+    (sender, MediaReceiver { events: events_rx })
+}
+
+impl MediaSender {
+    /// Waits for room. A dropped receiver frees all room, so this cannot wait for nobody.
+    pub async fn send(&self, event: MediaEvent) -> Result<(), QueueClosed> {
+        let cost = self.cost(&event);
+        let permit = Arc::clone(&self.kibibytes).acquire_many_owned(cost).await;
+        let permit = permit.map_err(|_| QueueClosed)?;
+        self.events
+            .send((event, permit))
+            .await
+            .map_err(|_| QueueClosed)
+    }
+
+    /// Sends without waiting: gives the event back when there is no room.
+    pub fn try_send(&self, event: MediaEvent) -> Result<Option<MediaEvent>, QueueClosed> {
+        let cost = self.cost(&event);
+        match Arc::clone(&self.kibibytes).try_acquire_many_owned(cost) {
+            Ok(permit) => match self.events.try_send((event, permit)) {
+                Ok(()) => Ok(None),
+                Err(TrySendError::Full((event, _))) => Ok(Some(event)),
+                Err(TrySendError::Closed(_)) => Err(QueueClosed),
+            },
+            Err(TryAcquireError::NoPermits) => Ok(Some(event)),
+            Err(TryAcquireError::Closed) => Err(QueueClosed),
+        }
+    }
+
+    fn cost(&self, event: &MediaEvent) -> u32 {
+        let kibibytes = u32::try_from(event.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
+        kibibytes.min(self.max_kibibytes)
+    }
+}
+
+impl MediaReceiver {
+    /// The next event; `None` when the connection is gone without [`MediaEvent::End`].
+    /// Cancel safe.
+    pub async fn recv(&mut self) -> Option<MediaEvent> {
+        self.events.recv().await.map(|(event, _)| event)
+    }
+
+    /// An event that is there already.
+    pub fn try_recv(&mut self) -> Option<MediaEvent> {
+        self.events.try_recv().ok().map(|(event, _)| event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::TrackKind;
+
+    fn sample(bytes: usize) -> MediaEvent {
+        MediaEvent::Sample(Sample {
+            track: TrackKind::Video,
+            dts: 0,
+            composition_offset: 0,
+            is_sync: true,
+            data: vec![0; bytes].into(),
+        })
+    }
+
+    #[tokio::test]
+    async fn is_bounded_by_bytes_until_the_receiver_takes_them() {
+        let (tx, mut rx) = media_queue(100, 4096);
+        assert_eq!(tx.try_send(sample(3000)), Ok(None));
+        assert_eq!(tx.try_send(sample(1025)), Ok(Some(sample(1025))));
+        assert_eq!(tx.try_send(sample(1024)), Ok(None));
+        assert_eq!(rx.recv().await, Some(sample(3000)));
+        assert_eq!(tx.try_send(sample(1025)), Ok(None));
+        // One larger than the whole queue passes when it is alone.
+        while rx.try_recv().is_some() {}
+        assert_eq!(tx.try_send(sample(1 << 20)), Ok(None));
+        assert!(tx.try_send(sample(1)).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn is_bounded_by_events() {
+        let (tx, _rx) = media_queue(2, 4096);
+        let notice = || MediaEvent::Notice(String::new());
+        assert_eq!(tx.try_send(notice()), Ok(None));
+        assert_eq!(tx.try_send(notice()), Ok(None));
+        assert_eq!(tx.try_send(notice()), Ok(Some(notice())));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_sender_learns_that_the_receiver_has_gone() {
+        let (tx, rx) = media_queue(10, 1024);
+        tx.send(sample(1024)).await.unwrap();
+        let (sent, ()) = tokio::join!(tx.send(sample(1024)), async { drop(rx) });
+        assert_eq!(sent, Err(QueueClosed));
+        assert_eq!(tx.try_send(sample(1)), Err(QueueClosed));
+    }
+}

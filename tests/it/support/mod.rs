@@ -1,0 +1,3 @@
+//! What scenarios share.
+
+pub(crate) mod rtmp_client;

@@ -1,19 +1,9 @@
-//! Integration tests: one binary, a module per scenario, real parts throughout.
+//! Scenarios against real sockets, one module each.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
+    reason = "clippy's exemption for tests skips helper functions"
 )]
 
 mod support;
 
-mod publishing;
-mod playback;
-mod reconnect;
-mod isolation;
-mod players;
-mod databases;
-mod cli;
-mod repository;
-mod store;
-mod live_mirror;
+mod hostile_rtmp;

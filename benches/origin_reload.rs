@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     reason = "a benchmark that cannot go on has failed"
 )]
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 
 use std::sync::Arc;
 
@@ -83,7 +82,7 @@ impl Stage {
     fn push(&mut self) {
         let index = self.parts % PARTS_PER_SEGMENT;
         self.window.push(Part {
-            bytes: Bytes::from_static(&[0; 100_000]),
+            bytes: Bytes::from(vec![0; 100_000]),
             start: self.parts * TICKS_PER_PART,
             duration: TICKS_PER_PART,
             is_independent: index == 0,

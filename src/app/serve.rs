@@ -189,9 +189,10 @@ fn serve_admin(
     let ready = move || {
         let is_draining = draining.is_cancelled();
         async move {
-            match is_draining {
-                true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-                false => (StatusCode::OK, "ready\n"),
+            if is_draining {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            } else {
+                (StatusCode::OK, "ready\n")
             }
         }
     };

@@ -46,7 +46,7 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         metrics::gauge!("weir_tasks", "task" => name).increment(1.0);
-        let span = tracing::info_span!("task", name);
+        let span = tracing::info_span!(parent: None, "task", name);
         let guarded = async move {
             let outcome = AssertUnwindSafe(task).catch_unwind().await;
             metrics::gauge!("weir_tasks", "task" => name).decrement(1.0);

@@ -108,10 +108,8 @@ fn what_is_empty_lies_in_the_data_directory() {
         config.database_url().to_string(),
         "sqlite:/srv/weir/weir.db"
     );
-    assert_eq!(
-        config.storage_folder().unwrap(),
-        Path::new("/srv/weir/storage")
-    );
+    let store = config.storage.location(config.data_dir()).unwrap();
+    assert_eq!(store.to_string(), "file:/srv/weir/storage");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument as _;
 
 use super::{Config, session};
 use crate::base::clock::{SharedClock, WallTime};
@@ -141,7 +142,8 @@ impl Registry {
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
         let task = session::ChannelTask::new(Arc::clone(&self.context), status);
         let registry = Arc::clone(self);
-        self.context.tasks.spawn("channel", async move {
+        let span = tracing::info_span!("channel", channel.id = %channel.id);
+        let run = async move {
             let unserved = task.run(attach, attach_rx).await;
             registry.remove(&channel);
             for attach in unserved {
@@ -149,7 +151,8 @@ impl Registry {
                     attach.refuse("the channel is busy; try again");
                 }
             }
-        });
+        };
+        self.context.tasks.spawn("channel", run.instrument(span));
         Ok(())
     }
 

@@ -82,7 +82,7 @@ impl ChannelTask {
         mut attach_rx: mpsc::Receiver<Attach>,
     ) -> Vec<Attach> {
         let token = self.context.tasks.token().clone();
-        let mut publisher = Some(self.welcome(first));
+        let mut publisher = Some(Self::welcome(first));
         loop {
             let held_until = self.held_until;
             tokio::select! {
@@ -92,7 +92,7 @@ impl ChannelTask {
                     if let Some(old) = publisher.take() {
                         self.replace(old);
                     }
-                    publisher = Some(self.welcome(attach));
+                    publisher = Some(Self::welcome(attach));
                 }
                 event = next_event(&mut publisher) => {
                     let Some(current) = &mut publisher else { continue };
@@ -116,7 +116,7 @@ impl ChannelTask {
         unserved
     }
 
-    fn welcome(&self, attach: Attach) -> Publisher {
+    fn welcome(attach: Attach) -> Publisher {
         tracing::info!(
             session.id = attach.stream_id,
             encoder = attach.encoder,
@@ -427,7 +427,7 @@ fn declared_bps(metadata: &Metadata) -> Option<u64> {
         clippy::cast_sign_loss,
         reason = "in range"
     )]
-    is_plausible.then(|| (kbps * 1000.0) as u64)
+    is_plausible.then_some((kbps * 1000.0) as u64)
 }
 
 /// The publisher's next event; never resolves without a publisher.

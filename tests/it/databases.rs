@@ -1,7 +1,7 @@
 //! The same server on PostgreSQL: publish, watch, restart.
 
 use super::support::clips::clip;
-use super::support::postgres::Postgres;
+use super::support::postgres;
 use super::support::publisher::Publisher;
 use super::support::server::TestServer;
 use super::support::viewer::{follow, media_playlist_url};
@@ -9,7 +9,7 @@ use super::support::within;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_plays_on_postgresql() {
-    let url = Postgres::shared().new_database().await;
+    let url = postgres::empty_database().await;
     let mut server = TestServer::start_with(&[("WEIR_DATABASE_URL", &url)]).await;
     let channel = server.channel().await;
     let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);

@@ -21,9 +21,7 @@ async fn of_three_publishers_one_is_killed_one_sends_garbage_the_third_is_comple
         for seed in 0..20_u8 {
             let mut socket = TcpStream::connect(server.rtmp).await.unwrap();
             // A version that is none, or a handshake that turns into noise.
-            let noise: Vec<u8> = (0..20_000_u32)
-                .map(|n| (n as u8).wrapping_mul(seed | 1))
-                .collect();
+            let noise = vec![seed | 1; 20_000];
             let first = if seed % 2 == 0 { 3 } else { seed };
             // The server may close in the middle of it: that is what it should do.
             let sent = async {

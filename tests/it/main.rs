@@ -1,9 +1,20 @@
-//! Scenarios against real sockets, one module each.
+//! Integration tests: one binary, a module per scenario, real parts throughout.
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy's exemption for tests skips helper functions"
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
 )]
 
 mod support;
 
+mod publishing;
+mod playback;
+mod reconnect;
+mod isolation;
 mod hostile_rtmp;
+mod players;
+mod databases;
+mod cli;
+mod repository;
+mod store;
+mod live_mirror;

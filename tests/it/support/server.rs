@@ -86,6 +86,7 @@ impl TestServer {
         let mut command = Command::new(WEIR);
         command
             .args(args)
+            .env_clear()
             .envs(self.env.clone())
             .current_dir(self.data.path());
         let output = command.output().await.unwrap();
@@ -111,14 +112,7 @@ impl TestServer {
     /// The value of `GET /v1/live` for a channel, if it is listed.
     pub(crate) async fn live(&self, channel: &Channel) -> Option<Value> {
         let url = format!("http://{}/v1/live", self.http);
-        let list: Value = super::viewer::client()
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let list: Value = serde_json::from_str(&super::viewer::text(url).await).unwrap();
         let channels = list.get("channels").unwrap().as_array().unwrap().clone();
         channels
             .into_iter()
@@ -128,14 +122,7 @@ impl TestServer {
     /// The sum of a metric's values over its labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.admin);
-        let text = super::viewer::client()
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        let text = super::viewer::text(url).await;
         let of_name = |line: &&str| {
             line.strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with([' ', '{']))
@@ -166,11 +153,6 @@ impl TestServer {
             .await
             .unwrap()
     }
-
-    /// The server's process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id().unwrap()
-    }
 }
 
 impl Channel {
@@ -187,10 +169,14 @@ impl Channel {
 }
 
 fn spawn(env: &[(String, String)], folder: &std::path::Path) -> Child {
-    let log = std::fs::File::options().create(true).append(true);
-    let log = log.clone().open(folder.join("weir.log")).unwrap();
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("weir.log"))
+        .unwrap();
     Command::new(WEIR)
         .arg("serve")
+        .env_clear()
         .envs(env.iter().cloned())
         .current_dir(folder)
         .stdin(Stdio::null())

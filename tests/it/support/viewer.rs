@@ -66,7 +66,6 @@ pub(crate) struct ListedPart {
 /// A media playlist as a viewer reads it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MediaPlaylist {
-    pub(crate) text: String,
     pub(crate) first_msn: u64,
     pub(crate) parts: Vec<ListedPart>,
     /// MSN, EXTINF, URI.
@@ -82,10 +81,7 @@ pub(crate) struct MediaPlaylist {
 impl MediaPlaylist {
     /// Reads a full (not a delta) playlist.
     pub(crate) fn parse(text: &str) -> Self {
-        let mut list = Self {
-            text: text.to_owned(),
-            ..Self::default()
-        };
+        let mut list = Self::default();
         let (mut msn, mut part, mut extinf) = (0, 0, 0.0);
         for line in text.lines() {
             if let Some(value) = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:") {

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -187,8 +188,18 @@ fn spawn(env: &[(String, String)], folder: &std::path::Path) -> Child {
         .unwrap()
 }
 
-/// Three addresses that were free a moment ago, outside the kernel's ephemeral range's reuse.
+/// Three free addresses below the range from which the kernel takes ports for connections; no two
+/// calls of this process give the same.
 fn free_addresses() -> [SocketAddr; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 10_000).unwrap();
+    [(); 3].map(|()| {
+        loop {
+            let offset = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+            let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + offset));
+            if TcpListener::bind(address).is_ok() {
+                return address;
+            }
+        }
+    })
 }

@@ -1,3 +1,4 @@
 //! What scenarios share.
 
 pub(crate) mod rtmp_client;
+pub(crate) mod rtmp_server;

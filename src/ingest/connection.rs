@@ -115,16 +115,19 @@ impl Connection {
             Err(closing) => Err(closing),
         };
         drop(unpublished);
+        let was_accepted = accepted.is_ok();
         let closing = match accepted {
             Ok(publication) => self.publish(publication).await,
             Err(closing) => Some(closing),
         };
         let label = closing.as_ref().map_or("unpublished", Closing::label);
         metrics::counter!("weir_ingest_closed_total", "reason" => label).increment(1);
-        if let Some(closing) = &closing {
-            tracing::info!(%closing, "connection closed");
-        } else {
-            tracing::info!("unpublished");
+        match &closing {
+            None => tracing::info!("unpublished"),
+            Some(Closing::Refused(refusal)) => tracing::info!(?refusal, "publisher refused"),
+            Some(closing) if was_accepted => tracing::info!(%closing, "publisher lost"),
+            // Port scanners and their kin.
+            Some(closing) => tracing::debug!(%closing, "connection closed"),
         }
         if let Err(error) = self.say_goodbye(closing).await {
             tracing::debug!(%error, "the last words were not delivered");

@@ -18,8 +18,7 @@ pub trait Gate: Send + Sync + 'static {
     async fn publish(&self, request: PublishRequest) -> Result<Publication, Refusal>;
 }
 
-/// Somebody wants to publish.
-#[derive(Debug)]
+/// Somebody wants to publish. Its `Debug` shows neither the key nor the values of the query.
 pub struct PublishRequest {
     /// The RTMP application, without its query.
     pub app: String,
@@ -31,6 +30,18 @@ pub struct PublishRequest {
     pub encoder: String,
     /// Where the connection comes from.
     pub remote: SocketAddr,
+}
+
+impl fmt::Debug for PublishRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.query.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("PublishRequest")
+            .field("app", &self.app)
+            .field("query", &names)
+            .field("encoder", &self.encoder)
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The secret as it was sent; its `Debug` shows nothing of it.
@@ -115,9 +126,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stream_keys_do_not_show_in_debug_output() {
+    fn secrets_do_not_show_in_debug_output() {
         let key = StreamKeyText::new("sk_eu_secret".to_owned());
         assert_eq!(format!("{key:?}"), "StreamKeyText(***)");
         assert_eq!(key.expose(), "sk_eu_secret");
+        let request = PublishRequest {
+            app: "live".to_owned(),
+            stream_key: key,
+            query: vec![("token".to_owned(), "a secret".to_owned())],
+            encoder: "OBS".to_owned(),
+            remote: ([192, 0, 2, 1], 5000).into(),
+        };
+        let shown = format!("{request:?}");
+        assert!(
+            shown.contains("token") && !shown.contains("secret"),
+            "{shown}"
+        );
     }
 }

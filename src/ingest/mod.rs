@@ -1,8 +1,8 @@
 //! Ingest: an encoder's bytes become samples. Steps 1 to 5 of the walk.
 //!
 //! In:  TCP connections of RTMP publishers.
-//! Out: per publisher one [`PublishRequest`], put to the [`Gate`]; then [`MediaEvent`]s in a
-//! bounded queue until [`MediaEvent::End`].
+//! Out: per publisher one `PublishRequest`, put to the `Gate`; then `MediaEvent`s in a
+//! bounded queue until `MediaEvent::End`.
 //! Not here: what a channel is, who may publish (`live::gate`), boxes and playlists.
 //! Read: Adobe RTMP 1.0, Veovera Enhanced RTMP v2, Adobe FLV 10.1 annex E.
 //!

@@ -2,138 +2,17 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
-use weir::base::tasks::Tasks;
 use weir::ingest::chunk::kind;
-use weir::ingest::{
-    Config, EndReason, Gate, MediaEvent, MediaReceiver, Publication, PublishRequest, Refusal,
-    RefusalCode, media_queue, serve,
-};
+use weir::ingest::{Config, EndReason, MediaEvent, Refusal, RefusalCode};
 use weir::media::{Sample, TrackKind};
 
 use crate::support::rtmp_client::{
     Amf, Chunking, PATIENCE, Publisher, Status, aac_config, aac_frame, avc_config, chunks,
     inter_frame, key_frame,
 };
-
-/// A publisher as its stream session would see it.
-struct Published {
-    request: PublishRequest,
-    media: MediaReceiver,
-    stop: oneshot::Sender<Refusal>,
-}
-
-/// Lets everyone in whose key begins with "good".
-struct TestGate {
-    published_tx: mpsc::Sender<Published>,
-    queue_events: usize,
-}
-
-#[async_trait]
-impl Gate for TestGate {
-    async fn publish(&self, request: PublishRequest) -> Result<Publication, Refusal> {
-        if !request.stream_key.expose().starts_with("good") {
-            return Err(Refusal::new(RefusalCode::BadName, "no such stream key"));
-        }
-        let (media_tx, media) = media_queue(self.queue_events, 64 << 20);
-        let (stop_tx, stop) = oneshot::channel();
-        let published = Published {
-            request,
-            media,
-            stop: stop_tx,
-        };
-        self.published_tx.send(published).await.unwrap();
-        Ok(Publication {
-            media_tx,
-            stop,
-            session_id: "st-test".to_owned(),
-        })
-    }
-}
-
-struct Server {
-    address: SocketAddr,
-    tasks: Tasks,
-    published_rx: mpsc::Receiver<Published>,
-}
-
-impl Server {
-    async fn start(config: Config) -> Self {
-        Self::start_with_queue(config, 10_000).await
-    }
-
-    async fn start_with_queue(config: Config, queue_events: usize) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (published_tx, published_rx) = mpsc::channel(10);
-        let gate = Arc::new(TestGate {
-            published_tx,
-            queue_events,
-        });
-        let tasks = Tasks::new();
-        tasks.spawn(
-            "rtmp listener",
-            serve(listener, Arc::new(config), gate, tasks.clone()),
-        );
-        Self {
-            address,
-            tasks,
-            published_rx,
-        }
-    }
-
-    /// A publisher who was let in, from both sides.
-    async fn publisher(&mut self) -> (Publisher, Published) {
-        let publisher = Publisher::connect(self.address, "live", "good")
-            .await
-            .unwrap();
-        (publisher, self.published_rx.recv().await.unwrap())
-    }
-
-    /// A publisher who is about to say `connect`.
-    async fn shaken(&self) -> Publisher {
-        let mut publisher = Publisher::dial(self.address).await.unwrap();
-        publisher.handshake().await.unwrap();
-        publisher
-    }
-
-    /// A publisher who is about to say `publish`.
-    async fn connected(&self) -> Publisher {
-        let mut publisher = self.shaken().await;
-        publisher.send_connect("live").await.unwrap();
-        publisher
-    }
-}
-
-impl Published {
-    async fn next(&mut self) -> MediaEvent {
-        let event = tokio::time::timeout(PATIENCE, self.media.recv()).await;
-        event.unwrap().expect("the queue ends with End")
-    }
-
-    async fn sample(&mut self) -> Sample {
-        match self.next().await {
-            MediaEvent::Sample(sample) => sample,
-            other => panic!("{other:?} is no sample"),
-        }
-    }
-
-    /// Everything up to and with the end.
-    async fn rest(&mut self) -> (Vec<MediaEvent>, EndReason) {
-        let mut events = vec![];
-        loop {
-            match self.next().await {
-                MediaEvent::End(reason) => return (events, reason),
-                event => events.push(event),
-            }
-        }
-    }
-}
+use crate::support::rtmp_server::{Published, Server};
 
 fn lost(words: &str) -> EndReason {
     EndReason::Lost(words.to_owned())

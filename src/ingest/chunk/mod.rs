@@ -1,7 +1,7 @@
 //! RTMP chunks become messages.
 //!
 //! In:  bytes after the handshake, in any slices. Out: whole [`Message`]s in the order in which
-//! they were completed; one that lay in a single chunk of the input shares its memory.
+//! they were completed; a large one that lay in a single chunk of the input shares its memory.
 //! Not here: what messages mean, except Set Chunk Size and Abort, which steer this reader.
 //! Read: Adobe RTMP 1.0 §5.3 and §5.4.
 //!
@@ -25,6 +25,8 @@ pub const MAX_BUFFERED_BEFORE_PUBLISH: usize = 256 * 1024;
 /// Most bytes held for unfinished messages while publishing.
 pub const MAX_BUFFERED: usize = 2 * MAX_MEDIA_BYTES;
 
+/// Shorter messages are copied: a sample that is kept must not keep a whole read buffer.
+const MIN_SHARED_BYTES: usize = 4096;
 /// First allocation for a message that spans chunks.
 const FIRST_ALLOCATION: usize = 4096;
 /// Above this, nobody repeats a type 0 chunk's timestamp as the distance to the next message.
@@ -248,7 +250,13 @@ impl ChunkReader {
             return Ok(None);
         };
         if stream.partial.is_empty() && left == stream.length && input.len() >= left {
-            return Ok(Some(input.split_to(left).freeze()));
+            let body = input.split_to(left);
+            let is_short = left < MIN_SHARED_BYTES;
+            return Ok(Some(if is_short {
+                Bytes::copy_from_slice(&body)
+            } else {
+                body.freeze()
+            }));
         }
         let taken = left.min(input.len());
         let have = stream.partial.len().saturating_add(taken);

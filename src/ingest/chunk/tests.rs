@@ -289,11 +289,19 @@ fn what_was_buffered_is_given_back() {
 }
 
 #[test]
-fn a_message_in_one_chunk_is_not_copied() {
-    let mut input = BytesMut::from(&chunk(0, 4, &[&full(0, 100, 9), &[1; 100]])[..]);
-    let start = input.as_ptr();
-    let message = ChunkReader::new().read(&mut input).unwrap().unwrap();
-    assert_eq!(message.body.as_ptr(), start.wrapping_add(12));
+fn only_a_large_message_in_one_chunk_shares_the_read_buffer() {
+    for (length, shares) in [(MIN_SHARED_BYTES - 1, false), (MIN_SHARED_BYTES, true)] {
+        let body = vec![1; length];
+        let bytes = [
+            chunk(0, 2, &[&full(0, 4, 1), &[0, 1, 0, 0]]),
+            chunk(0, 4, &[&full(0, length, 9), &body]),
+        ];
+        let mut input = BytesMut::from(&bytes.concat()[..]);
+        let start = input.as_ptr().wrapping_add(16 + 12);
+        let message = ChunkReader::new().read(&mut input).unwrap().unwrap();
+        assert_eq!(message.body, body);
+        assert_eq!(message.body.as_ptr() == start, shares, "{length}");
+    }
 }
 
 proptest::proptest! {

@@ -7,7 +7,6 @@ use bytes::{Buf, Bytes};
 use crate::ingest::chunk::Message;
 
 /// An aggregate message being taken apart.
-#[derive(Debug)]
 pub(super) struct Aggregate {
     rest: Bytes,
     stream_id: u32,

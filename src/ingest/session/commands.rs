@@ -23,7 +23,6 @@ const CAN_FORWARD: f64 = 4.0;
 const MAX_NAME_CHARS: usize = 4096;
 
 /// What `connect` said.
-#[derive(Debug)]
 pub(super) struct Connect {
     app: String,
     tc_url: String,

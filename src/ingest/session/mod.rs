@@ -98,7 +98,6 @@ pub enum Error {
 }
 
 /// One publisher's session.
-#[derive(Debug)]
 pub struct Session {
     remote: SocketAddr,
     phase: Phase,
@@ -130,15 +129,19 @@ enum Phase {
     Over,
 }
 
-impl std::fmt::Debug for Phase {
+impl std::fmt::Debug for Session {
+    /// No more than this: the rest holds keys and tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Handshake { .. } => "handshake",
-            Self::Open => "open",
-            Self::Asked { .. } => "asked",
-            Self::Publishing { .. } => "publishing",
-            Self::Over => "over",
-        })
+        let phase = match self.phase {
+            Phase::Handshake { .. } => "handshake",
+            Phase::Open => "open",
+            Phase::Asked { .. } => "asked",
+            Phase::Publishing { .. } => "publishing",
+            Phase::Over => "over",
+        };
+        let mut shown = f.debug_struct("Session");
+        shown.field("remote", &self.remote).field("phase", &phase);
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -22,14 +22,6 @@ pub(super) struct Wire {
     outgoing: Vec<u8>,
 }
 
-impl std::fmt::Debug for Wire {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire")
-            .field("outgoing_bytes", &self.outgoing.len())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Wire {
     pub(super) fn new() -> Self {
         Self {

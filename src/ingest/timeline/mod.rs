@@ -7,7 +7,7 @@
 //!
 //! What encoders do, and what becomes of it:
 //! - timestamps wrap after 49.7 days: unwrapped by signed differences;
-//! - milliseconds are rounded: video goes onto its [frame grid](frame_grid), audio is counted in
+//! - milliseconds are rounded: video goes onto its frame grid, audio is counted in
 //!   frames of 1024 samples and only moved when it is 80 ms away from its timestamps;
 //! - a timestamp repeats or steps back: that frame gets the next free tick (video) or is left out
 //!   (audio, which cannot be shortened); if it stays behind, it is a jump;

@@ -73,8 +73,10 @@ async fn check(server: &TestServer, case: &Case) {
     assert_eq!(has_audio, case.has_audio, "{}", case.clip);
 }
 
-/// Rules 4, 18, 19 on everything the viewer saw.
+/// Rules 4, 18, 19 on everything the viewer saw. The first segment may be shorter: until two GOPs
+/// are equal, nobody knows how many fit.
 fn check_grid(watched: &Watched, case: &Case) {
+    let first = *watched.segments.first_key_value().unwrap().0;
     let last = watched.last.segments.last().unwrap().0;
     for (msn, extinf) in &watched.segments {
         assert!(extinf.round() <= 2.0, "{}: EXTINF {extinf}", case.clip);
@@ -95,7 +97,7 @@ fn check_grid(watched: &Watched, case: &Case) {
             );
             assert_eq!(part.is_independent, index == 0, "{}: {part:?}", case.clip);
         }
-        let is_whole = *msn != last;
+        let is_whole = *msn != first && *msn != last;
         assert!(
             !is_whole || (extinf - 2.0).abs() < 0.01,
             "{}: EXTINF {extinf}",

@@ -78,10 +78,17 @@ pub fn log_to_stderr(config: &Config) -> Result<(), Error> {
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
+/// Upper bounds of every histogram's buckets; all our histograms are delays in seconds.
+const SECONDS_BUCKETS: [f64; 16] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.08, 0.1, 0.2, 0.5, 1.0,
+];
+
 impl Metrics {
     /// Records every metric of this process from now on.
     pub fn install() -> Result<Self, Error> {
-        let handle = PrometheusBuilder::new().install_recorder();
+        let handle = PrometheusBuilder::new()
+            .set_buckets(&SECONDS_BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder);
         handle.map(Self).map_err(|e| Error {
             what: "metrics",
             why: e.to_string(),

@@ -109,7 +109,7 @@ fn what_is_empty_lies_in_the_data_directory() {
         "sqlite:/srv/weir/weir.db"
     );
     let store = config.storage.location(config.data_dir()).unwrap();
-    assert_eq!(store.to_string(), "file:/srv/weir/storage");
+    assert_eq!(store.to_string(), "folder /srv/weir/storage");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod one_frame;
 mod publishing;
 mod playback;
 mod reconnect;

@@ -19,3 +19,4 @@ mod cli;
 mod repository;
 mod store;
 mod live_mirror;
+mod mirrored;

@@ -159,7 +159,7 @@ impl Timeline {
 
     /// Output milliseconds of a message, before rounding and order are repaired.
     fn place(&mut self, kind: TrackKind, timestamp: u32, now: Duration) -> i64 {
-        let raw = self.unwrap(timestamp);
+        let raw = self.unwrapped_ms(timestamp);
         let (track, other, max_behind) = match kind {
             TrackKind::Video => (&self.video, &self.audio, MAX_VIDEO_BEHIND),
             TrackKind::Audio => (&self.audio, &self.video, MAX_AUDIO_BEHIND),
@@ -220,7 +220,7 @@ impl Timeline {
     }
 
     /// Unwraps a timestamp by its signed difference to the last one of either track.
-    fn unwrap(&mut self, timestamp: u32) -> i64 {
+    fn unwrapped_ms(&mut self, timestamp: u32) -> i64 {
         let raw = match self.last_raw {
             None => i64::from(timestamp),
             Some((raw, sent)) => {

@@ -39,9 +39,8 @@ pub(crate) fn frame_count(media: &Path) -> u64 {
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.is_empty(), "ffprobe {}: {errors}", media.display());
-    String::from_utf8_lossy(&output.stdout)
-        .trim()
-        .trim_end_matches(',')
-        .parse()
-        .unwrap()
+    // A playlist's streams are listed once with their program and once without.
+    let counted = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = counted.lines().next().unwrap_or_default();
+    first.trim_end_matches(',').parse().unwrap()
 }

@@ -110,6 +110,19 @@ impl S3Server {
         self.root.path().join(BUCKET)
     }
 
+    /// The bucket as `WEIR_STORAGE_URL` names it.
+    pub(crate) fn url(&self) -> String {
+        format!(
+            "s3://{BUCKET}?endpoint=http://{}&region=garage",
+            self.address
+        )
+    }
+
+    /// The environment with which the bucket opens.
+    pub(crate) fn env() -> [(String, String); 2] {
+        credentials(SECRET_KEY)
+    }
+
     /// Limits short enough to be waited for.
     pub(crate) fn config() -> Config {
         Config {
@@ -126,11 +139,7 @@ impl S3Server {
 
     /// As [`S3Server::store`], with a secret of the caller's choice.
     pub(crate) fn store_with(&self, secret: &str) -> Store {
-        let url = format!(
-            "s3://{BUCKET}?endpoint=http://{}&region=garage",
-            self.address
-        );
-        let location: Location = url.parse().unwrap();
+        let location: Location = self.url().parse().unwrap();
         Store::open(&location, &Self::config(), credentials(secret)).unwrap()
     }
 }

@@ -184,3 +184,6 @@ impl Start {
 /// The refusal of a keyframe interval that no segment can hold.
 pub(super) const LONG_GOP: &str = "the keyframe interval is longer than 2.49 s and cannot be \
     carried yet; set it to 2 s (OBS: Settings, Output, Keyframe Interval)";
+
+#[cfg(test)]
+mod tests;

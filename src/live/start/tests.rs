@@ -1,0 +1,194 @@
+use bytes::Bytes;
+
+use super::*;
+
+const AAC_STEREO_48K: &[u8] = &[0x11, 0x90];
+
+fn picture(dts: i64, is_sync: bool) -> Sample {
+    let data = Bytes::from_static(&[0; 1000]);
+    Sample {
+        track: TrackKind::Video,
+        dts,
+        composition_offset: 0,
+        is_sync,
+        data,
+    }
+}
+
+fn sound(dts: i64) -> Sample {
+    let data = Bytes::from_static(&[0; 100]);
+    Sample {
+        track: TrackKind::Audio,
+        dts,
+        composition_offset: 0,
+        is_sync: true,
+        data,
+    }
+}
+
+fn video(width: u16) -> Arc<avc::Config> {
+    Arc::new(avc::Config {
+        bytes: Bytes::new(),
+        profile: 100,
+        compatibility: 0,
+        level: 31,
+        nal_length_bytes: 4,
+        width,
+        height: 720,
+        declared_fps_millis: None,
+    })
+}
+
+fn audio() -> Arc<aac::Config> {
+    Arc::new(aac::Config::parse(&Bytes::from_static(AAC_STEREO_48K)).unwrap())
+}
+
+/// A start that knows its video.
+fn start() -> Start {
+    let mut start = Start::default();
+    start.video_config(video(1280));
+    start
+}
+
+/// Pushes pictures of `fps` with an IDR every `gop` of them until a verdict; which picture gave it.
+fn run(start: &mut Start, fps: i64, gop: i64) -> (i64, Verdict) {
+    for n in 0..10_000 {
+        let verdict = start.push(picture(n * 90_000 / fps, n % gop == 0));
+        if !matches!(verdict, Verdict::Hold) {
+            return (n, verdict);
+        }
+    }
+    panic!("no verdict");
+}
+
+fn go(verdict: Verdict) -> Ready {
+    match verdict {
+        Verdict::Go(ready) => ready,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Refuse(words) => words,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn goes_at_the_second_idr_but_waits_a_second_for_audio() {
+    // Frames a second, GOP in frames, picture of the verdict.
+    for (fps, gop, expected) in [
+        (30, 60, 60),
+        (30, 30, 30),
+        (30, 10, 30),
+        (60, 1, 60),
+        (25, 62, 62),
+    ] {
+        let (n, verdict) = run(&mut start(), fps, gop);
+        assert_eq!(n, expected, "{fps} fps, GOP {gop}");
+        let ready = go(verdict);
+        assert_eq!(i64::from(ready.fps_millis), fps * 1000);
+        assert_eq!(ready.samples.len(), usize::try_from(expected + 1).unwrap());
+        assert_eq!(ready.held_millis(), expected * 1000 / fps);
+        assert!(ready.tracks.audio.is_none());
+    }
+}
+
+#[test]
+fn audio_that_is_there_is_not_waited_for() {
+    let mut start = start();
+    start.audio_config(audio());
+    start.push(sound(0));
+    let (n, verdict) = run(&mut start, 30, 10);
+    assert_eq!(n, 10);
+    assert!(go(verdict).tracks.audio.is_some());
+}
+
+#[test]
+fn a_configuration_without_samples_is_no_track() {
+    let mut start = start();
+    start.audio_config(audio());
+    let (n, verdict) = run(&mut start, 30, 60);
+    assert_eq!(n, 60);
+    assert!(go(verdict).tracks.audio.is_none());
+}
+
+#[test]
+fn a_gop_beyond_two_and_a_half_seconds_is_refused_when_that_is_known() {
+    for (fps, gop) in [(30, 250), (30, 75), (24, 249)] {
+        let (n, verdict) = run(&mut start(), fps, gop);
+        assert!(
+            refusal(verdict).contains("keyframe interval"),
+            "{fps} fps, GOP {gop}"
+        );
+        assert!(n * 100 / fps <= 253, "after {n} pictures");
+    }
+    // Nothing but inter pictures.
+    assert!(refusal(run(&mut start(), 30, i64::MAX).1).contains("keyframe interval"));
+}
+
+#[test]
+fn a_slow_picture_is_refused() {
+    assert!(refusal(run(&mut start(), 5, 10).1).contains("5.0 frames per second"));
+    go(run(&mut start(), 10, 20).1);
+}
+
+#[test]
+fn pictures_before_the_first_idr_are_left_out() {
+    let mut start = start();
+    for n in 0..5 {
+        assert!(matches!(
+            start.push(picture(n * 3000, false)),
+            Verdict::Hold
+        ));
+    }
+    for n in 5..35 {
+        assert!(matches!(
+            start.push(picture(n * 3000, n == 5)),
+            Verdict::Hold
+        ));
+    }
+    let ready = go(start.push(picture(35 * 3000, true)));
+    assert_eq!((ready.samples[0].dts, ready.fps_millis), (5 * 3000, 30_000));
+}
+
+#[test]
+fn another_video_configuration_begins_anew() {
+    let mut start = start();
+    start.push(picture(0, true));
+    start.push(picture(3000, false));
+    start.video_config(video(1280));
+    assert_eq!(start.held.len(), 2, "a repeated one changes nothing");
+    start.video_config(video(640));
+    assert!(start.held.is_empty());
+    let (_, verdict) = run(&mut start, 30, 60);
+    assert_eq!(go(verdict).tracks.video.config.width, 640);
+}
+
+#[test]
+fn sound_alone_is_refused() {
+    let mut start = Start::default();
+    start.audio_config(audio());
+    let mut verdicts = (0..1000).map(|n| start.push(sound(n * 1024)));
+    let verdict = verdicts
+        .find(|verdict| !matches!(verdict, Verdict::Hold))
+        .unwrap();
+    assert!(refusal(verdict).contains("no picture"));
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut start = start();
+    let mut verdicts = (0..100).map(|n| {
+        let data = Bytes::from(vec![0; 1 << 20]);
+        start.push(Sample {
+            data,
+            ..picture(n, n == 0)
+        })
+    });
+    let verdict = verdicts
+        .find(|verdict| !matches!(verdict, Verdict::Hold))
+        .unwrap();
+    assert!(refusal(verdict).contains("bitrate"));
+}

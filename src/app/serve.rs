@@ -39,6 +39,8 @@ use crate::{api, console, ingest, recording};
 
 /// How long a drain may take before everything is dropped.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// Open files asked of the system: a socket for every viewer, where it lets us.
+const MAX_OPEN_FILES: u64 = 1 << 16;
 /// How often the metrics' sliding windows move on.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -69,6 +71,10 @@ impl Groups {
 /// Runs the server until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::install()?;
+    match rlimit::increase_nofile_limit(MAX_OPEN_FILES) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
     let shutdown = Shutdown::new();
     let groups = Groups::default();
     let opened = open::open(&config, &SystemClock).await?;

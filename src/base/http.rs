@@ -36,8 +36,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Connections at once; further ones wait in the kernel's queue.
     pub max_connections: u32,
-    /// Seconds for a request's head to arrive, and for an idle connection to be closed.
+    /// Seconds for a request's head to arrive.
     pub header_timeout_seconds: u64,
+    /// Seconds after which a connection that sends nothing at all is closed.
+    pub idle_timeout_seconds: u64,
     /// Seconds a client may leave a written answer unread before it is cut off.
     pub write_stall_seconds: u64,
 }
@@ -48,8 +50,27 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             max_connections: 20_000,
             header_timeout_seconds: 30,
+            idle_timeout_seconds: 90,
             write_stall_seconds: 30,
         }
+    }
+}
+
+impl Config {
+    /// Refuses limits with which nobody could connect; the key and the problem.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        let limits = [
+            ("http.max_connections", u64::from(self.max_connections)),
+            ("http.header_timeout_seconds", self.header_timeout_seconds),
+            ("http.idle_timeout_seconds", self.idle_timeout_seconds),
+            ("http.write_stall_seconds", self.write_stall_seconds),
+        ];
+        let refused = limits
+            .into_iter()
+            .find(|(_, limit)| !(1..=1_000_000).contains(limit));
+        refused.map_or(Ok(()), |(key, _)| {
+            Err((key, "it must be 1 to 1000000".to_owned()))
+        })
     }
 }
 
@@ -172,6 +193,7 @@ fn timed(stream: TcpStream, config: &Config) -> TokioIo<Pin<Box<TimeoutStream<Tc
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let mut stream = TimeoutStream::new(stream);
+    stream.set_read_timeout(Some(Duration::from_secs(config.idle_timeout_seconds)));
     stream.set_write_timeout(Some(Duration::from_secs(config.write_stall_seconds)));
     TokioIo::new(Box::pin(stream))
 }

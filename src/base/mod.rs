@@ -9,4 +9,5 @@ pub mod shutdown;
 pub mod retry;
 pub mod output;
 pub mod telemetry;
+pub mod coding;
 pub mod http;

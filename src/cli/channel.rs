@@ -44,7 +44,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Change settings; those not named stay as they are. Holds from the next publish on.
+    /// Change settings; those not named stay as they are. Holds from the next publish on, the part target
+    /// from the next stream.
     Set {
         /// Id or ARN.
         channel: String,
@@ -66,10 +67,10 @@ pub(super) struct Options {
     /// Name: letters, digits, - and _; need not be unique.
     #[arg(long)]
     name: Option<String>,
-    /// What is transcoded, and up to which size.
+    /// Stored and echoed; every channel passes its source through for now.
     #[arg(long = "type", value_name = "TYPE", value_parser = words(ChannelType::ALL, ChannelType::word))]
     channel_type: Option<ChannelType>,
-    /// Segments only, or LL-HLS.
+    /// Stored and echoed; every channel is served with low latency for now.
     #[arg(long, value_name = "MODE", value_parser = words(LatencyMode::ALL, LatencyMode::word))]
     latency_mode: Option<LatencyMode>,
     /// Bit rates of the ADVANCED types.
@@ -78,9 +79,9 @@ pub(super) struct Options {
     /// Stored and echoed; playback is fragmented MP4.
     #[arg(long, value_name = "FORMAT", value_parser = words(ContainerFormat::ALL, ContainerFormat::word))]
     container_format: Option<ContainerFormat>,
-    /// Whether playback needs a token.
-    #[arg(long, value_name = "BOOL")]
-    authorized: Option<bool>,
+    /// Whether playback needs a token; tokens are not built yet, so only false is taken.
+    #[arg(long, value_name = "BOOL", value_parser = ["false"])]
+    authorized: Option<String>,
     /// Whether plain RTMP may publish where TLS is required.
     #[arg(long, value_name = "BOOL")]
     insecure_ingest: Option<bool>,
@@ -106,7 +107,7 @@ impl From<Options> for Settings {
             latency_mode: options.latency_mode,
             preset: options.preset,
             container_format: options.container_format,
-            is_authorized: options.authorized,
+            is_authorized: options.authorized.map(|_| false),
             is_insecure_ingest: options.insecure_ingest,
             part_target_ms: options.part_target_ms,
         }

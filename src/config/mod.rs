@@ -118,6 +118,9 @@ impl Config {
         self.server.validate()?;
         self.database.validate()?;
         self.hls.validate().map_err(|e| ("hls", e.to_string()))?;
+        self.live.validate()?;
+        self.ingest.validate()?;
+        self.http.validate()?;
         self.log.validate().map_err(|e| ("log.filter", e))
     }
 }

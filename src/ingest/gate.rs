@@ -101,8 +101,6 @@ impl Refusal {
 pub enum RefusalCode {
     /// No such stream key, or it is in use.
     BadName,
-    /// Known, but not allowed now.
-    Denied,
     /// What it sends cannot be carried.
     Rejected,
     /// The server's own fault.
@@ -114,7 +112,6 @@ impl RefusalCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadName => "NetStream.Publish.BadName",
-            Self::Denied => "NetStream.Publish.Denied",
             Self::Rejected => "NetStream.Publish.Rejected",
             Self::Failed => "NetStream.Failed",
         }

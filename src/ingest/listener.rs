@@ -63,6 +63,31 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Refuses limits with which nobody could publish; the key and the problem.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        let limits = [
+            ("ingest.handshake_timeout_ms", self.handshake_timeout_ms),
+            ("ingest.publish_timeout_ms", self.publish_timeout_ms),
+            ("ingest.first_media_timeout_ms", self.first_media_timeout_ms),
+            ("ingest.silence_timeout_ms", self.silence_timeout_ms),
+            ("ingest.queue_timeout_ms", self.queue_timeout_ms),
+            ("ingest.max_connections", self.max_connections as u64),
+            (
+                "ingest.max_connections_per_address",
+                self.max_connections_per_address as u64,
+            ),
+            ("ingest.max_unpublished", self.max_unpublished as u64),
+        ];
+        let refused = limits
+            .into_iter()
+            .find(|(_, limit)| !(1..=86_400_000).contains(limit));
+        refused.map_or(Ok(()), |(key, _)| {
+            Err((key, "it must be 1 to 86400000".to_owned()))
+        })
+    }
+}
+
 /// Accepts publishers until `tasks` is cancelled. The connections are tasks of the same group:
 /// they see the cancellation themselves and tell their encoders.
 pub async fn serve(listener: TcpListener, config: Arc<Config>, gate: Arc<dyn Gate>, tasks: Tasks) {

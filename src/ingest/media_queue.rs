@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+use tokio::time::Instant;
 
 use crate::media::Sample;
 use crate::media::codec::{aac, avc};
@@ -71,7 +72,7 @@ pub struct QueueClosed;
 /// The connection's end.
 #[derive(Clone, Debug)]
 pub struct MediaSender {
-    events: mpsc::Sender<(MediaEvent, OwnedSemaphorePermit)>,
+    events: mpsc::Sender<Queued>,
     kibibytes: Arc<Semaphore>,
     max_kibibytes: u32,
 }
@@ -79,8 +80,12 @@ pub struct MediaSender {
 /// The stream session's end.
 #[derive(Debug)]
 pub struct MediaReceiver {
-    events: mpsc::Receiver<(MediaEvent, OwnedSemaphorePermit)>,
+    events: mpsc::Receiver<Queued>,
+    arrival: Instant,
 }
+
+/// An event, its bytes' share of the queue, and when it was read from the socket.
+type Queued = (MediaEvent, OwnedSemaphorePermit, Instant);
 
 /// A queue of at most `max_events` events which together have at most `max_bytes` of samples
 /// (rounded up to KiB each; a larger sample passes alone).
@@ -97,17 +102,25 @@ pub fn media_queue(max_events: usize, max_bytes: usize) -> (MediaSender, MediaRe
         kibibytes: Arc::new(Semaphore::new(permits)),
         max_kibibytes,
     };
-    (sender, MediaReceiver { events: events_rx })
+    let arrival = Instant::now();
+    (
+        sender,
+        MediaReceiver {
+            events: events_rx,
+            arrival,
+        },
+    )
 }
 
 impl MediaSender {
     /// Waits for room. A dropped receiver frees all room, so this cannot wait for nobody.
     pub async fn send(&self, event: MediaEvent) -> Result<(), QueueClosed> {
+        let arrival = Instant::now();
         let cost = self.cost(&event);
         let permit = Arc::clone(&self.kibibytes).acquire_many_owned(cost).await;
         let permit = permit.map_err(|_| QueueClosed)?;
         self.events
-            .send((event, permit))
+            .send((event, permit, arrival))
             .await
             .map_err(|_| QueueClosed)
     }
@@ -116,9 +129,9 @@ impl MediaSender {
     pub fn try_send(&self, event: MediaEvent) -> Result<Option<MediaEvent>, QueueClosed> {
         let cost = self.cost(&event);
         match Arc::clone(&self.kibibytes).try_acquire_many_owned(cost) {
-            Ok(permit) => match self.events.try_send((event, permit)) {
+            Ok(permit) => match self.events.try_send((event, permit, Instant::now())) {
                 Ok(()) => Ok(None),
-                Err(TrySendError::Full((event, _))) => Ok(Some(event)),
+                Err(TrySendError::Full((event, ..))) => Ok(Some(event)),
                 Err(TrySendError::Closed(_)) => Err(QueueClosed),
             },
             Err(TryAcquireError::NoPermits) => Ok(Some(event)),
@@ -136,12 +149,21 @@ impl MediaReceiver {
     /// The next event; `None` when the connection is gone without [`MediaEvent::End`].
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<MediaEvent> {
-        self.events.recv().await.map(|(event, _)| event)
+        let (event, _, arrival) = self.events.recv().await?;
+        self.arrival = arrival;
+        Some(event)
+    }
+
+    /// When the event received last was handed to the queue: how long it has been under way.
+    pub fn arrival(&self) -> Instant {
+        self.arrival
     }
 
     /// An event that is there already.
     pub fn try_recv(&mut self) -> Option<MediaEvent> {
-        self.events.try_recv().ok().map(|(event, _)| event)
+        let (event, _, arrival) = self.events.try_recv().ok()?;
+        self.arrival = arrival;
+        Some(event)
     }
 }
 

@@ -61,21 +61,17 @@ impl Gate for Admission {
         let session_id = format!("st-{}", ids::alphanumeric(23));
         tracing::info!(channel.id = %channel.id, session.id = session_id, "publisher admitted");
         let attach = Attach {
+            channel,
             stream_id: session_id.clone(),
             encoder: request.encoder,
             media_rx,
             stop_tx,
         };
-        match self.registry.attach(channel, attach) {
-            Ok(()) => Ok(Publication {
-                media_tx,
-                stop,
-                session_id,
-            }),
-            Err(_) => refuse(
-                RefusalCode::Rejected,
-                "too many connections publish with this stream key",
-            ),
-        }
+        self.registry.attach(attach);
+        Ok(Publication {
+            media_tx,
+            stop,
+            session_id,
+        })
     }
 }

@@ -11,6 +11,7 @@
 pub mod gate;
 pub mod registry;
 mod session;
+mod intake;
 mod start;
 mod output;
 
@@ -25,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Seconds the playlists wait for a publisher that was lost without an unpublish.
     pub hold_seconds: u64,
+    /// Seconds without a picture after which a live publisher counts as lost, sound or not.
+    pub video_silence_seconds: u64,
     /// Seconds an ended stream's playlists and media stay fetchable.
     pub ended_seconds: u64,
 }
@@ -33,7 +36,28 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             hold_seconds: 30,
+            video_silence_seconds: 10,
             ended_seconds: 90,
         }
+    }
+}
+
+impl Config {
+    /// Refuses what would hold a channel for ever or not at all; the key and the problem.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        let within = |key, value, range: std::ops::RangeInclusive<u64>| {
+            let problem = || format!("it must be {} to {}", range.start(), range.end());
+            range
+                .contains(&value)
+                .then_some(())
+                .ok_or_else(|| (key, problem()))
+        };
+        within("live.hold_seconds", self.hold_seconds, 0..=86_400)?;
+        within(
+            "live.video_silence_seconds",
+            self.video_silence_seconds,
+            1..=3_600,
+        )?;
+        within("live.ended_seconds", self.ended_seconds, 0..=86_400)
     }
 }

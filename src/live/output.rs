@@ -102,6 +102,10 @@ impl Output {
             (variant.width, variant.height) = (config.width, config.height);
             variant.codecs = codecs;
         });
+        if self.is_announced {
+            // The hint of the coming MAP (rule 29).
+            self.publish();
+        }
         Ok(())
     }
 

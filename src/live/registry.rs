@@ -36,6 +36,8 @@ pub struct Context {
 
 /// A publisher on its way to its channel's task.
 pub(super) struct Attach {
+    /// The channel as it was when the key was looked up.
+    pub(super) channel: Channel,
     /// The stream session's id, `st-…`.
     pub(super) stream_id: String,
     /// The encoder as it names itself.
@@ -110,15 +112,18 @@ impl Registry {
         all
     }
 
-    /// Hands a publisher to its channel's task, starting one if there is none. `Err` gives the
-    /// publisher back when the task is swamped by publishers.
-    pub(super) fn attach(self: &Arc<Self>, channel: Channel, attach: Attach) -> Result<(), Attach> {
+    /// Hands a publisher to its channel's task, starting one if there is none; refused when the
+    /// task is swamped by publishers.
+    pub(super) fn attach(self: &Arc<Self>, attach: Attach) {
         let mut entries = lock(&self.entries);
         let mut attach = attach;
+        let channel = attach.channel.clone();
         if let Some(entry) = entries.get(channel.id.as_str()) {
             match entry.attach_tx.try_send(attach) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Full(back)) => return Err(back),
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(back)) => {
+                    return back.refuse("too many connections publish with this stream key");
+                }
                 Err(mpsc::error::TrySendError::Closed(back)) => attach = back,
             }
         }
@@ -142,18 +147,15 @@ impl Registry {
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
         let task = session::ChannelTask::new(Arc::clone(&self.context), status);
         let registry = Arc::clone(self);
-        let span = tracing::info_span!("channel", channel.id = %channel.id);
+        let span = tracing::info_span!(parent: None, "channel", channel.id = %channel.id);
         let run = async move {
             let unserved = task.run(attach, attach_rx).await;
             registry.remove(&channel);
             for attach in unserved {
-                if let Err(attach) = registry.attach(channel.clone(), attach) {
-                    attach.refuse("the channel is busy; try again");
-                }
+                registry.attach(attach);
             }
         };
         self.context.tasks.spawn("channel", run.instrument(span));
-        Ok(())
     }
 
     /// Forgets a channel's task after its end, unless a newer one took its place.

@@ -5,6 +5,7 @@
 //! Life: Starting -> Live -> (lost) Held -> Live … -> ended by an explicit unpublish, a refusal, the
 //! hold's expiry or the server's stop. The playlists belong to the channel, each stream session to
 //! one publish. The first durable step is the epoch: nothing is announced before it is stored.
+//! Not here: what an event means (`intake`).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,44 +13,30 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::intake::{Action, Ending, Intake};
 use super::output::{Output, Place};
 use super::registry::{Attach, Context, State, Status, lock};
-use super::start::{LONG_GOP, Ready, Start, Verdict};
-use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Metadata, Refusal, RefusalCode};
-use crate::media::codec::aac;
-use crate::media::{AudioTrack, Sample, TrackKind, Tracks};
+use super::start::Ready;
+use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
+use crate::media::TrackKind;
 use crate::model::repository::EPOCH_MSN_RESERVE;
 use crate::packaging;
 
 /// How long storing an epoch may take before the publisher is turned away.
 const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
+/// How long after its attachment a publisher must have become watchable.
+const START_DEADLINE: Duration = Duration::from_secs(15);
+/// Most notices kept for the streamer.
+const MAX_NOTICES: usize = 16;
 
 /// One publisher of the channel.
 struct Publisher {
     stream_id: String,
     media_rx: MediaReceiver,
     stop_tx: oneshot::Sender<Refusal>,
-    metadata: Metadata,
-    /// The audio configuration in force, if it can be carried.
-    audio: Option<Arc<aac::Config>>,
-    phase: Phase,
-}
-
-enum Phase {
-    /// The first GOP is held.
-    Starting(Start),
-    /// Samples flow; `wanted` becomes `current` at the next IDR picture.
-    Live { current: Tracks, wanted: Tracks },
-}
-
-/// What ends a publisher.
-enum Ending {
-    /// It said goodbye.
-    Unpublished,
-    /// It was lost, in words.
-    Lost(String),
-    /// It cannot be carried, in words for the streamer.
-    Refused(String),
+    intake: Intake,
+    /// When it must be watchable, or its next picture must have come.
+    deadline: Instant,
 }
 
 /// The task's own state.
@@ -82,9 +69,10 @@ impl ChannelTask {
         mut attach_rx: mpsc::Receiver<Attach>,
     ) -> Vec<Attach> {
         let token = self.context.tasks.token().clone();
-        let mut publisher = Some(Self::welcome(first));
+        let mut publisher = Some(self.welcome(first));
         loop {
-            let held_until = self.held_until;
+            // With a publisher its own deadline counts, without one the hold's.
+            let deadline = publisher.as_ref().map(|p| p.deadline).or(self.held_until);
             tokio::select! {
                 biased;
                 () = token.cancelled() => break,
@@ -92,18 +80,25 @@ impl ChannelTask {
                     if let Some(old) = publisher.take() {
                         self.replace(old);
                     }
-                    publisher = Some(Self::welcome(attach));
+                    publisher = Some(self.welcome(attach));
                 }
                 event = next_event(&mut publisher) => {
                     let Some(current) = &mut publisher else { continue };
-                    let Err(ending) = self.handle(current, event).await else { continue };
+                    let action = current.intake.take(event);
+                    let Err(ending) = self.act(current, action).await else { continue };
                     if let Some(current) = publisher.take() && self.part_with(current, ending) {
                         break;
                     }
                 }
-                () = sleep_until(held_until), if publisher.is_none() => {
-                    tracing::info!("the publisher did not return; ending the stream");
-                    break;
+                () = sleep_until(deadline) => {
+                    let Some(current) = publisher.take() else {
+                        tracing::info!("the publisher did not return; ending the stream");
+                        break;
+                    };
+                    let ending = current.overdue();
+                    if self.part_with(current, ending) {
+                        break;
+                    }
                 }
             }
         }
@@ -116,19 +111,25 @@ impl ChannelTask {
         unserved
     }
 
-    fn welcome(attach: Attach) -> Publisher {
+    fn welcome(&self, attach: Attach) -> Publisher {
         tracing::info!(
             session.id = attach.stream_id,
             encoder = attach.encoder,
             "publisher attached"
         );
+        let mut grid = self.context.grid;
+        if let Some(part_target_ms) = attach.channel.part_target_ms {
+            grid.part_target_ms = part_target_ms;
+        }
+        let mut status = lock(&self.status);
+        status.channel = attach.channel;
+        status.notices.clear();
         Publisher {
             stream_id: attach.stream_id,
             media_rx: attach.media_rx,
             stop_tx: attach.stop_tx,
-            metadata: Metadata::default(),
-            audio: None,
-            phase: Phase::Starting(Start::default()),
+            intake: Intake::new(grid),
+            deadline: Instant::now() + START_DEADLINE,
         }
     }
 
@@ -152,15 +153,16 @@ impl ChannelTask {
             }
             Ending::Lost(reason) => {
                 tracing::warn!(session.id = stream_id, reason, "publisher lost");
+                publisher.stop(&reason);
                 self.hold();
                 self.output.is_none()
             }
             Ending::Refused(reason) => {
                 tracing::warn!(session.id = stream_id, reason, "publisher refused");
                 metrics::counter!("weir_streams_refused_total").increment(1);
-                let was_live = matches!(publisher.phase, Phase::Live { .. });
                 publisher.stop(&reason);
-                was_live || self.output.is_none()
+                // Refused before it was live, it leaves the hold as it found it.
+                self.output.is_none() || self.held_until.is_none()
             }
         }
     }
@@ -175,92 +177,59 @@ impl ChannelTask {
         }
     }
 
-    async fn handle(&mut self, publisher: &mut Publisher, event: MediaEvent) -> Result<(), Ending> {
-        match event {
-            MediaEvent::End(EndReason::Unpublished) => return Err(Ending::Unpublished),
-            MediaEvent::End(EndReason::Lost(reason)) => return Err(Ending::Lost(reason)),
-            MediaEvent::Metadata(metadata) => publisher.metadata = metadata,
-            MediaEvent::Notice(words) => self.notice(words),
-            MediaEvent::VideoConfig(config) => match &mut publisher.phase {
-                Phase::Starting(start) => start.video_config(config),
-                Phase::Live { wanted, .. } => wanted.video.config = config,
-            },
-            MediaEvent::AudioConfig(config) => self.audio_config(publisher, config),
-            MediaEvent::Sample(sample) => return self.sample(publisher, sample).await,
-        }
-        Ok(())
-    }
-
-    /// AAC-LC, mono or stereo, is carried as it is; anything else waits for the ladder.
-    fn audio_config(&self, publisher: &mut Publisher, config: Arc<aac::Config>) {
-        let is_carried = config.is_stereo_or_mono_lc();
-        if !is_carried {
-            let words = config.describe();
-            self.notice(format!(
-                "the audio ({words}) cannot be carried yet: send AAC-LC stereo"
-            ));
-        } else if !matches!(config.sample_rate, 44_100 | 48_000) {
-            let words = config.describe();
-            self.notice(format!(
-                "the audio ({words}) is passed on as it is; 48000 Hz is safer"
-            ));
-        }
-        publisher.audio = is_carried.then(|| Arc::clone(&config));
-        match &mut publisher.phase {
-            Phase::Starting(start) if is_carried => start.audio_config(config),
-            Phase::Live { wanted, .. } if !is_carried => wanted.audio = None,
-            // Only samples make a track: see `live_sample`.
-            Phase::Starting(_) | Phase::Live { .. } => {}
-        }
-    }
-
-    async fn sample(&mut self, publisher: &mut Publisher, sample: Sample) -> Result<(), Ending> {
-        match &mut publisher.phase {
-            Phase::Starting(start) => match start.push(sample) {
-                Verdict::Hold => Ok(()),
-                Verdict::Refuse(reason) => Err(Ending::Refused(reason)),
-                Verdict::Go(ready) => self.go_live(publisher, ready).await,
-            },
-            Phase::Live { current, wanted } => {
-                let audio = publisher.audio.as_ref();
-                self.live_sample(current, wanted, audio, sample)
-                    .map_err(refused)
+    async fn act(&mut self, publisher: &mut Publisher, action: Action) -> Result<(), Ending> {
+        match action {
+            Action::Begin(ready) => self.go_live(publisher, ready).await,
+            Action::Tell(words) => {
+                self.notice(words);
+                Ok(())
+            }
+            Action::Leave(ending) => Err(ending),
+            other => {
+                self.package(publisher, other)?;
+                self.reserve_msn();
+                Ok(())
             }
         }
     }
 
-    /// Tracks change at IDR pictures; audio of a configuration not yet in force is left out.
-    fn live_sample(
-        &mut self,
-        current: &mut Tracks,
-        wanted: &mut Tracks,
-        audio: Option<&Arc<aac::Config>>,
-        sample: Sample,
-    ) -> Result<(), packaging::Error> {
+    /// Carries out what concerns an open output.
+    fn package(&mut self, publisher: &mut Publisher, action: Action) -> Result<(), Ending> {
         let at = self.context.clock.now();
         let Some(output) = &mut self.output else {
             return Ok(());
         };
-        match sample.track {
-            TrackKind::Video if sample.is_sync && current != wanted => {
-                output.change_tracks(wanted.clone(), at)?;
-                current.clone_from(wanted);
+        let sample = match action {
+            Action::Push(sample) => sample,
+            Action::Change(tracks, sample) => {
+                output
+                    .change_tracks(tracks, at)
+                    .map_err(|error| refused(&error))?;
+                sample
             }
-            TrackKind::Video => {}
-            TrackKind::Audio => {
-                if wanted.audio.as_ref().map(|track| &track.config) != audio {
-                    wanted.audio = audio.map(|config| AudioTrack {
-                        config: Arc::clone(config),
-                    });
-                }
-                if current.audio.is_none() || current.audio != wanted.audio {
-                    return Ok(());
-                }
+            Action::Interrupt => {
+                tracing::warn!(
+                    session.id = publisher.stream_id,
+                    "no keyframe in time; waiting"
+                );
+                output.interrupt();
+                return Ok(());
             }
+            Action::Leave(ending) => return Err(ending),
+            Action::Wait | Action::Tell(_) | Action::Begin(_) => return Ok(()),
+        };
+        if sample.track == TrackKind::Video {
+            let silence = Duration::from_secs(self.context.config.video_silence_seconds);
+            publisher.deadline = Instant::now() + silence;
         }
-        output.push(sample, Some(Instant::now()))?;
-        self.reserve_msn();
-        Ok(())
+        match output.push(sample.clone(), Some(publisher.media_rx.arrival())) {
+            Ok(()) => Ok(()),
+            Err(packaging::Error::GopTooLong { .. }) => {
+                let action = publisher.intake.overrun(sample);
+                self.package(publisher, action)
+            }
+            Err(error) => Err(refused(&error)),
+        }
     }
 
     /// The stream can pass: epoch, announcement, the held samples.
@@ -271,23 +240,12 @@ impl ChannelTask {
         let Some(output) = &mut self.output else {
             return Ok(());
         };
-        let now = self.context.clock.now();
-        let at = now.plus_millis(-ready.held_millis());
+        let at = self.context.clock.now().plus_millis(-ready.held_millis());
         output
-            .begin(&ready, declared_bps(&publisher.metadata), at)
-            .map_err(refused)?;
-        {
-            let mut status = lock(&self.status);
-            status.stream_id.clone_from(&publisher.stream_id);
-            (status.state, status.started, status.fps_millis) = (State::Live, at, ready.fps_millis);
-            status.size = (
-                ready.tracks.video.config.width,
-                ready.tracks.video.config.height,
-            );
-        }
-        self.held_until = None;
+            .begin(&ready, publisher.intake.declared_bps(), at)
+            .map_err(|error| refused(&error))?;
         for sample in ready.samples {
-            output.push(sample, None).map_err(refused)?;
+            output.push(sample, None).map_err(|error| refused(&error))?;
         }
         let tracks = ready.tracks;
         tracing::info!(
@@ -298,10 +256,13 @@ impl ChannelTask {
             codecs = tracks.codecs(),
             "live"
         );
-        publisher.phase = Phase::Live {
-            current: tracks.clone(),
-            wanted: tracks,
-        };
+        self.held_until = None;
+        let silence = Duration::from_secs(self.context.config.video_silence_seconds);
+        publisher.deadline = Instant::now() + silence;
+        let mut status = lock(&self.status);
+        status.stream_id.clone_from(&publisher.stream_id);
+        (status.state, status.started, status.fps_millis) = (State::Live, at, ready.fps_millis);
+        status.size = (tracks.video.config.width, tracks.video.config.height);
         Ok(())
     }
 
@@ -362,7 +323,7 @@ impl ChannelTask {
     fn notice(&self, words: String) {
         tracing::warn!(words, "notice for the streamer");
         let notices = &mut lock(&self.status).notices;
-        if !notices.contains(&words) && notices.len() < 16 {
+        if !notices.contains(&words) && notices.len() < MAX_NOTICES {
             notices.push(words);
         }
     }
@@ -385,7 +346,9 @@ impl ChannelTask {
                 "cannot store the last media sequence number; the next epoch skips ahead"
             );
         }
-        let ended = Duration::from_secs(context.config.ended_seconds);
+        // Rule 12: not before a player that starts now could have played it all.
+        let window = u64::from(context.grid.window_seconds + context.grid.target_duration_s);
+        let ended = Duration::from_secs(context.config.ended_seconds.max(window));
         let directory = Arc::clone(&context.directory);
         context.tasks.spawn_cancellable("retire epoch", async move {
             tokio::time::sleep(ended).await;
@@ -396,6 +359,16 @@ impl ChannelTask {
 }
 
 impl Publisher {
+    /// What it means that the deadline has passed.
+    fn overdue(&self) -> Ending {
+        if self.intake.is_live() {
+            Ending::Lost("no picture came for too long".to_owned())
+        } else {
+            let seconds = START_DEADLINE.as_secs();
+            Ending::Refused(format!("no watchable picture came within {seconds} s"))
+        }
+    }
+
     fn stop(self, description: &str) {
         if self
             .stop_tx
@@ -410,24 +383,8 @@ impl Publisher {
     }
 }
 
-fn refused(error: packaging::Error) -> Ending {
-    match error {
-        packaging::Error::GopTooLong { .. } => Ending::Refused(LONG_GOP.to_owned()),
-        other => Ending::Refused(other.to_string()),
-    }
-}
-
-/// Bits per second of both tracks as the encoder declares them, if it declares the video's.
-fn declared_bps(metadata: &Metadata) -> Option<u64> {
-    let kbps = metadata.video_data_rate_kbps? + metadata.audio_data_rate_kbps.unwrap_or(0.0);
-    // What no encoder sends says nothing about this one.
-    let is_plausible = (1.0..=1_000_000.0).contains(&kbps);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "in range"
-    )]
-    is_plausible.then_some((kbps * 1000.0) as u64)
+fn refused(error: &packaging::Error) -> Ending {
+    Ending::Refused(error.to_string())
 }
 
 /// The publisher's next event; never resolves without a publisher.

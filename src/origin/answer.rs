@@ -17,6 +17,8 @@ pub type Answer = Response<Pieces>;
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
+/// RFC 9218.
+const PRIORITY: HeaderName = HeaderName::from_static("priority");
 const PLAYLIST_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("video/mp4");
 
@@ -46,6 +48,8 @@ impl Age {
 pub(super) fn playlist(text: Bytes, is_gzip: bool, age: Age) -> Answer {
     let mut answer = answer(StatusCode::OK, Pieces::from(text), PLAYLIST_TYPE, age);
     let headers = answer.headers_mut();
+    // Rule 43: a late playlist delays everything that it names.
+    headers.insert(PRIORITY, HeaderValue::from_static("u=1"));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     if is_gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -55,12 +59,15 @@ pub(super) fn playlist(text: Bytes, is_gzip: bool, age: Age) -> Answer {
 
 /// Media: these pieces, one after the other.
 pub(super) fn media(pieces: Vec<Bytes>) -> Answer {
-    answer(
+    let mut answer = answer(
         StatusCode::OK,
         Pieces::new(pieces),
         MEDIA_TYPE,
         Age::Immutable,
-    )
+    );
+    let headers = answer.headers_mut();
+    headers.insert(PRIORITY, HeaderValue::from_static("u=3"));
+    answer
 }
 
 /// A refusal in the form that IVS players read (contract §6.2): `error_code` is the machine's

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 pub use answer::Answer;
 
 use answer::Age;
-use reload::MsnOnly;
+use reload::{Cached, MsnOnly};
 use request::{MediaPath, PlaybackPath};
 
 use crate::playlist::{Directory, MediaFile, RenditionHandle, Snapshot};
@@ -102,8 +102,12 @@ impl Origin {
 
     /// A failure that caches may keep for one target duration (rule 45).
     fn missing(&self, words: &str) -> Answer {
-        let age = Age::Seconds(self.target_duration_s);
+        let age = self.age(Cached::Failure);
         answer::refusal(StatusCode::NOT_FOUND, "not_found", words, age)
+    }
+
+    fn age(&self, cached: Cached) -> Age {
+        Age::Seconds(cached.max_age_s(self.target_duration_s))
     }
 
     /// Rule 37: no request is held longer than three target durations.

@@ -1,12 +1,12 @@
 //! Playlist requests: which text, after which wait, for how long in caches.
 
-use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 
 use super::Origin;
 use super::answer::{self, Age, Answer};
-use super::reload::{self, Answer as Decision, Edge, Policy};
+use super::reload::{self, Answer as Decision, Cached, Edge, Policy};
 use super::request::Directives;
+use crate::base::coding::accepts_gzip;
 use crate::base::ids;
 use crate::playlist::{MediaFile, RenditionHandle, multivariant};
 
@@ -17,7 +17,7 @@ impl Origin {
     /// The entry: each fetch mints a viewer session, which is in every URL from here on.
     pub(super) async fn multivariant(&self, channel_id: &str) -> Answer {
         let offline = || {
-            let age = Age::Seconds(self.target_duration_s);
+            let age = self.age(Cached::Failure);
             answer::refusal(
                 StatusCode::NOT_FOUND,
                 "not_found",
@@ -55,7 +55,7 @@ impl Origin {
         request: &Request<B>,
     ) -> Answer {
         let bad = |code: &str, words: String| {
-            let age = Age::Seconds(4 * self.target_duration_s);
+            let age = self.age(Cached::BlockedPlaylistFailure);
             answer::refusal(StatusCode::BAD_REQUEST, code, &words, age)
         };
         let directives = match Directives::parse(request.uri().query().unwrap_or_default()) {
@@ -83,12 +83,12 @@ impl Origin {
         let is_gzip = accepts_gzip(request.headers());
         let text = snapshot.playlist(directives.skip, is_gzip);
         let is_final = directives.msn.is_some() && !snapshot.is_ended();
-        let age = if is_final {
-            6 * self.target_duration_s
+        let cached = if is_final {
+            Cached::BlockedPlaylist
         } else {
-            (self.target_duration_s / 2).max(1)
+            Cached::Playlist
         };
-        answer::playlist(text, is_gzip, Age::Seconds(age))
+        answer::playlist(text, is_gzip, self.age(cached))
     }
 }
 
@@ -101,45 +101,4 @@ fn too_late() -> Answer {
         words,
         Age::NoStore,
     )
-}
-
-/// Whether a client takes gzip: named (or `*`) with a quality above zero (RFC 9110 §12.5.3).
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let codings = headers
-        .get_all(ACCEPT_ENCODING)
-        .into_iter()
-        .filter_map(|v| v.to_str().ok());
-    let mut codings = codings.flat_map(|value| value.split(','));
-    codings.any(|coding| {
-        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-        let is_refused = quality
-            .split_once('=')
-            .is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
-        matches!(name.trim(), "gzip" | "x-gzip" | "*") && !is_refused
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
-        let cases = [
-            ("gzip", true),
-            ("gzip, deflate, br", true),
-            ("br;q=1.0, gzip;q=0.8, *;q=0.1", true),
-            ("*", true),
-            ("", false),
-            ("identity", false),
-            ("gzip;q=0", false),
-            ("deflate, gzip;q=0.000", false),
-        ];
-        for (value, expected) in cases {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT_ENCODING, value.parse().unwrap());
-            assert_eq!(accepts_gzip(&headers), expected, "{value}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
-    }
 }

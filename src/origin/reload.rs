@@ -138,7 +138,8 @@ pub fn longest_wait(target_duration_s: u32) -> Duration {
     Duration::from_secs(u64::from(target_duration_s) * 3)
 }
 
-/// Answers that differ in how long they may be cached.
+/// Answers that differ in how long they may be cached (rule 45). Media never changes under its URI
+/// and is not among them; 503 and refusals for want of permission are not stored at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cached {
     /// A playlist with `_HLS_msn`: its URL never gets another answer that matters.
@@ -147,23 +148,18 @@ pub enum Cached {
     BlockedPlaylistFailure,
     /// A playlist as it is.
     Playlist,
-    /// Its failure.
-    PlaylistFailure,
-    /// A segment, a part, an initialization section.
-    Media,
-    /// Its failure.
-    MediaFailure,
+    /// Its failure, and that of media.
+    Failure,
 }
 
 impl Cached {
-    /// Seconds for `Cache-Control: max-age`. Refusals for want of permission and 503 are not
-    /// stored at all.
+    /// Seconds for `Cache-Control: max-age`.
     pub fn max_age_s(self, target_duration_s: u32) -> u32 {
         match self {
-            Self::BlockedPlaylist | Self::Media => target_duration_s.saturating_mul(6),
+            Self::BlockedPlaylist => target_duration_s.saturating_mul(6),
             Self::BlockedPlaylistFailure => target_duration_s.saturating_mul(4),
             Self::Playlist => target_duration_s / 2,
-            Self::PlaylistFailure | Self::MediaFailure => target_duration_s,
+            Self::Failure => target_duration_s,
         }
     }
 }
@@ -387,9 +383,7 @@ mod tests {
             (Cached::BlockedPlaylist, 12),
             (Cached::BlockedPlaylistFailure, 8),
             (Cached::Playlist, 1),
-            (Cached::PlaylistFailure, 2),
-            (Cached::Media, 12),
-            (Cached::MediaFailure, 2),
+            (Cached::Failure, 2),
         ];
         for (cached, age) in ages {
             assert_eq!(cached.max_age_s(2), age);

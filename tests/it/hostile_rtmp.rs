@@ -468,7 +468,7 @@ async fn the_server_ends_a_publication_with_words() {
         mut media, stop, ..
     } = published;
     stop.send(Refusal::new(
-        RefusalCode::Denied,
+        RefusalCode::Failed,
         "another encoder took over",
     ))
     .unwrap();

@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 
 use super::support::clips::{clip, frame_count};
 use super::support::publisher::Publisher;
+use super::support::rtmp_client;
 use super::support::server::TestServer;
 use super::support::viewer::{follow, follow_to_end, media_playlist_url};
 use super::support::within;
@@ -49,7 +50,24 @@ async fn of_three_publishers_one_is_killed_one_sends_garbage_the_third_is_comple
         .await;
         doomed.kill().await;
     };
-    let (watched, (), ()) = tokio::join!(viewer, killer, garbage);
+    let third = server.new_channel("garbage").await;
+    let vandal = async {
+        // A publisher in good standing whose next bytes are no chunks any more.
+        let mut publisher = rtmp_client::Publisher::connect(server.rtmp, "app", &third.stream_key)
+            .await
+            .unwrap();
+        publisher
+            .send_video(0, &rtmp_client::avc_config())
+            .await
+            .unwrap();
+        publisher
+            .send_video(0, &rtmp_client::key_frame(500, 1))
+            .await
+            .unwrap();
+        publisher.send_raw(&[0xff; 70_000]).await.ok();
+        publisher.expect_closed().await.unwrap();
+    };
+    let (watched, (), (), ()) = tokio::join!(viewer, killer, garbage, vandal);
     assert_eq!(publisher.ended().await, "");
     let folder = tempfile::tempdir().unwrap();
     let files = watched.write(folder.path());

@@ -56,6 +56,14 @@ async fn check(server: &TestServer, case: &Case) {
     let live = server.live(&channel).await.unwrap();
     let fps = live.get("frameRate").unwrap().as_f64().unwrap();
     assert!((fps - case.fps).abs() < 0.01, "{}: {fps} fps", case.clip);
+    let notices = live.get("notices").unwrap().to_string();
+    let is_unusual = case.clip.starts_with("mono22050");
+    assert_eq!(
+        notices.contains("22050 Hz"),
+        is_unusual,
+        "{}: {notices}",
+        case.clip
+    );
     let watched = within(40, "end of the playlist", follow_to_end(&url)).await;
     assert_eq!(publisher.ended().await, "", "{}", case.clip);
     check_grid(&watched, case);

@@ -2,23 +2,22 @@
 //!
 //! In:  media events since publish. Out: a [`Verdict`]: hold on, go with these tracks and samples,
 //! or refuse in words. Pure. The rule is "Passthrough" of the design: two IDR pictures no more than
-//! [`SEGMENT_LIMIT_TICKS`] apart; audio is waited for at most one second.
+//! a segment's limit apart; audio is waited for at most one second.
 //! Not here: transcoding what cannot pass (the ladder); later GOPs (`packaging` measures them).
 
 use std::sync::Arc;
 
 use crate::media::codec::{aac, avc};
 use crate::media::{AudioTrack, Sample, Timescale, TrackKind, Tracks, VideoTrack};
+use crate::playlist::Config;
 
-/// No segment may reach this: 2.49 s of video ticks.
-const SEGMENT_LIMIT_TICKS: i64 = 249 * 900;
 /// How long audio may stay away before the stream starts without it.
 const AUDIO_WAIT_TICKS: i64 = 90_000;
 /// Audio without any picture for this long means there is none to come, in microseconds.
 const VIDEO_WAIT_MICROS: i64 = 5_000_000;
 /// Most bytes held while deciding: 2.49 s at 100 Mb/s.
 const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
-/// Below this frame rate (in millihertz) parts would miss their target.
+/// No player is offered less than ten frames a second, in millihertz.
 const MIN_FPS_MILLIS: i64 = 9_900;
 
 /// What to do with the publish.
@@ -59,8 +58,9 @@ impl Ready {
 }
 
 /// The deciding state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Start {
+    grid: Config,
     video: Option<Arc<avc::Config>>,
     audio: Option<Arc<aac::Config>>,
     held: Vec<Sample>,
@@ -73,29 +73,45 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// Nothing known yet; parts and segments will be those of `grid`.
+    pub(super) fn new(grid: Config) -> Self {
+        Self {
+            grid,
+            video: None,
+            audio: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            first_video_dts: None,
+            first_audio_dts: None,
+            last_idr_dts: None,
+            idr_count: 0,
+            frames: 0,
+        }
+    }
+
     /// A video configuration arrived; one that differs mid-way starts the deciding anew.
     pub(super) fn video_config(&mut self, config: Arc<avc::Config>) {
         if self.video.as_ref().is_some_and(|known| *known != config) {
+            let audio = self.audio.take();
             *self = Self {
-                audio: self.audio.take(),
-                ..Self::default()
+                audio,
+                ..Self::new(self.grid)
             };
         }
         self.video = Some(config);
     }
 
-    /// An audio configuration that can be carried arrived.
-    pub(super) fn audio_config(&mut self, config: Arc<aac::Config>) {
-        if self.audio.as_ref().is_some_and(|known| *known != config) {
+    /// The audio configuration in force changed; `None` if the new one cannot be carried.
+    pub(super) fn audio_config(&mut self, config: Option<Arc<aac::Config>>) {
+        if self.audio != config {
             self.held.retain(|sample| sample.track == TrackKind::Video);
             self.first_audio_dts = None;
         }
-        self.audio = Some(config);
+        self.audio = config;
     }
 
     /// A sample arrived.
     pub(super) fn push(&mut self, sample: Sample) -> Verdict {
-        self.held_bytes += sample.data.len();
         if self.held_bytes > MAX_HELD_BYTES {
             return Verdict::Refuse("the bitrate is too high to be carried".to_owned());
         }
@@ -118,8 +134,13 @@ impl Start {
                 "the stream has no picture; audio-only input is not supported".to_owned(),
             );
         }
-        self.held.push(sample);
+        self.hold(sample);
         Verdict::Hold
+    }
+
+    fn hold(&mut self, sample: Sample) {
+        self.held_bytes += sample.data.len();
+        self.held.push(sample);
     }
 
     fn push_video(&mut self, sample: Sample) -> Verdict {
@@ -128,8 +149,8 @@ impl Start {
         };
         let first = *self.first_video_dts.get_or_insert(sample.dts);
         let gop = sample.dts - self.last_idr_dts.unwrap_or(first);
-        if gop > SEGMENT_LIMIT_TICKS {
-            return Verdict::Refuse(LONG_GOP.to_owned());
+        if gop > segment_limit_ms(&self.grid) * 90 {
+            return Verdict::Refuse(long_gop(&self.grid));
         }
         let video = Arc::clone(video);
         let dts = sample.dts;
@@ -144,7 +165,7 @@ impl Start {
         self.frames += 1;
         let is_decidable = sample.is_sync && self.idr_count >= 2;
         if self.last_idr_dts.is_some() {
-            self.held.push(sample);
+            self.hold(sample);
         }
         let elapsed = dts - self.first_video_dts.unwrap_or(dts);
         // A configuration promises nothing: only samples make a track.
@@ -155,12 +176,21 @@ impl Start {
         self.decide(video, elapsed)
     }
 
+    /// Whether whole frames fill a part well enough: rule 19 wants 85 % of the target.
+    fn fits(&self, fps_millis: i64) -> bool {
+        let target_ms = i64::from(self.grid.part_target_ms);
+        // Half a frame in a thousand parts: what measuring adds to a rate that just fits.
+        let frames = (target_ms * fps_millis + 1_000) / 1_000_000;
+        let filled_ms = frames * 1_000_000 / fps_millis.max(1);
+        fps_millis >= MIN_FPS_MILLIS && filled_ms * 100 >= target_ms * 85
+    }
+
     /// At an IDR picture `elapsed` ticks (more than none) after the first.
     fn decide(&mut self, video: Arc<avc::Config>, elapsed: i64) -> Verdict {
         let fps_millis = (self.frames - 1) * 90_000_000 / elapsed.max(1);
-        if fps_millis < MIN_FPS_MILLIS {
+        if !self.fits(fps_millis) {
             return Verdict::Refuse(format!(
-                "{}.{} frames per second cannot be carried yet; set 10 or more in the encoder",
+                "{}.{} frames per second cannot be carried yet; set 24 or more in the encoder",
                 fps_millis / 1000,
                 fps_millis % 1000 / 100
             ));
@@ -181,9 +211,22 @@ impl Start {
     }
 }
 
+/// What no segment may reach: what still rounds to the target duration, less 10 ms.
+fn segment_limit_ms(grid: &Config) -> i64 {
+    i64::from(grid.target_duration_s) * 1000 + 490
+}
+
 /// The refusal of a keyframe interval that no segment can hold.
-pub(super) const LONG_GOP: &str = "the keyframe interval is longer than 2.49 s and cannot be \
-    carried yet; set it to 2 s (OBS: Settings, Output, Keyframe Interval)";
+pub(super) fn long_gop(grid: &Config) -> String {
+    let limit_ms = segment_limit_ms(grid);
+    format!(
+        "the keyframe interval is longer than {}.{:02} s and cannot be carried yet; set it to {} s \
+         (OBS: Settings, Output, Keyframe Interval)",
+        limit_ms / 1000,
+        limit_ms % 1000 / 10,
+        grid.target_duration_s
+    )
+}
 
 #[cfg(test)]
 mod tests;

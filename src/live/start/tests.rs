@@ -45,7 +45,7 @@ fn audio() -> Arc<aac::Config> {
 
 /// A start that knows its video.
 fn start() -> Start {
-    let mut start = Start::default();
+    let mut start = Start::new(Config::default());
     start.video_config(video(1280));
     start
 }
@@ -98,7 +98,7 @@ fn goes_at_the_second_idr_but_waits_a_second_for_audio() {
 #[test]
 fn audio_that_is_there_is_not_waited_for() {
     let mut start = start();
-    start.audio_config(audio());
+    start.audio_config(Some(audio()));
     start.push(sound(0));
     let (n, verdict) = run(&mut start, 30, 10);
     assert_eq!(n, 10);
@@ -108,7 +108,7 @@ fn audio_that_is_there_is_not_waited_for() {
 #[test]
 fn a_configuration_without_samples_is_no_track() {
     let mut start = start();
-    start.audio_config(audio());
+    start.audio_config(Some(audio()));
     let (n, verdict) = run(&mut start, 30, 60);
     assert_eq!(n, 60);
     assert!(go(verdict).tracks.audio.is_none());
@@ -131,7 +131,51 @@ fn a_gop_beyond_two_and_a_half_seconds_is_refused_when_that_is_known() {
 #[test]
 fn a_slow_picture_is_refused() {
     assert!(refusal(run(&mut start(), 5, 10).1).contains("5.0 frames per second"));
-    go(run(&mut start(), 10, 20).1);
+    // 3 frames of 11 a second fill 0.27 s of a part of 0.334 s.
+    assert!(refusal(run(&mut start(), 11, 22).1).contains("11.0 frames per second"));
+    for fps in [10, 12, 15, 24, 25, 30, 50, 60] {
+        go(run(&mut start(), fps, fps).1);
+    }
+}
+
+#[test]
+fn the_limit_follows_the_target_duration() {
+    let longer = Config {
+        target_duration_s: 4,
+        ..Config::default()
+    };
+    let mut start = Start::new(longer);
+    start.video_config(video(1280));
+    assert_eq!(run(&mut start, 30, 120).0, 120);
+    let shorter = Config {
+        target_duration_s: 1,
+        ..Config::default()
+    };
+    let mut start = Start::new(shorter);
+    start.video_config(video(1280));
+    let words = refusal(run(&mut start, 30, 60).1);
+    assert!(
+        words.contains("1.49 s") && words.contains("set it to 1 s"),
+        "{words}"
+    );
+}
+
+#[test]
+fn audio_that_turns_into_something_else_is_left_out() {
+    let mut start = start();
+    start.audio_config(Some(audio()));
+    start.push(sound(0));
+    start.audio_config(None);
+    start.push(sound(1024));
+    let (_, verdict) = run(&mut start, 30, 60);
+    let ready = go(verdict);
+    assert!(ready.tracks.audio.is_none());
+    assert!(
+        ready
+            .samples
+            .iter()
+            .all(|sample| sample.track == TrackKind::Video)
+    );
 }
 
 #[test]
@@ -168,8 +212,8 @@ fn another_video_configuration_begins_anew() {
 
 #[test]
 fn sound_alone_is_refused() {
-    let mut start = Start::default();
-    start.audio_config(audio());
+    let mut start = Start::new(Config::default());
+    start.audio_config(Some(audio()));
     let mut verdicts = (0..1000).map(|n| start.push(sound(n * 1024)));
     let verdict = verdicts
         .find(|verdict| !matches!(verdict, Verdict::Hold))

@@ -30,11 +30,13 @@ fn main() {
             track_id: 1,
             samples: &video,
             end: 30_000,
+            decode_shift: 0,
         },
         Run {
             track_id: 2,
             samples: &audio,
             end: 16_384,
+            decode_shift: 0,
         },
     ];
     let mut group = criterion.benchmark_group("fragment");

@@ -26,6 +26,8 @@ use crate::packaging;
 const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
 /// How long after its attachment a publisher must have become watchable.
 const START_DEADLINE: Duration = Duration::from_secs(15);
+/// How long before ENDLIST the last part is listed.
+const LAST_PART_LEAD: Duration = Duration::from_secs(1);
 /// Most notices kept for the streamer.
 const MAX_NOTICES: usize = 16;
 
@@ -333,6 +335,10 @@ impl ChannelTask {
         let Some(mut output) = self.output.take() else {
             return;
         };
+        // Low-latency players take no more parts from a playlist that has ENDLIST: they get to
+        // know the last one first.
+        output.interrupt();
+        tokio::time::sleep(LAST_PART_LEAD).await;
         let next_msn = output.end();
         let (context, epoch) = (Arc::clone(&self.context), self.epoch);
         let channel_id = lock(&self.status).channel.id.clone();

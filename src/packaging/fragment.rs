@@ -33,6 +33,9 @@ pub struct Run<'a> {
     pub samples: &'a [Sample],
     /// When the last sample ends: the decoding time of the track's next one.
     pub end: i64,
+    /// Written decoding times are this much later and composition offsets as much smaller, so that
+    /// a segment's first `tfdt` is the time its picture is shown; presentation is untouched.
+    pub decode_shift: i32,
 }
 
 /// Writes the fragment of `runs`, of which none is empty. The samples' data is copied once.
@@ -87,7 +90,8 @@ fn track_fragment(run: &Run<'_>) -> Traf {
     Traf {
         tfhd,
         tfdt: Some(Tfdt {
-            base_media_decode_time: u64::try_from(first.dts).expect("media time begins at 0"),
+            base_media_decode_time: u64::try_from(first.dts + i64::from(run.decode_shift))
+                .expect("media time begins at 0"),
         }),
         trun: vec![Trun {
             data_offset: Some(0),
@@ -106,7 +110,7 @@ fn entries(run: &Run<'_>) -> Vec<TrunEntry> {
         duration: Some(u32::try_from(end - sample.dts).unwrap_or(u32::MAX)),
         size: Some(u32::try_from(sample.data.len()).expect("samples are far below 4 GiB")),
         flags: Some(flags(sample)),
-        cts: Some(sample.composition_offset.into()),
+        cts: Some((sample.composition_offset.saturating_sub(run.decode_shift)).into()),
     };
     std::iter::zip(run.samples, ends).map(entry).collect()
 }
@@ -179,6 +183,7 @@ mod tests {
             track_id,
             samples,
             end,
+            decode_shift: 0,
         }
     }
 

@@ -472,10 +472,10 @@ async fn the_server_ends_a_publication_with_words() {
         "another encoder took over",
     ))
     .unwrap();
-    let told = status("NetStream.Publish.Denied", "another encoder took over");
+    let told = status("NetStream.Failed", "another encoder took over");
     assert_eq!(replaced.expect_status().await.unwrap(), told);
     replaced.expect_closed().await.unwrap();
-    let end = MediaEvent::End(lost("NetStream.Publish.Denied: another encoder took over"));
+    let end = MediaEvent::End(lost("NetStream.Failed: another encoder took over"));
     assert_eq!(media.recv().await, Some(end));
 
     let (mut orphan, published) = server.publisher().await;

@@ -64,7 +64,7 @@ async fn of_three_publishers_one_is_killed_one_sends_garbage_the_third_is_comple
             .send_video(0, &rtmp_client::key_frame(500, 1))
             .await
             .unwrap();
-        publisher.send_raw(&[0xff; 70_000]).await.ok();
+        publisher.send_raw(&vec![0xff; 70_000]).await.ok();
         publisher.expect_closed().await.unwrap();
     };
     let (watched, (), (), ()) = tokio::join!(viewer, killer, garbage, vandal);

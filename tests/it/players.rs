@@ -105,7 +105,7 @@ async fn the_watch_page_recovers_by_itself() {
                 ("live", 0) => publisher.take().unwrap().kill().await,
                 // It returns, and unpublishes at the clip's end.
                 ("reconnecting", 1) => {
-                    publisher = Some(Publisher::once(&path, &channel.ingest_url))
+                    publisher = Some(Publisher::once(&path, &channel.ingest_url));
                 }
                 ("offline", 2) => publisher = Some(Publisher::looping(&path, &channel.ingest_url)),
                 _ => {}

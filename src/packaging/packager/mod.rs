@@ -43,6 +43,8 @@ pub struct Packager {
     audio: Queue,
     /// Decoding time of the first video sample that is carried.
     origin: Option<i64>,
+    /// Its composition offset: how far the encoder's B-frames put presentation behind decoding.
+    decode_shift: i32,
     next_sequence_number: u32,
     is_finished: bool,
 }
@@ -62,6 +64,7 @@ impl Packager {
             video: Queue::new(Timescale::VIDEO),
             audio: Queue::new(audio_timescale),
             origin: None,
+            decode_shift: 0,
             next_sequence_number: 1,
             is_finished: false,
         })
@@ -96,6 +99,7 @@ impl Packager {
             .extend(std::iter::from_fn(|| self.segmenter.poll()));
         if self.origin.is_none() {
             self.origin = Some(sample.dts);
+            self.decode_shift = sample.composition_offset.max(0);
             self.drop_early_audio();
         }
         self.video.push(sample);
@@ -188,6 +192,10 @@ impl Packager {
         let video_count = self.video.count_before(span.end);
         let audio_count = self.audio_count(&span);
         let video = self.video.run(VIDEO_TRACK_ID, video_count, span.end);
+        let video = video.map(|run| Run {
+            decode_shift: self.decode_shift,
+            ..run
+        });
         let audio_end = self.audio.last_dts + aac::SAMPLES_PER_FRAME;
         let audio = self.audio.run(AUDIO_TRACK_ID, audio_count, audio_end);
         let runs = [video, audio];
@@ -269,6 +277,7 @@ impl Queue {
             track_id,
             samples,
             end: rest.first().map_or(end, |next| next.dts),
+            decode_shift: 0,
         })
     }
 

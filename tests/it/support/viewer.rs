@@ -203,9 +203,10 @@ impl Watched {
         for (msn, extinf, uri) in &list.segments {
             if self.segments.insert(*msn, *extinf).is_none() {
                 let whole = bytes(url, uri).await;
-                let parts = self.parts_of(*msn);
+                // One that ran past a slow viewer is no longer listed in parts.
+                let has_parts = list.parts.iter().any(|part| part.msn == *msn);
                 assert!(
-                    parts.is_empty() || whole == parts,
+                    !has_parts || whole == self.parts_of(*msn),
                     "segment {msn} is its parts (rule 24)"
                 );
             }

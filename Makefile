@@ -8,6 +8,8 @@ CARGO_TARGET_DIR ?= target
 WEIR := $(CARGO_TARGET_DIR)/release/weir
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist -o -name '.*' \) -prune -o -type f -print 2>/dev/null)
 FUZZ_SECONDS ?= 300
+# Most tests wait for media that flows in real time: more of them than cores can wait side by side.
+export RUST_TEST_THREADS ?= 4
 
 .PHONY: help run demo test check bench fix web fuzz clips release clean setup-%
 

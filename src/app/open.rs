@@ -86,6 +86,22 @@ async fn lock(data_dir: &Path) -> anyhow::Result<File> {
     })
 }
 
+/// Claims the data directory for one server: two would write the same playlists' store. The claim
+/// ends with the file.
+pub fn claim(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("serve.lock");
+    let shown = path.display();
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {shown}"))?;
+    file.try_lock().with_context(|| {
+        format!("{shown} is held: another weir serves from this data directory; stop it, or set WEIR_DATA_DIR")
+    })?;
+    Ok(file)
+}
+
 fn secret_key(data_dir: &Path, given: Option<&Secret>) -> anyhow::Result<Secret> {
     if let Some(given) = given {
         return Ok(given.clone());

@@ -32,15 +32,18 @@ use crate::base::telemetry::Metrics;
 use crate::config::Config;
 use crate::live::registry::Context;
 use crate::live::{Admission, Registry};
+use crate::model::repository::{ChannelRepository as _, Page};
 use crate::origin::{Origin, request};
 use crate::playlist::Directory;
 use crate::storage::Store;
-use crate::{api, console, ingest, recording};
+use crate::{api, console, db, ingest, recording};
 
 /// How long a drain may take before everything is dropped.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// Open files asked of the system: a socket for every viewer, where it lets us.
 const MAX_OPEN_FILES: u64 = 1 << 16;
+/// How long the database may take to show that it is there.
+const READY_DEADLINE: Duration = Duration::from_secs(2);
 /// How often the metrics' sliding windows move on.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -78,6 +81,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let groups = Groups::default();
     let opened = open::open(&config, &SystemClock).await?;
+    let _sole = open::claim(&opened.data_dir)?;
     let info = Info::gather(&opened).await?;
     let http = bind(config.http.listen, "http.listen").await?;
     let rtmp = bind(config.ingest.listen, "ingest.listen").await?;
@@ -105,10 +109,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         );
     }
     serve_http(&config, &opened, &directory, &registry, http, &groups.http);
+    let repository = Arc::clone(&opened.repository);
     serve_admin(
         &config,
         admin,
         (metrics, shutdown.soft.clone()),
+        repository,
         &groups.admin,
     );
     let gate = Arc::new(Admission::new(opened.repository.clone(), registry));
@@ -189,16 +195,27 @@ fn serve_admin(
     config: &Config,
     listener: TcpListener,
     (metrics, draining): (Metrics, CancellationToken),
+    repository: Arc<db::Repository>,
     tasks: &Tasks,
 ) {
     let rendered = metrics.clone();
     let ready = move || {
-        let is_draining = draining.is_cancelled();
+        let (draining, repository) = (draining.clone(), Arc::clone(&repository));
         async move {
-            if is_draining {
-                (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-            } else {
-                (StatusCode::OK, "ready\n")
+            if draining.is_cancelled() {
+                return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+            }
+            let first = Page {
+                after: None,
+                limit: 1,
+            };
+            let asked = tokio::time::timeout(READY_DEADLINE, repository.list_channels(&first));
+            match asked.await {
+                Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+                _ => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the database does not answer\n",
+                ),
             }
         }
     };

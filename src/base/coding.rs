@@ -17,7 +17,11 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
         let is_refused = quality
             .split_once('=')
             .is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0));
-        matches!(name.trim(), "gzip" | "x-gzip" | "*") && !is_refused
+        let name = name.trim();
+        let is_named = ["gzip", "x-gzip", "*"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known));
+        is_named && !is_refused
     })
 }
 
@@ -31,6 +35,7 @@ mod tests {
             ("gzip", true),
             ("gzip, deflate, br", true),
             ("br;q=1.0, gzip;q=0.8, *;q=0.1", true),
+            ("GZIP", true),
             ("*", true),
             ("", false),
             ("identity", false),

@@ -28,6 +28,9 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::tasks::Tasks;
 
+/// How long an answer under way may take once the server stops.
+const GOODBYE: Duration = Duration::from_secs(3);
+
 /// Limits of one HTTP listener.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
@@ -178,7 +181,10 @@ where
                 outcome = connection.as_mut() => outcome,
                 () = token.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    match tokio::time::timeout(GOODBYE, connection).await {
+                        Ok(outcome) => outcome,
+                        Err(_) => return tracing::debug!("HTTP connection cut off at the stop"),
+                    }
                 }
             };
             if let Err(error) = outcome {

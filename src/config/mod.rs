@@ -118,6 +118,7 @@ impl Config {
         self.server.validate()?;
         self.database.validate()?;
         self.hls.validate().map_err(|e| ("hls", e.to_string()))?;
+        self.storage.validate()?;
         self.live.validate()?;
         self.ingest.validate()?;
         self.http.validate()?;

@@ -47,6 +47,23 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Refuses limits with which nothing could be stored; the key and the problem.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        let problem = |key| Err((key, "it must be 1 or more".to_owned()));
+        match self {
+            Self { concurrency: 0, .. } => problem("storage.concurrency"),
+            Self {
+                connect_timeout_seconds: 0,
+                ..
+            } => problem("storage.connect_timeout_seconds"),
+            Self {
+                request_timeout_seconds: 0,
+                ..
+            } => problem("storage.request_timeout_seconds"),
+            _ => Ok(()),
+        }
+    }
+
     /// The place [`Config::url`] names.
     pub fn location(&self, data_dir: &Path) -> Result<Location, Error> {
         if self.url.is_empty() {

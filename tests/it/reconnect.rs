@@ -5,7 +5,7 @@ use reqwest::{StatusCode, Url};
 
 use super::support::clips::{clip, frame_count};
 use super::support::publisher::Publisher;
-use super::support::server::TestServer;
+use super::support::server::{TestServer, free_addresses};
 use super::support::viewer::{follow, follow_to_end, get, media_playlist_url, text};
 use super::support::{eventually, within};
 
@@ -172,4 +172,20 @@ async fn sigterm_ends_the_playlists_and_the_process() {
         "the waiting viewer is answered with ENDLIST"
     );
     assert_ne!(publisher.ended().await, "", "the publisher is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_serves_one_server() {
+    let server = TestServer::start().await;
+    let [listener, rtmp, admin] = free_addresses().map(|address| address.to_string());
+    let listeners = [
+        ("WEIR_HTTP_LISTEN", listener.as_str()),
+        ("WEIR_RTMP_LISTEN", rtmp.as_str()),
+        ("WEIR_ADMIN_LISTEN", admin.as_str()),
+    ];
+    let words = server.weir_fails_with(&["serve"], &listeners).await;
+    assert!(
+        words.contains("another weir serves from this data directory"),
+        "{words}"
+    );
 }

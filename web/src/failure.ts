@@ -18,6 +18,11 @@ export function classify(error: PlayerError): Failure {
   if (details === "levelParsingError" || details === "manifestParsingError") {
     return "playlist";
   }
+  // A buffer made for a picture alone cannot take sound that joins later, nor the other way round:
+  // no recovery helps, the source must be attached anew.
+  if (details === "bufferAppendError") {
+    return "playlist";
+  }
   if (error.type === "mediaError" || error.type === "muxError") {
     return "media";
   }

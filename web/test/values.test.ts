@@ -74,7 +74,7 @@ test("hls.js errors are sorted", () => {
     ["networkError", "fragLoadError", 0, "network"],
     ["networkError", "levelParsingError", 200, "playlist"],
     ["networkError", "manifestParsingError", 200, "playlist"],
-    ["mediaError", "bufferAppendError", undefined, "media"],
+    ["mediaError", "bufferAppendError", undefined, "playlist"],
     ["mediaError", "manifestIncompatibleCodecsError", undefined, "codec"],
     ["otherError", "internalException", undefined, "network"],
   ];

@@ -146,6 +146,20 @@ fn both_tracks_arrive_whole_in_contiguous_parts() {
 }
 
 #[test]
+fn a_segment_begins_when_its_first_picture_is_shown() {
+    let parts = package(&mut packager(false), (0..70).map(picture).collect());
+    // Decoded from 0 on, shown from 6000 on: no player finds a hole at the beginning.
+    assert_eq!(read(&parts[0], 1).unwrap().start, 6000);
+    assert_eq!(parts[0].start, 0, "the grid is counted in decoding times");
+    let moof = Moof::decode(&mut &parts[0].bytes[..]).unwrap();
+    let shown = moof.traf[0].trun[0]
+        .samples
+        .iter()
+        .map(|entry| entry.cts.unwrap_or(0));
+    assert!(shown.eq(std::iter::repeat_n(0, 10)));
+}
+
+#[test]
 fn audio_that_ends_by_a_boundary_is_in_the_part_before_it() {
     let samples = (0..70).map(picture).chain((0..110).map(sound)).collect();
     let parts = package(&mut packager(true), interleave(samples));

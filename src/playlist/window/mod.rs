@@ -96,6 +96,8 @@ struct Timeline {
     at: WallTime,
     /// Start of its first part; none before that came.
     origin: Option<i64>,
+    /// Wall time at which its last part ends.
+    until: WallTime,
 }
 
 /// The live window of one rendition.
@@ -141,7 +143,8 @@ impl Window {
         self.listing.next_msn
     }
 
-    /// Begins a timeline: the next part starts at wall time `at` and is decoded with `init`.
+    /// Begins a timeline: the next part starts at wall time `at`, but not before the last one ended
+    /// (dates do not run backwards), and is decoded with `init`.
     /// If parts came before, its segment carries DISCONTINUITY.
     /// Does nothing after [`Window::end`].
     pub fn start_timeline(&mut self, init: Arc<InitSection>, at: WallTime) {
@@ -150,8 +153,13 @@ impl Window {
         }
         self.close_segment();
         self.listing.pending_init = Some(Arc::clone(&init));
-        let origin = None;
-        self.timeline = Some(Timeline { init, at, origin });
+        let at = self.timeline.as_ref().map_or(at, |last| at.max(last.until));
+        self.timeline = Some(Timeline {
+            init,
+            at,
+            origin: None,
+            until: at,
+        });
     }
 
     /// Appends a part. Without a timeline, or after [`Window::end`], it is dropped.
@@ -168,6 +176,9 @@ impl Window {
         let offset = part
             .start
             .saturating_sub(*timeline.origin.get_or_insert(part.start));
+        let end = offset.saturating_add(part.duration);
+        let date = |ticks| Timescale::VIDEO.convert(ticks, Timescale::MILLIS);
+        timeline.until = timeline.at.plus_millis(date(end));
         let listing = &mut self.listing;
         listing.pending_init = None;
         let open = listing.open.get_or_insert_with(|| Segment {
@@ -175,9 +186,7 @@ impl Window {
             parts: Vec::new(),
             offset,
             duration: 0,
-            program_date_time: timeline
-                .at
-                .plus_millis(Timescale::VIDEO.convert(offset, Timescale::MILLIS)),
+            program_date_time: timeline.at.plus_millis(date(offset)),
             discontinuity: is_first && !listing.segments.is_empty(),
             init: Arc::clone(&timeline.init),
         });

@@ -1,5 +1,5 @@
 //! Random streams through a window; after each part the playlist is compared with the one before
-//! it, as a player sees them. Rule numbers are those of the low-latency HLS checklist in `docs`.
+//! it, as a player sees them. Rule numbers are those of the project's LL-HLS checklist; each says in words what it wants.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! The real `weir` binary as a child process on free ports with its own data folder.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
@@ -84,16 +84,28 @@ impl TestServer {
 
     /// Runs the `weir` program with the server's environment; its standard output.
     pub(crate) async fn weir(&self, args: &[&str]) -> String {
+        let output = self.run(args, &[]).await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "weir {args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// As [`TestServer::weir`] with more environment, but it must fail; its standard error.
+    pub(crate) async fn weir_fails_with(&self, args: &[&str], extra: &[(&str, &str)]) -> String {
+        let output = self.run(args, extra).await;
+        assert!(!output.status.success(), "weir {args:?} succeeded");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    async fn run(&self, args: &[&str], extra: &[(&str, &str)]) -> Output {
         let mut command = Command::new(WEIR);
         command
             .args(args)
             .env_clear()
             .envs(self.env.clone())
+            .envs(extra.iter().copied())
             .current_dir(self.data.path());
-        let output = command.output().await.unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "weir {args:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
+        within(30, "end of weir", command.output()).await.unwrap()
     }
 
     /// The default channel.
@@ -190,7 +202,7 @@ fn spawn(env: &[(String, String)], folder: &std::path::Path) -> Child {
 
 /// Three free addresses below the range from which the kernel takes ports for connections; no two
 /// calls of this process give the same.
-fn free_addresses() -> [SocketAddr; 3] {
+pub(crate) fn free_addresses() -> [SocketAddr; 3] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).unwrap();
     [(); 3].map(|()| {

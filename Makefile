@@ -39,7 +39,7 @@ check: setup-run web ## format, lints, documentation, tidy
 
 bench: setup-bench release ## every benchmark, peers side by side
 	cargo bench --locked --bench '*'
-	tests/clips.sh demo
+	tests/clips.sh bench
 	python3 benches/peers/run.py --weir $(WEIR)
 
 fix: setup-run ## format, and apply what the linter can mend

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What one stream costs Weir, beside nginx-rtmp, in one run on one machine.
 
-In:  the release program and the clip of `tests/clips.sh demo` (720p30, 3 Mb/s, 2 s GOPs).
+In:  the release program and the clip of `tests/clips.sh bench` (720p30, 3 Mb/s, 2 s GOPs).
 Out: for 1, 10 and 50 publishers: CPU-seconds per stream-second and resident memory of each server, their ratio, and
      Weir's delay from a part's last frame arriving to the part being fetchable.
 How: ffmpeg copies the clip to each stream in real time; after a warm-up the server's processes are read from /proc at
@@ -25,11 +25,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-DEMO_CLIP = Path("target/clips/demo.flv")
-DEMO_SECONDS = 20
-# The demo clip several times in one file: an ffmpeg that loops by itself pauses for 0.1 s at each seam.
 CLIP = Path("target/clips/bench.flv")
-REPEATS = 6
+CLIP_SECONDS = 80
 OUTPUTS_PER_PUSHER = 10
 WINDOW_SECONDS = 30  # media that both servers keep listed
 # Weir keeps what leaves the playlist for as long as the longest playlist and the segment itself last (RFC 8216bis §6.2.2).
@@ -42,9 +39,6 @@ DELAY_METRIC = "weir_part_delay_seconds"
 def main():
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if not CLIP.exists() or CLIP.stat().st_mtime < DEMO_CLIP.stat().st_mtime:
-        repeat = ["-stream_loop", str(REPEATS - 1), "-i", str(DEMO_CLIP), "-c", "copy"]
-        subprocess.run(["ffmpeg", "-nostdin", "-loglevel", "error", "-y", *repeat, str(CLIP)], check=True)
     print(f"{output_of(options.weir, 'version').splitlines()[0]}; {nginx_version()}; {os.cpu_count()} cores; "
           f"windows of {options.seconds} s after {options.warm_up} s\n")
     print(f"{'publishers':>10} {'server':<12}{'CPU-s/stream-s':>15}{'ratio':>7}{'RSS MB':>8}{'part delay p50 / p99 ms':>26}")
@@ -230,7 +224,7 @@ def start(stack, command, log, environment=None):
 @contextlib.contextmanager
 def temporary_folder(count):
     """In memory where there is room for every stream's media twice over, else on disk."""
-    room = count * DEMO_CLIP.stat().st_size / DEMO_SECONDS * WINDOW_SECONDS * 6
+    room = count * CLIP.stat().st_size / CLIP_SECONDS * WINDOW_SECONDS * 6
     memory = Path("/dev/shm")
     is_memory = memory.is_dir() and shutil.disk_usage(memory).free > room
     with tempfile.TemporaryDirectory(prefix="weir-bench-", dir=memory if is_memory else "target") as folder:
@@ -251,7 +245,7 @@ def resident_mb(pids):
 
 
 def media_mb(count, seconds):
-    return count * DEMO_CLIP.stat().st_size / DEMO_SECONDS * seconds / 2**20
+    return count * CLIP.stat().st_size / CLIP_SECONDS * seconds / 2**20
 
 
 def print_row(name, count, result, peer):

@@ -27,7 +27,7 @@ use super::session::{self, Event, Session};
 
 /// Read buffer before and while publishing.
 const NEGOTIATION_READ_BYTES: usize = 4 * 1024;
-const MEDIA_READ_BYTES: usize = 64 * 1024;
+const MEDIA_READ_BYTES: usize = 32 * 1024;
 /// Less room than this in the buffer: take a new one.
 const MIN_READ_BYTES: usize = 2 * 1024;
 /// How long the encoder may take to accept our few bytes.

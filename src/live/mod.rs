@@ -4,7 +4,7 @@
 //! Out: announced live channels (`playlist::Directory`), the status of each ([`Registry::list`]).
 //! Not here: media bytes, SQL, HTTP.
 //!
-//! A channel that publishes is one task ([`session`]); it owns the channel's playlists. A publisher
+//! A channel that publishes is one task (`session`); it owns the channel's playlists. A publisher
 //! attaches to it, is replaced in it by a newer connection, or leaves it: an explicit end closes the
 //! playlists, a loss holds them for [`Config::hold_seconds`].
 

@@ -25,6 +25,8 @@ pub(super) struct Output {
     window: Window,
     packager: Option<Packager>,
     arrivals: Arrivals,
+    /// When the last pictures of the parts arrived that are about to be fetchable.
+    unreported: Vec<Instant>,
     snapshot_tx: watch::Sender<Arc<Snapshot>>,
     variant_tx: watch::Sender<Variant>,
     directory: Arc<Directory>,
@@ -67,6 +69,7 @@ impl Output {
             window,
             packager: None,
             arrivals: Arrivals::default(),
+            unreported: Vec::new(),
             snapshot_tx,
             variant_tx,
             directory,
@@ -124,6 +127,9 @@ impl Output {
         packager.push(sample)?;
         if self.drain() {
             self.publish();
+            if let Some(arrival) = arrival {
+                metrics::histogram!("weir_part_own_delay_seconds").record(arrival.elapsed());
+            }
         }
         Ok(())
     }
@@ -161,7 +167,7 @@ impl Output {
         let mut has_moved = false;
         while let Some(part) = self.packager.as_mut().and_then(Packager::poll) {
             if let Some(arrival) = self.arrivals.last_before(&part) {
-                metrics::histogram!("weir_part_delay_seconds").record(arrival.elapsed());
+                self.unreported.push(arrival);
             }
             metrics::counter!("weir_parts_total").increment(1);
             self.window.push(part);
@@ -172,6 +178,9 @@ impl Output {
 
     fn publish(&mut self) {
         self.snapshot_tx.send_replace(self.window.snapshot());
+        for arrival in self.unreported.drain(..) {
+            metrics::histogram!("weir_part_delay_seconds").record(arrival.elapsed());
+        }
         if !self.is_announced && self.packager.is_some() {
             self.is_announced = true;
             self.directory.announce(Arc::clone(&self.channel));

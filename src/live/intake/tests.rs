@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::media::codec::avc;
+use crate::live::start;
 
 const STEREO: &[u8] = &[0x11, 0x90];
 const SURROUND: &[u8] = &[0x11, 0xb0];
@@ -28,16 +28,7 @@ fn sound(n: i64) -> Sample {
 }
 
 fn video(width: u16) -> MediaEvent {
-    MediaEvent::VideoConfig(Arc::new(avc::Config {
-        bytes: Bytes::new(),
-        profile: 100,
-        compatibility: 0,
-        level: 31,
-        nal_length_bytes: 4,
-        width,
-        height: 720,
-        declared_fps_millis: None,
-    }))
+    MediaEvent::VideoConfig(start::tests::video(width))
 }
 
 fn audio(bytes: &'static [u8]) -> MediaEvent {

@@ -229,4 +229,4 @@ pub(super) fn long_gop(grid: &Config) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

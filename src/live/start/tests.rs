@@ -26,7 +26,7 @@ fn sound(dts: i64) -> Sample {
     }
 }
 
-fn video(width: u16) -> Arc<avc::Config> {
+pub(in crate::live) fn video(width: u16) -> Arc<avc::Config> {
     Arc::new(avc::Config {
         bytes: Bytes::new(),
         profile: 100,

@@ -41,6 +41,7 @@ bench: setup-bench release ## every benchmark, peers side by side
 	cargo bench --locked --bench '*'
 	tests/clips.sh bench
 	python3 benches/peers/run.py --weir $(WEIR)
+	python3 benches/ladder/run.py --weir $(WEIR) --fit
 
 fix: setup-run ## format, and apply what the linter can mend
 	cargo fmt

@@ -17,7 +17,7 @@ use weir::media::codec::avc;
 use weir::media::{Tracks, VideoTrack};
 use weir::origin::{self, Origin};
 use weir::packaging::{InitSection, Part};
-use weir::playlist::{Config, Directory, LiveChannel, RenditionHandle, Variant, Window};
+use weir::playlist::{Config, Directory, Listed, LiveChannel, RenditionHandle, Variant, Window};
 
 const CHANNEL: &str = "abcdABCDefgh";
 const TICKS_PER_PART: i64 = 30_000;
@@ -39,9 +39,9 @@ impl Stage {
             bytes: Bytes::from_static(&[0; 700]),
             hash: "00000000".to_owned(),
             tracks: Tracks {
-                video: VideoTrack {
+                video: Some(VideoTrack {
                     config: Arc::new(video()),
-                },
+                }),
                 audio: None,
             },
         });
@@ -52,6 +52,7 @@ impl Stage {
             ..Variant::default()
         };
         let rendition = RenditionHandle {
+            listed: Listed::Always,
             name: "source".to_owned(),
             snapshot,
             variant: watch::channel(variant).1,
@@ -88,6 +89,7 @@ impl Stage {
             is_independent: index == 0,
             opens_segment: index == 0,
             closes_segment: index == PARTS_PER_SEGMENT - 1,
+            is_gap: false,
         });
         self.parts += 1;
         self.snapshot_tx.send_replace(self.window.snapshot());
@@ -112,6 +114,13 @@ fn video() -> avc::Config {
         width: 1280,
         height: 720,
         declared_fps_millis: None,
+        picture: avc::Picture {
+            chroma_format: 1,
+            bit_depth: 8,
+            sample_aspect: (1, 1),
+            is_interlaced: false,
+            colour: avc::Colour::default(),
+        },
     }
 }
 

@@ -39,16 +39,16 @@ impl Stream {
             bytes: Bytes::new(),
             hash: "7f3a09bc".to_owned(),
             tracks: Tracks {
-                video: VideoTrack {
+                video: Some(VideoTrack {
                     config: Arc::new(avc::Config::parse(&record).unwrap()),
-                },
+                }),
                 audio: None,
             },
         };
         let mut window = Window::new(&config, 1000);
         window.start_timeline(Arc::new(init), WallTime(1_790_848_800_000));
         window.set_reports(vec![RenditionReport {
-            rendition: "480p30".to_owned(),
+            rendition: "480p30".into(),
             last: Position { msn: 1000, part: 0 },
         }]);
         let mut stream = Self { window, parts: 0 };
@@ -67,6 +67,7 @@ impl Stream {
             is_independent: index == 0,
             opens_segment: index == 0,
             closes_segment: index == 5,
+            is_gap: false,
         });
         self.parts += 1;
     }

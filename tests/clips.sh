@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the clips that tests publish, once, into target/clips (git-ignored): no test encodes live video.
-# usage: tests/clips.sh [demo|bench]    all test clips, or the one clip of `make demo` or `make bench`
+# usage: tests/clips.sh [demo|bench]    all test clips, or the clip of `make demo`, or those of `make bench`
 # Safe to call again, and at the same time from several processes: each clip appears whole, by rename. A changed
 # recipe (this file) makes all clips anew.
 #
@@ -37,11 +37,41 @@ clip() {
         "${audio_output[@]}" -flvflags no_duration_filesize -f flv "$OUT/$name.tmp"
     mv "$OUT/$name.tmp" "$OUT/$name.flv"
 }
+# made NAME SECONDS AUDIO X264... : as `clip`, for pictures that SOURCE and FILTER describe (any lavfi), with the given
+# x264 options and a sync sample each 2 s of time, whatever frames are there. AUDIO: an audio source, or "" for none.
+made() {
+    local name=$1 seconds=$2 audio=$3 audio_input=() audio_output=(-an)
+    shift 3
+    [ -e "$OUT/$name.flv" ] && return
+    if [ -n "$audio" ]; then
+        audio_input=(-f lavfi -i "$audio")
+        audio_output=(-map 1:a -c:a aac -b:a "${AUDIO_BITRATE:-64k}")
+    fi
+    ffmpeg -nostdin -loglevel error -y -f lavfi -i "$SOURCE" "${audio_input[@]}" -t "$seconds" \
+        -map 0:v -vf "${FILTER:-null}" -fps_mode vfr -c:v libx264 -preset "${PRESET:-veryfast}" \
+        -g 1000 -sc_threshold 0 -flags +cgop -force_key_frames "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+${GOP_SECONDS:-2}))" \
+        -b:v "${BITRATE:-300k}" -maxrate "${BITRATE:-300k}" -bufsize "${BITRATE:-300k}" "$@" \
+        "${audio_output[@]}" -flvflags no_duration_filesize -f flv "$OUT/$name.tmp"
+    mv "$OUT/$name.tmp" "$OUT/$name.flv"
+}
 STEREO=(-ac 2 -ar 48000 -b:a 64k)
+TONE="sine=frequency=440:beep_factor=4:sample_rate=48000,aformat=channel_layouts=stereo"
 
 if [ "${1:-}" = bench ]; then
     # The same kind of picture, long enough to be sent once: the seam of a loop is a hiccup of its own.
     BITRATE=3000k clip bench 80 1280x720 30 60 2 -ac 2 -ar 48000 -b:a 160k
+    # For the ladder: a test picture, a fractal zoom and noise in one, so that motion costs what it costs on camera.
+    export AUDIO_BITRATE=160k
+    for kind in 1920x1080:30:6000k:60:2 1280x720:30:3000k:60:2 1920x1080:60:6000k:120:2 1920x1080:30:6000k:300:10; do
+        IFS=: read -r size rate rate_bps gop gop_seconds <<<"$kind"
+        name=bench_${size#*x}p$rate
+        [ "$gop_seconds" = 2 ] || name+=_longgop
+        width=${size%x*} height=${size#*x}
+        half=$((width / 2))x$((height / 2))
+        SOURCE="testsrc2=size=$size:rate=$rate[a];mandelbrot=size=$half:rate=$rate[b];[a][b]overlay=x=$((width / 4)):y=$((height / 4))" \
+            FILTER="noise=alls=8:allf=t,format=yuv420p" BITRATE=$rate_bps GOP_SECONDS=$gop_seconds \
+            made "$name" 40 "$TONE" -profile:v high -bf 3 -x264-params nal-hrd=cbr
+    done
     exit
 fi
 if [ "${1:-}" = demo ]; then
@@ -71,3 +101,31 @@ clip audio51 8 320x180 30 60 2 -ac 6 -ar 48000 -b:a 192k
 AUDIO_DELAY=4 clip late_audio 12 320x180 30 60 2 "${STEREO[@]}"
 # A GOP of 10 s, as x264's default allows: too long to pass through in 2 s segments.
 clip longgop 12 320x180 30 300 2 "${STEREO[@]}"
+
+# What else a ladder is made from. Sizes: above each other in the rungs they give; odd shapes and pixels.
+# With B pictures that others refer to: what is shown next may be decoded much later.
+BITRATE=1500k clip ladder_720p30 8 1280x720 30 60 3 "${STEREO[@]}"
+BITRATE=1200k clip ladder_480p60 8 854x480 60 120 2 "${STEREO[@]}"
+BITRATE=600k clip ladder_360p30 12 640x360 30 60 2 "${STEREO[@]}"
+clip portrait 8 360x640 30 60 2 "${STEREO[@]}"
+PROFILE=baseline clip fps11 8 320x180 11 22 0 "${STEREO[@]}"
+PROFILE=baseline clip fps5 8 320x180 5 10 0 "${STEREO[@]}"
+BITRATE=600k SOURCE="testsrc2=size=720x576:rate=25" FILTER="setsar=16/11,format=yuv420p" made anamorphic 8 "$TONE" -bf 2
+SOURCE="testsrc2=size=320x180:rate=30" FILTER="format=yuv422p10le" made high422 8 "$TONE" -profile:v high422 -bf 2
+SOURCE="testsrc2=size=320x180:rate=30" FILTER="scale=out_range=full,format=yuvj420p" made fullrange 8 "$TONE" -color_range pc -bf 2
+# What ladder_360p30 becomes when its encoder is set to GOPs of 10 s.
+BITRATE=600k clip longgop_360p30 12 640x360 30 300 2 "${STEREO[@]}"
+# 640x360, 10 s GOPs, six channels: what `-c copy` of a film sends.
+BITRATE=600k clip longgop51 24 640x360 24 240 2 -ac 6 -ar 48000 -b:a 192k
+# A screen sharer: 30 fps, then 5, then a second without any picture, then 15, then whenever something moves.
+SOURCE="testsrc2=size=640x360:rate=30" FILTER="select='lt(t,3)+between(t,3,5.99)*not(mod(n,6))+between(t,7,8.99)*not(mod(n,2))+gte(t,9)*lt(mod(n*n+7*n,11),5)',format=yuv420p" \
+    made vfr 14 "$TONE" -bf 0
+# The picture stands still for 4 s, with and without sound going on.
+still="select='lt(t,4)+gte(t,8)',format=yuv420p"
+SOURCE="testsrc2=size=640x360:rate=30" FILTER=$still made standstill 12 "$TONE" -bf 0
+SOURCE="testsrc2=size=640x360:rate=30" FILTER=$still made standstill_noaudio 12 "" -bf 0
+# Each whole second a white flash and a beep begin together, 100 ms each.
+flash="color=black:size=640x360:rate=30,drawbox=color=white:thickness=fill:enable='lt(mod(n,30),3)',format=yuv420p"
+beep="if(lt(mod(t,1),0.1),0.8*sin(2*PI*1000*t),0)"
+SOURCE=$flash made sync 10 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 2
+SOURCE=$flash GOP_SECONDS=10 AUDIO_BITRATE=192k made sync_longgop51 16 "aevalsrc='$beep|$beep|$beep|$beep|$beep|$beep':c=5.1:s=48000" -bf 2

@@ -12,18 +12,17 @@ All traffic stays on 127.0.0.1; only processes started here are stopped.
 
 import argparse
 import contextlib
-import json
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from harness import (Weir, cpu_seconds, fail, free_port, is_open, output_of, print_target, push_command, quantiles,
+                     resident_mb, start, temporary_folder, wait_until)
 
 CLIP = Path("target/clips/bench.flv")
 CLIP_SECONDS = 80
@@ -45,7 +44,7 @@ def main():
     print(f"{'publishers':>10} {'server':<12}{'CPU-s/stream-s':>15}{'ratio':>7}{'RSS MB':>8}{'part delay p50 / p99 ms':>26}")
     results = {}
     for count in options.counts:
-        for server in (Nginx(), Weir(options.weir)):
+        for server in (Nginx(), Weir(options.weir, "BASIC")):
             result = measure(server, count, options)
             results[server.name, count] = result
             print_row(server.name, count, result, results["nginx-rtmp", count])
@@ -64,10 +63,10 @@ def parse_arguments():
 def measure(server, count, options):
     """Runs `count` publishers against `server` and gives its costs over the window."""
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(temporary_folder(count))
+        folder = stack.enter_context(temporary_folder(room(count)))
         urls = server.start(stack, folder, count)
         pushers = [
-            start(stack, push_command(urls[at : at + OUTPUTS_PER_PUSHER]), folder / f"pusher-{at}.log")
+            start(stack, push_command(CLIP, urls[at : at + OUTPUTS_PER_PUSHER]), folder / f"pusher-{at}.log")
             for at in range(0, count, OUTPUTS_PER_PUSHER)
         ]
         sending = time.monotonic()
@@ -135,116 +134,9 @@ class Nginx:
         return {}
 
 
-class Weir:
-    """This repository's release program with its defaults."""
-
-    name = "weir"
-
-    def __init__(self, program):
-        self.program = program
-
-    def start(self, stack, folder, count):
-        self.http, self.admin, rtmp = free_port(), free_port(), free_port()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")} | {
-            "WEIR_DATA_DIR": str(folder / "data"),
-            "WEIR_HTTP_LISTEN": f"127.0.0.1:{self.http}",
-            "WEIR_PUBLIC_URL": f"http://127.0.0.1:{self.http}",
-            "WEIR_ADMIN_LISTEN": f"127.0.0.1:{self.admin}",
-            "WEIR_RTMP_LISTEN": f"127.0.0.1:{rtmp}",
-            "WEIR_INGEST_HOST": f"127.0.0.1:{rtmp}",
-        }
-        self.process = start(stack, [self.program, "serve"], folder / "server.log", environment)
-        wait_until(self.is_ready, "weir is ready", 30, folder)
-        urls = []
-        for n in range(count):
-            created = output_of(self.program, "channel", "create", "--name", f"bench{n}", "--json", environment=environment)
-            urls.append(json.loads(created)["ingestUrl"])
-        return urls
-
-    def is_ready(self):
-        return fetch(f"http://127.0.0.1:{self.admin}/readyz") is not None
-
-    def live(self):
-        listed = fetch(f"http://127.0.0.1:{self.http}/v1/live") or '{"channels": []}'
-        return sum(channel["state"] == "LIVE" for channel in json.loads(listed)["channels"])
-
-    def pids(self):
-        return [self.process.pid]
-
-    def delays(self, metric):
-        """A delay histogram so far: upper bound in seconds -> parts up to it."""
-        text = fetch(f"http://127.0.0.1:{self.admin}/metrics") or ""
-        pattern = re.compile(rf'^{metric}_bucket{{.*?le="([^"]+)".*?}} (\S+)$', re.MULTILINE)
-        buckets = {}
-        for bound, count in pattern.findall(text):
-            buckets[float(bound)] = buckets.get(float(bound), 0) + float(count)
-        return buckets
-
-
-def quantiles(before, after):
-    """p50 and p99 in milliseconds of what a histogram counted between two readings, interpolated in its buckets."""
-    counts = [(bound, after[bound] - before.get(bound, 0)) for bound in sorted(after)]
-    if not counts or counts[-1][1] == 0:
-        return None
-    found = []
-    for quantile in (0.5, 0.99):
-        wanted, low, below = quantile * counts[-1][1], 0.0, 0.0
-        for bound, count in counts:
-            if count >= wanted:
-                share = (wanted - below) / (count - below) if count > below else 1.0
-                found.append(1000 * (low if bound == float("inf") else low + (bound - low) * share))
-                break
-            low, below = bound, count
-    return tuple(found)
-
-
-def push_command(urls):
-    """One ffmpeg that sends the clip in real time and without encoding, to several streams."""
-    command = ["ffmpeg", "-nostdin", "-loglevel", "warning", "-re", "-i", CLIP]
-    for url in urls:
-        command += ["-map", "0", "-c", "copy", "-f", "flv", "-flvflags", "no_duration_filesize", url]
-    return command
-
-
-def start(stack, command, log, environment=None):
-    """Starts a process that ends with `stack`."""
-    with open(log, "wb") as output:
-        process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=subprocess.STDOUT, env=environment)
-
-    def stop():
-        process.terminate()
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    stack.callback(stop)
-    return process
-
-
-@contextlib.contextmanager
-def temporary_folder(count):
-    """In memory where there is room for every stream's media twice over, else on disk."""
-    room = count * CLIP.stat().st_size / CLIP_SECONDS * WINDOW_SECONDS * 6
-    memory = Path("/dev/shm")
-    is_memory = memory.is_dir() and shutil.disk_usage(memory).free > room
-    with tempfile.TemporaryDirectory(prefix="weir-bench-", dir=memory if is_memory else "target") as folder:
-        yield Path(folder).resolve()
-
-
-def cpu_seconds(pids):
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # utime, stime
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(pids):
-    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
-    return sum(int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1]) for status in statuses) / 1024
+def room(count):
+    """For every stream's media, several times over."""
+    return count * CLIP.stat().st_size / CLIP_SECONDS * WINDOW_SECONDS * 6
 
 
 def media_mb(count, seconds):
@@ -268,51 +160,6 @@ def print_targets(results, count):
         print("  of it after the sample that completes the part: p50 {:.1f} ms, p99 {:.1f} ms".format(*weir["own_delay"]))
     else:
         print(f"  part delay: {DELAY_METRIC} is not among the metrics")
-
-
-def print_target(what, value, target, unit):
-    print(f"  {what}: {value:.2f}{unit}, target {target:.2f}{unit}: {'met' if value <= target else 'MISSED'}")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def is_open(port):
-    with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
-
-
-def fetch(url):
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return response.read().decode()
-    except OSError:
-        return None
-
-
-def wait_until(condition, what, seconds, folder):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            fail(f"waited {seconds} s in vain for: {what}", folder)
-        time.sleep(0.1)
-
-
-def fail(message, folder):
-    for log in sorted(folder.glob("*.log")):
-        print(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]), file=sys.stderr)
-    sys.exit(f"benches/peers: {message}")
-
-
-def output_of(*command, environment=None):
-    done = subprocess.run(list(map(str, command)), env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"benches/peers: {' '.join(map(str, command))}: {done.stderr or done.stdout}")
-    return done.stdout.strip()
 
 
 def nginx_program():

@@ -35,6 +35,8 @@ struct LiveChannel {
     frame_rate: f64,
     /// What is not as the streamer may expect, in words.
     notices: Vec<String>,
+    /// Renditions that are left out for now: the machine is overloaded.
+    shed_renditions: Vec<String>,
 }
 
 /// Answers with every live or held channel, by channel id.
@@ -69,6 +71,7 @@ fn describe(status: Status, endpoints: &Endpoints) -> LiveChannel {
         height: status.size.1,
         frame_rate: f64::from(status.fps_millis) / 1000.0,
         notices: status.notices,
+        shed_renditions: status.shed.into_iter().collect(),
         name: status.channel.name,
     }
 }

@@ -31,7 +31,7 @@ use crate::base::tasks::Tasks;
 use crate::base::telemetry::Metrics;
 use crate::config::Config;
 use crate::live::registry::Context;
-use crate::live::{Admission, Registry};
+use crate::live::{Admission, Registry, Transcoding};
 use crate::model::repository::{ChannelRepository as _, Page};
 use crate::origin::{Origin, request};
 use crate::playlist::Directory;
@@ -91,6 +91,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let registry = Registry::new(Context {
         config: config.live.clone(),
         grid: config.hls,
+        transcoding: Transcoding {
+            config: config.transcode.clone(),
+            ladders: Arc::new(config.ladders()?),
+        },
         directory: Arc::clone(&directory),
         epochs: opened.repository.clone(),
         clock: Arc::new(SystemClock),

@@ -79,8 +79,9 @@ pub fn log_to_stderr(config: &Config) -> Result<(), Error> {
 pub struct Metrics(PrometheusHandle);
 
 /// Upper bounds of every histogram's buckets; all our histograms are delays in seconds.
-const SECONDS_BUCKETS: [f64; 16] = [
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.08, 0.1, 0.2, 0.5, 1.0,
+const SECONDS_BUCKETS: [f64; 19] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15,
+    0.2, 0.3, 0.5, 1.0,
 ];
 
 impl Metrics {

@@ -67,7 +67,7 @@ pub(super) struct Options {
     /// Name: letters, digits, - and _; need not be unique.
     #[arg(long)]
     name: Option<String>,
-    /// Stored and echoed; every channel passes its source through for now.
+    /// Which renditions a source gets: BASIC itself, STANDARD itself and those below it, the ADVANCED types encoded ones only.
     #[arg(long = "type", value_name = "TYPE", value_parser = words(ChannelType::ALL, ChannelType::word))]
     channel_type: Option<ChannelType>,
     /// Stored and echoed; every channel is served with low latency for now.

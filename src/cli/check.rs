@@ -35,6 +35,7 @@ pub(super) async fn run(
             report("config", Ok(format!("{source} and the environment")))?;
             report("database", database(&config).await)?;
             report("store", store(&config).await)?;
+            report("ladders", ladders(&config))?;
         }
         Err(error) => report("config", Err(error.into()))?,
     }
@@ -76,6 +77,16 @@ async fn store(config: &Config) -> anyhow::Result<String> {
         .probe()
         .await?;
     Ok(location.to_string())
+}
+
+fn ladders(config: &Config) -> anyhow::Result<String> {
+    config.ladders()?;
+    let path = &config.transcode.ladders_file;
+    Ok(if path.as_os_str().is_empty() {
+        "as built in".to_owned()
+    } else {
+        path.display().to_string()
+    })
 }
 
 fn codecs() -> anyhow::Result<String> {

@@ -38,7 +38,7 @@ struct Cli {
 enum Command {
     /// Run the server until SIGTERM or SIGINT.
     Serve,
-    /// Check configuration, database, store and codecs; exit 1 on trouble. Changes nothing.
+    /// Check configuration, database, store, ladders and codecs; exit 1 on trouble. Changes nothing.
     Check,
     /// Show the URLs, where the credentials lie, and the default channel.
     Info {

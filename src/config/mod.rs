@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{http, telemetry};
 use crate::model::{Endpoints, Scope};
-use crate::{ingest, live, origin, playlist, recording, storage};
+use crate::transcode::ladder::Ladders;
+use crate::{ingest, live, origin, playlist, recording, storage, transcode};
 pub use error::Error;
 pub use secret::{Secret, Secrets};
 pub use sections::{Admin, Database, DatabaseUrl, Server};
@@ -44,6 +45,8 @@ pub struct Config {
     pub origin: origin::Config,
     /// What happens around a stream.
     pub live: live::Config,
+    /// What streams are transcoded into.
+    pub transcode: transcode::Config,
     /// The HTTP listener.
     pub http: http::Config,
     /// The operator's listener.
@@ -93,6 +96,21 @@ impl Config {
         self.database.url.clone()
     }
 
+    /// The ladders of all channel types: the configured file's, or those of the program.
+    pub fn ladders(&self) -> Result<Ladders, Error> {
+        let path = &self.transcode.ladders_file;
+        if path.as_os_str().is_empty() {
+            return Ok(Ladders::default());
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        let parsed = text.and_then(|text| Ladders::parse(&text));
+        parsed.map_err(|problem| Error::Invalid {
+            key: "transcode.ladders_file".to_owned(),
+            origin: path.display().to_string(),
+            problem,
+        })
+    }
+
     /// The URLs that this server hands out.
     pub fn endpoints(&self) -> Result<Endpoints, Error> {
         let invalid = |key: &str, problem: String| Error::Invalid {
@@ -120,6 +138,7 @@ impl Config {
         self.hls.validate().map_err(|e| ("hls", e.to_string()))?;
         self.storage.validate()?;
         self.live.validate()?;
+        self.transcode.validate()?;
         self.ingest.validate()?;
         self.http.validate()?;
         self.log.validate().map_err(|e| ("log.filter", e))

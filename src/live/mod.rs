@@ -13,12 +13,40 @@ pub mod registry;
 mod session;
 mod intake;
 mod start;
+mod plan;
+mod silence;
 mod output;
 
 pub use gate::Admission;
+pub use plan::Transcoding;
 pub use registry::{Registry, State, Status};
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::media::codec::{aac, avc};
+
+/// What a publisher sends: one picture, and sound if there is any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SourceConfig {
+    video: Arc<avc::Config>,
+    audio: Option<Arc<aac::Config>>,
+    /// Whether the picture is to be turned by a quarter.
+    is_turned: bool,
+}
+
+impl SourceConfig {
+    /// Size of the upright picture in square pixels.
+    fn display_size(&self) -> (u16, u16) {
+        let (width, height) = self.video.display_size();
+        if self.is_turned {
+            (height, width)
+        } else {
+            (width, height)
+        }
+    }
+}
 
 /// What happens around a stream.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]

@@ -4,12 +4,13 @@
 //! has a task already is handed to that task, which replaces the older one.
 //! Not here: keys (`gate`), media (`session`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
+use super::plan::Transcoding;
 use super::{Config, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
@@ -24,6 +25,8 @@ pub struct Context {
     pub config: Config,
     /// Parts, segments and window, frozen per epoch; a channel may set its own part target.
     pub grid: playlist::Config,
+    /// What streams are transcoded into.
+    pub transcoding: Transcoding,
     /// Where windows are announced.
     pub directory: Arc<Directory>,
     /// Where epochs are made durable.
@@ -76,6 +79,8 @@ pub struct Status {
     pub fps_millis: u32,
     /// What the streamer should know, in words.
     pub notices: Vec<String>,
+    /// Renditions that are left out for now because the machine is overloaded.
+    pub shed: BTreeSet<String>,
 }
 
 /// A channel task as the registry holds it.
@@ -136,6 +141,7 @@ impl Registry {
             size: (0, 0),
             fps_millis: 0,
             notices: Vec::new(),
+            shed: BTreeSet::new(),
         }));
         entries.insert(
             channel.id.to_string(),

@@ -31,11 +31,12 @@ impl AudioTrack {
     }
 }
 
-/// The tracks of one rendition. Video is always there: IVS has no audio-only input.
+/// The tracks of one rendition, at least one. Sources always have a picture: IVS has no audio-only
+/// input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracks {
-    /// The picture.
-    pub video: VideoTrack,
+    /// The picture; none in an audio-only rendition.
+    pub video: Option<VideoTrack>,
     /// The sound, if there is any.
     pub audio: Option<AudioTrack>,
 }
@@ -43,11 +44,8 @@ pub struct Tracks {
 impl Tracks {
     /// RFC 6381 codec strings of all tracks, comma-separated, as CODECS wants them.
     pub fn codecs(&self) -> String {
-        let mut codecs = self.video.config.codec_string();
-        if let Some(audio) = &self.audio {
-            codecs.push(',');
-            codecs.push_str(&audio.config.codec_string());
-        }
-        codecs
+        let video = self.video.iter().map(|track| track.config.codec_string());
+        let audio = self.audio.iter().map(|track| track.config.codec_string());
+        video.chain(audio).collect::<Vec<_>>().join(",")
     }
 }

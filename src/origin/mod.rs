@@ -77,7 +77,8 @@ impl Origin {
                 account,
                 channel_id,
             }) if *region == *self.region && *account == *self.account => {
-                self.multivariant(channel_id).await
+                let query = request.uri().query().unwrap_or_default();
+                self.multivariant(channel_id, query).await
             }
             Some(PlaybackPath::Media(path)) => self.media(&path, request).await,
             _ => self.missing("no such URL"),

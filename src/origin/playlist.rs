@@ -1,21 +1,25 @@
 //! Playlist requests: which text, after which wait, for how long in caches.
 
+use std::sync::Arc;
+
 use http::{Request, StatusCode};
 
 use super::Origin;
 use super::answer::{self, Age, Answer};
 use super::reload::{self, Answer as Decision, Cached, Edge, Policy};
-use super::request::Directives;
+use super::request::{self, Directives};
 use crate::base::coding::accepts_gzip;
 use crate::base::ids;
-use crate::playlist::{MediaFile, RenditionHandle, multivariant};
+use crate::playlist::{Listed, MediaFile, RenditionHandle, multivariant};
 
 /// Characters of a viewer session's id: 95 bits.
 const VIEWER_SESSION_CHARS: usize = 16;
 
 impl Origin {
     /// The entry: each fetch mints a viewer session, which is in every URL from here on.
-    pub(super) async fn multivariant(&self, channel_id: &str) -> Answer {
+    /// Renditions that are behind at the start are listed too: their playlists make players wait.
+    pub(super) async fn multivariant(&self, channel_id: &str, query: &str) -> Answer {
+        let allows_audio_only = request::allows_audio_only(query);
         let offline = || {
             let age = self.age(Cached::Failure);
             answer::refusal(
@@ -40,11 +44,17 @@ impl Origin {
             return offline();
         }
         let session = ids::alphanumeric(VIEWER_SESSION_CHARS);
-        let entries = channel.renditions.iter().map(|rendition| {
-            let (epoch, name, file) = (channel.epoch, &rendition.name, MediaFile::Playlist);
-            let uri = format!("s/{session}/{channel_id}/{epoch}/{name}/{file}");
-            (uri, rendition.variant.borrow().clone())
-        });
+        let is_listed =
+            |handle: &&Arc<RenditionHandle>| handle.listed == Listed::Always || allows_audio_only;
+        let entries = channel
+            .renditions
+            .iter()
+            .filter(is_listed)
+            .map(|rendition| {
+                let (epoch, name, file) = (channel.epoch, &rendition.name, MediaFile::Playlist);
+                let uri = format!("s/{session}/{channel_id}/{epoch}/{name}/{file}");
+                (uri, rendition.variant.borrow().clone())
+            });
         answer::playlist(multivariant::render(entries).into(), false, Age::NoStore)
     }
 

@@ -96,6 +96,15 @@ fn is_channel_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
+/// Whether the query of a multivariant playlist asks for sound alone, too, as Amazon IVS spells it.
+pub fn allows_audio_only(query: &str) -> bool {
+    if query.len() > MAX_QUERY_BYTES {
+        return false;
+    }
+    url::form_urlencoded::parse(query.as_bytes())
+        .any(|(key, value)| key == "allow_audio_only" && value == "true")
+}
+
 /// The delivery directives of a media playlist request. Whether they go together is
 /// [`reload::decide`](super::reload::decide)'s to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

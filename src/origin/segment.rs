@@ -17,7 +17,8 @@ impl Origin {
     }
 
     pub(super) fn segment(&self, rendition: &RenditionHandle, msn: u64) -> Answer {
-        match rendition.snapshot.borrow().segment(msn) {
+        let snapshot = rendition.snapshot.borrow();
+        match snapshot.segment(msn).filter(|segment| !segment.has_gap) {
             Some(segment) => answer::media(
                 segment
                     .parts

@@ -61,12 +61,15 @@ fn write_section(tracks: &Tracks, out: &mut Vec<u8>) -> Result<()> {
             ..Mvhd::default()
         }
         .encode(out)?;
-        write_video_track(&tracks.video, out)?;
+        if let Some(video) = &tracks.video {
+            write_video_track(video, out)?;
+        }
         if let Some(audio) = &tracks.audio {
             write_audio_track(audio, out)?;
         }
-        let mut trex = vec![extends(VIDEO_TRACK_ID)];
-        trex.extend(tracks.audio.as_ref().map(|_| extends(AUDIO_TRACK_ID)));
+        let video = tracks.video.iter().map(|_| extends(VIDEO_TRACK_ID));
+        let audio = tracks.audio.iter().map(|_| extends(AUDIO_TRACK_ID));
+        let trex = video.chain(audio).collect();
         Mvex { mehd: None, trex }.encode(out)
     })
 }
@@ -227,9 +230,9 @@ mod tests {
             config: Arc::new(aac::Config::parse(&Bytes::from_static(asc)).unwrap()),
         });
         Tracks {
-            video: VideoTrack {
+            video: Some(VideoTrack {
                 config: Arc::new(avc::Config::parse(&Bytes::from_static(X264_360P30)).unwrap()),
-            },
+            }),
             audio,
         }
     }
@@ -308,7 +311,9 @@ mod tests {
         };
         let mut odd_tracks = tracks(None);
         let config = avc::Config::parse(&Bytes::from_static(odd)).unwrap();
-        odd_tracks.video.config = Arc::new(config);
+        odd_tracks.video = Some(VideoTrack {
+            config: Arc::new(config),
+        });
         assert_eq!(content(&InitSection::new(odd_tracks), *b"avcC"), odd);
     }
 

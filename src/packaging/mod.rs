@@ -2,7 +2,8 @@
 //!
 //! In:  `media::Sample`s of one rendition, each track in decode order.
 //! Out: one `InitSection`, then gapless `Part`s; a segment is the concatenation of its
-//! parts, from the one that opens it, on a sync sample, to the one that closes it.
+//! parts, from the one that opens it, on a sync sample, to the one that closes it. A leader cuts by
+//! its own samples; followers fill the spans of the leader's parts, one part each.
 //! Not here: URLs and playlist text (`playlist`), wall-clock time (`live`), policy on codecs.
 //! Read: ISO/IEC 14496-12 for boxes, 14496-14 and -15 for sample entries, 23000-19 for CMAF.
 
@@ -79,6 +80,7 @@ impl fmt::Debug for InitSection {
 /// `start + duration` of one being `start` of the next, with one exception: a stretch longer than
 /// the part target in which no sample of any track begins belongs to no part.
 #[derive(Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Part {
     /// `moof` and `mdat`.
     pub bytes: Bytes,
@@ -92,6 +94,33 @@ pub struct Part {
     pub opens_segment: bool,
     /// Whether it is the last of its segment.
     pub closes_segment: bool,
+    /// Whether it is missing: then it has no bytes. Only followers have such parts.
+    pub is_gap: bool,
+}
+
+impl Part {
+    /// The stretch of the timeline that it takes.
+    pub fn span(&self) -> segmenter::Span {
+        segmenter::Span {
+            start: self.start,
+            end: self.start.saturating_add(self.duration),
+            opens_segment: self.opens_segment,
+            closes_segment: self.closes_segment,
+        }
+    }
+
+    /// A part that is missing.
+    fn gap(span: &segmenter::Span) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            start: span.start,
+            duration: span.end - span.start,
+            is_independent: false,
+            opens_segment: span.opens_segment,
+            closes_segment: span.closes_segment,
+            is_gap: true,
+        }
+    }
 }
 
 impl fmt::Debug for Part {
@@ -103,6 +132,7 @@ impl fmt::Debug for Part {
             .field("is_independent", &self.is_independent)
             .field("opens_segment", &self.opens_segment)
             .field("closes_segment", &self.closes_segment)
+            .field("is_gap", &self.is_gap)
             .finish()
     }
 }

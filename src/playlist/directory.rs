@@ -19,10 +19,21 @@ use super::snapshot::Snapshot;
 pub struct RenditionHandle {
     /// Its name and folder, for example `720p60`.
     pub name: String,
+    /// Who gets it in the multivariant playlist.
+    pub listed: Listed,
     /// The newest state of its window.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// What the multivariant playlist says about it.
     pub variant: watch::Receiver<Variant>,
+}
+
+/// Who gets a rendition in the multivariant playlist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Everybody.
+    Always,
+    /// Who asks for it: sound alone, by `allow_audio_only=true`.
+    OnRequest,
 }
 
 /// One epoch of a channel: a set of playlists that go together.
@@ -159,6 +170,7 @@ mod tests {
         let snapshot = Window::new(&Config::default(), 1).snapshot();
         let rendition = RenditionHandle {
             name: "720p60".to_owned(),
+            listed: Listed::Always,
             snapshot: watch::channel(snapshot).1,
             variant: watch::channel(fixtures::variant()).1,
         };

@@ -23,7 +23,7 @@ pub(crate) fn init(hash: &str) -> Arc<InitSection> {
         bytes: Bytes::copy_from_slice(hash.as_bytes()),
         hash: hash.to_owned(),
         tracks: Tracks {
-            video: VideoTrack { config },
+            video: Some(VideoTrack { config }),
             audio: None,
         },
     })
@@ -37,20 +37,29 @@ pub(crate) fn push_segment(window: &mut Window, start: i64, durations: &[i64]) -
 }
 
 /// Pushes the first parts of a segment, all of it if it `closes`; gives their end.
-pub(crate) fn push_parts(
+pub(crate) fn push_parts(window: &mut Window, start: i64, durations: &[i64], closes: bool) -> i64 {
+    push_parts_with_gaps(window, start, durations, closes, &[])
+}
+
+/// Like [`push_parts`]; the parts with the indices `gaps` are missing.
+pub(crate) fn push_parts_with_gaps(
     window: &mut Window,
     mut start: i64,
     durations: &[i64],
     closes: bool,
+    gaps: &[usize],
 ) -> i64 {
     for (index, duration) in durations.iter().enumerate() {
+        let is_gap = gaps.contains(&index);
+        let content = (!is_gap).then(|| Bytes::from(format!("part at {start}")));
         window.push(Part {
-            bytes: Bytes::from(format!("part at {start}")),
+            bytes: content.unwrap_or_default(),
             start,
             duration: *duration,
-            is_independent: index == 0,
+            is_independent: index == 0 && !is_gap,
             opens_segment: index == 0,
             closes_segment: closes && index + 1 == durations.len(),
+            is_gap,
         });
         start += duration;
     }

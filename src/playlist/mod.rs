@@ -17,7 +17,7 @@ mod tags;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
-pub use directory::{Directory, LiveChannel, RenditionHandle};
+pub use directory::{Directory, Listed, LiveChannel, RenditionHandle};
 pub use file_name::{MediaFile, Position};
 pub use multivariant::Variant;
 pub use snapshot::Snapshot;

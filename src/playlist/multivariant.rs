@@ -1,6 +1,6 @@
 //! The multivariant playlist: which variants a channel has.
 //!
-//! In:  the variants, best default first. Out: text.
+//! In:  the variants, in any order. Out: text.
 //! Not here: how a variant's rates are found (`live`), who may see it (`origin`).
 //! Read: §4.4.6; the EXT-X-MEDIA lines are how Amazon IVS names its qualities.
 
@@ -25,9 +25,25 @@ pub struct Variant {
     pub frame_rate_millis: u32,
 }
 
-/// The playlist of `entries`: each variant with the URI of its media playlist, the default pick
-/// first.
+/// What players that start with the first variant are given: about this much (Apple's authoring
+/// specification 1.32).
+const DEFAULT_PICK_BPS: u64 = 2_000_000;
+
+/// The playlist of `entries`, each variant with the URI of its media playlist: the default pick
+/// first, then downwards, sound alone last.
 pub fn render(entries: impl IntoIterator<Item = (String, Variant)>) -> String {
+    let mut entries: Vec<_> = entries.into_iter().collect();
+    let pictures = entries.iter().filter(|(_, variant)| variant.has_picture());
+    let rates = pictures.map(|(_, variant)| variant.bandwidth_bps);
+    let pick = rates.min_by_key(|bps| bps.abs_diff(DEFAULT_PICK_BPS));
+    entries.sort_by_key(|(_, variant)| {
+        let bps = variant.bandwidth_bps;
+        (
+            !variant.has_picture(),
+            Some(bps) != pick,
+            std::cmp::Reverse(bps),
+        )
+    });
     let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n".to_owned();
     for (uri, variant) in entries {
         write_variant(&mut text, &variant);
@@ -37,7 +53,20 @@ pub fn render(entries: impl IntoIterator<Item = (String, Variant)>) -> String {
     text
 }
 
+impl Variant {
+    fn has_picture(&self) -> bool {
+        self.width > 0
+    }
+}
+
 fn write_variant(text: &mut String, variant: &Variant) {
+    if !variant.has_picture() {
+        return Tag::new(text, "#EXT-X-STREAM-INF")
+            .attribute("BANDWIDTH", variant.bandwidth_bps)
+            .attribute("AVERAGE-BANDWIDTH", variant.average_bandwidth_bps)
+            .quoted("CODECS", &variant.codecs)
+            .end();
+    }
     Tag::new(text, "#EXT-X-MEDIA")
         .attribute("TYPE", "VIDEO")
         .quoted("GROUP-ID", &variant.name)
@@ -69,7 +98,7 @@ mod tests {
     use crate::playlist::fixtures;
 
     #[test]
-    fn lists_each_variant_with_its_name_as_ivs_does() {
+    fn lists_the_default_pick_first_and_sound_last_with_names_as_ivs_has_them() {
         let unknown_rate = Variant {
             name: "360p".to_owned(),
             bandwidth_bps: 900_000,
@@ -79,7 +108,14 @@ mod tests {
             height: 360,
             frame_rate_millis: 0,
         };
-        let text = render([fixtures::variant(), unknown_rate].map(|variant| {
+        let sound = Variant {
+            name: "audio_only".to_owned(),
+            bandwidth_bps: 176_000,
+            average_bandwidth_bps: 160_000,
+            codecs: "mp4a.40.2".to_owned(),
+            ..Variant::default()
+        };
+        let text = render([sound, fixtures::variant(), unknown_rate].map(|variant| {
             (
                 format!("s/abc/abcdABCDefgh/7/{}/live.m3u8", variant.name),
                 variant,
@@ -89,16 +125,18 @@ mod tests {
         #EXTM3U
         #EXT-X-VERSION:6
         #EXT-X-INDEPENDENT-SEGMENTS
-        #EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="720p60",NAME="720p60",AUTOSELECT=YES,DEFAULT=YES
-        #EXT-X-STREAM-INF:BANDWIDTH=3422999,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D401F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=59.940,VIDEO="720p60",CLOSED-CAPTIONS=NONE
-        s/abc/abcdABCDefgh/7/720p60/live.m3u8
         #EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="360p",NAME="360p",AUTOSELECT=YES,DEFAULT=YES
         #EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=700000,CODECS="avc1.64001E",RESOLUTION=640x360,VIDEO="360p",CLOSED-CAPTIONS=NONE
         s/abc/abcdABCDefgh/7/360p/live.m3u8
+        #EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="720p60",NAME="720p60",AUTOSELECT=YES,DEFAULT=YES
+        #EXT-X-STREAM-INF:BANDWIDTH=3422999,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D401F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=59.940,VIDEO="720p60",CLOSED-CAPTIONS=NONE
+        s/abc/abcdABCDefgh/7/720p60/live.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=176000,AVERAGE-BANDWIDTH=160000,CODECS="mp4a.40.2"
+        s/abc/abcdABCDefgh/7/audio_only/live.m3u8
         "#);
         let (_, parsed) = m3u8_rs::parse_master_playlist(text.as_bytes()).unwrap();
-        assert_eq!(parsed.variants.len(), 2);
-        assert_eq!(parsed.variants[0].video.as_deref(), Some("720p60"));
-        assert_eq!(parsed.variants[0].frame_rate, Some(59.94));
+        assert_eq!(parsed.variants.len(), 3);
+        assert_eq!(parsed.variants[1].video.as_deref(), Some("720p60"));
+        assert_eq!(parsed.variants[1].frame_rate, Some(59.94));
     }
 }

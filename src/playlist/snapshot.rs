@@ -18,6 +18,9 @@ use super::media;
 use super::window::{Listing, Segment};
 use crate::packaging::{InitSection, Part};
 
+/// Segments with gaps that a first answer waits through for one without.
+const MAX_GAPS_AT_START: usize = 3;
+
 /// One state of a window. It never changes.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -73,13 +76,14 @@ impl Snapshot {
         &self.listing.config
     }
 
-    /// A part that is listed or was listed lately.
+    /// A part that is listed or was listed lately, unless it is a gap.
     pub fn part(&self, position: Position) -> Option<&Arc<Part>> {
         let open = self.listing.open.as_ref();
         let segment = open
             .filter(|open| open.msn == position.msn)
             .or_else(|| self.segment(position.msn).map(Arc::as_ref))?;
-        segment.parts.get(usize::try_from(position.part).ok()?)
+        let part = segment.parts.get(usize::try_from(position.part).ok()?)?;
+        (!part.is_gap).then_some(part)
     }
 
     /// A complete segment that is listed or was listed lately.
@@ -123,12 +127,14 @@ impl Snapshot {
         self.listing.is_ended
     }
 
-    /// Whether a first answer can be given: a complete segment and a part after it are listed, or
-    /// nothing more will come.
+    /// Whether a first answer can be given: a complete segment and a part after it are listed, one
+    /// segment without a gap among them, unless there are several; or nothing more will come.
     pub fn has_full_segment_and_part(&self) -> bool {
         let complete = self.listing.segments.len();
         let after = complete.saturating_sub(1) + usize::from(self.listing.open.is_some());
-        self.listing.is_ended || (complete > 0 && after > 0)
+        let is_whole = |segment: &Arc<Segment>| !segment.has_gap;
+        let has_media = complete > MAX_GAPS_AT_START || self.listing.segments.iter().any(is_whole);
+        self.listing.is_ended || (complete > 0 && after > 0 && has_media)
     }
 }
 

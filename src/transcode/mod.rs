@@ -1,6 +1,95 @@
-//! What libav can do here; the ladder's home.
+//! Transcode: source samples become renditions. Step 9 of the walk; what libav can do here.
 //!
-//! In:  nothing. Out: [`codecs::Codecs`], for `weir check`.
-//! Not here: boxes, playlists. `ffmpeg_next` is used in this room only.
+//! In:  a [`Job`] and the source's samples. Out: [`Output`]s: H.264 and AAC samples on one grid.
+//! The source is decoded once (`worker`), each rung is scaled directly from the decoded picture and
+//! encoded (`lane`), sound is mixed once and encoded per bit rate (`audio`): all on named threads of
+//! their own, never on the runtime's.
+//! Not here: boxes, playlists, who publishes. `ffmpeg_next` is used in this room only, and `unsafe`
+//! in `ffi` only.
 
+mod audio;
 pub mod codecs;
+mod decoder;
+mod encoder;
+mod error;
+mod ffi;
+mod frame_clock;
+pub mod ladder;
+mod lane;
+mod load;
+mod parameter_sets;
+mod raw_frame;
+mod scaler;
+mod transcoder;
+mod worker;
+
+use serde::{Deserialize, Serialize};
+
+pub use audio::{AudioEncode, silent_frame};
+pub use error::Error;
+pub use frame_clock::{FrameClock, FrameRate};
+pub use transcoder::{Job, Output, Started, Transcoder, VideoRung};
+
+/// x264's presets, the fastest first; slower ones than these cannot keep up with live video.
+const PRESETS: [&str; 7] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+];
+
+/// What is transcoded, and how.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether anything is; else sources are passed through or refused.
+    pub enabled: bool,
+    /// x264's preset for all rungs.
+    pub preset: String,
+    /// A file like `config/ladders.toml`; empty: the tables that come with the program.
+    pub ladders_file: std::path::PathBuf,
+    /// What becomes of a source that cannot pass on a BASIC channel.
+    pub basic: Basic,
+    /// Milliseconds that decoded pictures may lag behind their arrival before a rung is shed.
+    pub max_lag_ms: u64,
+}
+
+/// What becomes of a source that cannot pass on a BASIC channel.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Basic {
+    /// It is encoded at its own size.
+    #[default]
+    Transcode,
+    /// Its publisher is turned away, with the reason.
+    Refuse,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            preset: "superfast".to_owned(),
+            ladders_file: std::path::PathBuf::new(),
+            basic: Basic::Transcode,
+            max_lag_ms: 700,
+        }
+    }
+}
+
+impl Config {
+    /// Refuses what no encoder knows; the key and the problem.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        if !PRESETS.contains(&self.preset.as_str()) {
+            let problem = format!("it must be one of {}", PRESETS.join(", "));
+            return Err(("transcode.preset", problem));
+        }
+        if !(200..=5000).contains(&self.max_lag_ms) {
+            return Err(("transcode.max_lag_ms", "it must be 200 to 5000".to_owned()));
+        }
+        Ok(())
+    }
+}

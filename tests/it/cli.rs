@@ -302,7 +302,7 @@ fn check_tells_one_line_each_and_leaves_nothing_behind() {
         .lines()
         .map(|line| line.split(' ').next().unwrap())
         .collect();
-    assert_eq!(names, ["config", "database", "store", "codecs"]);
+    assert_eq!(names, ["config", "database", "store", "ladders", "codecs"]);
     assert_eq!(std::fs::read_dir(desk.folder.path()).unwrap().count(), 0);
     desk.ok(&["info"]);
     assert!(desk.ok(&["check"]).contains("schema up to date"));
@@ -319,6 +319,11 @@ fn check_tells_one_line_each_and_leaves_nothing_behind() {
         said.contains("store     ok") && !said.contains("hunter2"),
         "{said}"
     );
+    let ladders = Desk::with("WEIR__TRANSCODE__LADDERS_FILE", "ladders.toml");
+    std::fs::write(ladders.path("ladders.toml"), "[basic]\nspeed = 1\n").unwrap();
+    let said = ladders.fails(1, &["check"]);
+    assert!(said.contains("ladders   FAILED"), "{said}");
+    assert!(said.contains("ladders.toml"), "{said}");
     let said = Desk::with("WEIR__LIVE__HOLD", "1").fails(1, &["check"]);
     assert!(
         said.contains("config    FAILED  unknown key `live.hold`"),

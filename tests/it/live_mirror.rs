@@ -16,7 +16,9 @@ use weir::base::tasks::Tasks;
 use weir::media::codec::avc;
 use weir::media::{Tracks, VideoTrack};
 use weir::packaging::{InitSection, Part};
-use weir::playlist::{self, Directory, LiveChannel, RenditionHandle, Snapshot, Variant, Window};
+use weir::playlist::{
+    self, Directory, Listed, LiveChannel, RenditionHandle, Snapshot, Variant, Window,
+};
 use weir::recording::{Config, mirror};
 use weir::storage::keys::{LiveEpoch, LiveRendition};
 use weir::storage::{Config as StorageConfig, Location, Store};
@@ -40,7 +42,7 @@ fn init(hash: &str) -> Arc<InitSection> {
         bytes: Bytes::from(format!("init {hash}")),
         hash: hash.to_owned(),
         tracks: Tracks {
-            video: VideoTrack { config },
+            video: Some(VideoTrack { config }),
             audio: None,
         },
     })
@@ -73,6 +75,7 @@ impl Stream {
             frame_rate_millis: 30_000,
         };
         let rendition = RenditionHandle {
+            listed: Listed::Always,
             name: variant.name.clone(),
             snapshot,
             variant: watch::channel(variant).1,
@@ -104,6 +107,7 @@ impl Stream {
                     is_independent: index == 0,
                     opens_segment: index == 0,
                     closes_segment: index == 5,
+                    is_gap: false,
                 });
                 self.at += PART;
                 self.snapshot_tx.send_replace(self.window.snapshot());

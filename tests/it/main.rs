@@ -18,5 +18,7 @@ mod databases;
 mod cli;
 mod repository;
 mod store;
+mod ladder;
+mod ladder_trouble;
 mod live_mirror;
 mod mirrored;

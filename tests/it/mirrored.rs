@@ -1,29 +1,13 @@
 //! What a real encoder sent plays as plain HLS from the store, with the server not in between:
 //! from a folder, and from an S3 bucket written over HTTP.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::support::clips::{clip, frame_count};
-use super::support::eventually;
+use super::support::mirror::ended_mirror;
 use super::support::publisher::Publisher;
 use super::support::s3::S3Server;
 use super::support::server::TestServer;
-
-/// The one mirrored epoch's multivariant playlist under `store`, once its stream has ended there.
-async fn ended_mirror(store: &Path) -> PathBuf {
-    eventually(30, "ENDLIST in the mirror", || async {
-        let channel = std::fs::read_dir(store.join("live"))
-            .ok()?
-            .next()?
-            .ok()?
-            .path();
-        let epoch = std::fs::read_dir(channel).ok()?.next()?.ok()?.path();
-        let list = std::fs::read_to_string(epoch.join("source/live.m3u8")).ok()?;
-        list.contains("#EXT-X-ENDLIST")
-            .then(|| epoch.join("multivariant.m3u8"))
-    })
-    .await
-}
 
 async fn publish(server: &TestServer) -> PathBuf {
     let path = clip("fps30.flv");

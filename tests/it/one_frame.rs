@@ -80,7 +80,8 @@ async fn a_known_access_unit_is_found_in_the_part_that_holds_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_pauses_in_mid_gop_goes_on_behind_a_discontinuity() {
-    let server = TestServer::start().await;
+    // Where nothing is transcoded; elsewhere the picture stays until the next one.
+    let server = TestServer::start_with(&[("WEIR__TRANSCODE__ENABLED", "false")]).await;
     let channel = server.channel().await;
     let mut publisher = connect(&server, &channel).await;
     send(&mut publisher, 0, 2 * GOP + 20, 0).await;

@@ -11,7 +11,7 @@ use super::support::clips::{clip, frame_count};
 use super::support::publisher::Publisher;
 use super::support::server::TestServer;
 use super::support::viewer::media_playlist_url;
-use super::support::within;
+use super::support::{MACHINE, within};
 
 /// Runs one of the page's end-to-end scripts; its last line of output as JSON.
 async fn script(name: &str, args: &[&str]) -> Value {
@@ -136,6 +136,33 @@ async fn hls_js_in_chromium_decodes_every_frame() {
     );
     let errors = seen.get("errors").unwrap().as_array().unwrap();
     assert!(errors.is_empty(), "{seen}");
+}
+
+/// Up and down again through all renditions: each one's picture comes, and the clock never stands still
+/// for as long as a viewer would call it a stall.
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_switches_through_all_renditions() {
+    let _shared = MACHINE.read().await;
+    // However busy this machine is, nothing is to be shed.
+    let server = TestServer::start_with(&[("WEIR__TRANSCODE__MAX_LAG_MS", "5000")]).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("ladder_360p30.flv"), &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    let url = &channel.playback_url;
+    let args = ["--url", url, "--seconds", "2", "--stall-ms", "2000"];
+    let seen = script("levels.mjs", &args).await;
+    let heights = |key: &str| -> Vec<u32> {
+        let list = seen.get(key).unwrap().as_array().unwrap().iter();
+        let heights = list.map(|entry| entry.get("height").and_then(Value::as_u64).unwrap());
+        heights
+            .map(|height| u32::try_from(height).unwrap())
+            .collect()
+    };
+    assert_eq!(heights("levels"), [160, 360], "{seen}");
+    assert_eq!(heights("visits"), [160, 360, 160], "{seen}");
+    assert!(seen.get("fatal").unwrap().is_null(), "{seen}");
+    assert!(number(&seen, "stalls") < 1.0, "{seen}");
+    publisher.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,8 @@
 // The playlist is waited for (--start-timeout); the page is served from 127.0.0.1 here, so the
 // stream's server must allow other origins. --seconds bounds the playing.
 
-import { createServer } from "node:http";
-import { createRequire } from "node:module";
-import { readFile } from "node:fs/promises";
-import { once } from "node:events";
 import { print, readArguments } from "./arguments.mjs";
-import { pause, withPage } from "./browser.mjs";
+import { waitForPlaylist, withPlayerPage } from "./page.mjs";
 
 const options = readArguments({
   url: "",
@@ -21,32 +17,6 @@ const options = readArguments({
   "start-timeout": 20,
   "from-live-edge": false,
 });
-
-const PAGE = `<!doctype html><meta charset="utf-8"><title>frames</title>
-<video id="video" muted playsinline></video><script src="/hls.js"></script>`;
-
-async function servePage() {
-  const script = await readFile(createRequire(import.meta.url).resolve("hls.js/dist/hls.min.js"));
-  const server = createServer((request, response) => {
-    const isScript = request.url === "/hls.js";
-    response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
-    response.end(isScript ? script : PAGE);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return server;
-}
-
-async function waitForPlaylist(url, seconds) {
-  const limit = Date.now() + seconds * 1000;
-  for (;;) {
-    const status = await fetch(url).then((response) => response.status, () => 0);
-    if (status === 200 || Date.now() > limit) {
-      return status;
-    }
-    await pause(200);
-  }
-}
 
 /** Runs in the page: resolves with the outcome when the stream has ended, failed or timed out. */
 function play({ url, seconds, fromLiveEdge }) {
@@ -85,17 +55,10 @@ function play({ url, seconds, fromLiveEdge }) {
 }
 
 const status = await waitForPlaylist(options.url, options["start-timeout"]);
-const server = await servePage();
-try {
-  const outcome = await withPage(async (page, errors) => {
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
-    const { url, seconds, "from-live-edge": fromLiveEdge } = options;
-    const played = await page.evaluate(play, { url, seconds, fromLiveEdge });
-    return { ...played, errors: [...errors, ...played.errors], playlistStatus: status };
-  });
-  print(outcome);
-  process.exitCode = outcome.fatal === null && (outcome.ended || !options["expect-end"]) ? 0 : 1;
-} finally {
-  server.close();
-  server.closeAllConnections();
-}
+const outcome = await withPlayerPage(async (page, errors) => {
+  const { url, seconds, "from-live-edge": fromLiveEdge } = options;
+  const played = await page.evaluate(play, { url, seconds, fromLiveEdge });
+  return { ...played, errors: [...errors, ...played.errors], playlistStatus: status };
+});
+print(outcome);
+process.exitCode = outcome.fatal === null && (outcome.ended || !options["expect-end"]) ? 0 : 1;

@@ -1,20 +1,28 @@
 //! One publisher's events, decided: what becomes of each, without doing it.
 //!
 //! In:  media events in their order. Out: an [`Action`] each, carried out by `session`. Pure.
-//! Tracks change at IDR pictures only. A GOP that runs over the segment's limit in mid-stream is
-//! survived with a discontinuity; a publisher whose GOPs do so again and again is sent away.
-//! Not here: time limits, the playlists (`output`).
+//! What the source sends changes at IDR pictures only. A GOP that runs over the segment's limit in
+//! mid-stream, or a picture that stands still for so long while sound goes on: the top rendition is
+//! transcoded from there on. A pause that ends with an IDR picture is a discontinuity only.
+//! Not here: time limits, the playlists (`output`), which renditions there are (`plan`).
 
 use std::sync::Arc;
 
-use super::start::{Ready, Start, Verdict, long_gop};
+use super::SourceConfig;
+use super::start::{Ready, Start, Verdict, Way, long_gop, segment_limit_ms};
 use crate::ingest::{EndReason, MediaEvent, Metadata};
 use crate::media::codec::aac;
-use crate::media::{AudioTrack, Sample, TrackKind, Tracks};
+use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 
 /// Overruns in a row after which the keyframe interval is to blame, not a hiccup.
 const MAX_OVERRUNS: u32 = 3;
+/// A longer step between two pictures is a pause of the encoder: half a second.
+const PAUSE_TICKS: i64 = 45_000;
+/// Most bytes of the current GOP that are kept for a change to transcoding.
+const MAX_GOP_BYTES: usize = 32 * 1024 * 1024;
+/// Most frames of sound that are kept for it: ten seconds at 48 kHz.
+const MAX_TAIL: usize = 470;
 
 /// What to do with an event.
 #[derive(Debug)]
@@ -23,12 +31,17 @@ pub(super) enum Action {
     Wait,
     /// Tell the streamer.
     Tell(String),
-    /// The stream can pass: open the playlists and push what was held.
+    /// The stream can begin: open the playlists and push what was held.
     Begin(Ready),
     /// Package the sample.
     Push(Sample),
-    /// Begin a new timeline of these tracks with this IDR picture.
-    Change(Tracks, Sample),
+    /// Begin a new timeline of this source with this IDR picture.
+    Change(SourceConfig, Sample),
+    /// The pictures of a transcoded stream change with this IDR picture; unless the renditions have to
+    /// be others, no viewer needs to know.
+    Reconfigure(SourceConfig, Sample),
+    /// Transcode from the last picture among these samples on, which begin with its GOP; why, in words.
+    Transcode(SourceConfig, Vec<Sample>, String),
     /// Close what is open; nothing decodable follows before the next [`Action::Change`].
     Interrupt,
     /// The publisher's part is over.
@@ -46,12 +59,23 @@ pub(super) enum Ending {
     Refused(String),
 }
 
+/// What may be done with a publisher's stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Means {
+    /// Its playlists' grid.
+    pub(super) grid: Config,
+    /// Whether the channel's type passes sources through.
+    pub(super) may_pass: bool,
+    /// Whether a source that cannot pass is transcoded; else it is refused.
+    pub(super) may_transcode: bool,
+}
+
 /// The state of one publisher.
 #[derive(Debug)]
 pub(super) struct Intake {
-    grid: Config,
+    means: Means,
     metadata: Metadata,
-    /// The audio configuration in force, if it can be carried.
+    /// The audio configuration in force.
     audio: Option<Arc<aac::Config>>,
     phase: Phase,
 }
@@ -60,25 +84,41 @@ pub(super) struct Intake {
 enum Phase {
     /// The first GOP is held.
     Starting(Start),
-    /// Samples flow; `wanted` becomes `current` at the next IDR picture.
-    Live {
-        current: Tracks,
-        wanted: Tracks,
-        /// Nothing can be decoded before the next IDR picture.
-        is_interrupted: bool,
-        /// Whether the GOP since the last IDR picture has kept to the limit.
-        is_within: bool,
-        /// GOPs in a row that have not.
-        overruns: u32,
-    },
+    /// Samples flow.
+    Live(Live),
+}
+
+/// A stream that has begun; `wanted` becomes `current` at the next IDR picture.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+struct Live {
+    current: SourceConfig,
+    wanted: SourceConfig,
+    is_passing: bool,
+    /// Nothing can be decoded before the next IDR picture.
+    is_interrupted: bool,
+    /// Whether the GOP since the last IDR picture has kept to the limit.
+    is_within: bool,
+    /// GOPs in a row that have not.
+    overruns: u32,
+    /// The pictures since the last IDR picture, while the source is passed through.
+    gop: Vec<Sample>,
+    gop_bytes: usize,
+    has_paused: bool,
+    /// The sound since the last picture, while the source is passed through.
+    tail: Vec<Sample>,
+    /// When the last frame of sound begins, in the pictures' ticks.
+    heard: i64,
+    /// By how much sound was ahead when the last picture came.
+    lead: i64,
 }
 
 impl Intake {
     /// A publisher that has sent nothing yet.
-    pub(super) fn new(grid: Config) -> Self {
-        let phase = Phase::Starting(Start::new(grid));
+    pub(super) fn new(means: Means) -> Self {
+        let phase = Phase::Starting(Start::new(means.grid, means.may_pass));
         Self {
-            grid,
+            means,
             metadata: Metadata::default(),
             audio: None,
             phase,
@@ -87,7 +127,7 @@ impl Intake {
 
     /// Whether its stream is being packaged.
     pub(super) fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Live { .. })
+        matches!(self.phase, Phase::Live(_))
     }
 
     /// Bits per second of both tracks as the encoder declares them, if it declares the video's.
@@ -110,79 +150,77 @@ impl Intake {
             MediaEvent::End(EndReason::Unpublished) => return Action::Leave(Ending::Unpublished),
             MediaEvent::End(EndReason::Lost(reason)) => return Action::Leave(Ending::Lost(reason)),
             MediaEvent::Notice(words) => return Action::Tell(words),
-            MediaEvent::AudioConfig(config) => return self.audio_config(config),
+            MediaEvent::AudioConfig(config) => return self.audio_config(&config),
             MediaEvent::Sample(sample) => return self.sample(sample),
             MediaEvent::Metadata(metadata) => self.metadata = metadata,
             MediaEvent::VideoConfig(config) => match &mut self.phase {
                 Phase::Starting(start) => start.video_config(config),
-                Phase::Live { wanted, .. } => wanted.video.config = config,
+                Phase::Live(live) => live.wanted.video = config,
             },
         }
         Action::Wait
     }
 
-    /// AAC-LC, mono or stereo, is carried as it is; anything else waits for the ladder.
-    fn audio_config(&mut self, config: Arc<aac::Config>) -> Action {
+    /// Any AAC is carried; what players do not take as it is, is told and transcoded, or left out
+    /// where that is not wanted.
+    fn audio_config(&mut self, config: &Arc<aac::Config>) -> Action {
         let words = config.describe();
-        let is_usual = matches!(config.sample_rate, 44_100 | 48_000);
-        self.audio = config.is_stereo_or_mono_lc().then_some(config);
-        match &mut self.phase {
-            Phase::Starting(start) => start.audio_config(self.audio.clone()),
+        let is_passable = config.is_widely_playable();
+        let is_carried = config.is_stereo_or_mono_lc() || self.means.may_transcode;
+        self.audio = is_carried.then(|| Arc::clone(config));
+        match (&mut self.phase, &self.audio) {
+            (Phase::Starting(start), Some(audio)) => start.audio_config(Arc::clone(audio)),
             // A configuration promises nothing: only samples make a track.
-            Phase::Live { wanted, .. } if self.audio.is_none() => wanted.audio = None,
-            Phase::Live { .. } => {}
+            (Phase::Live(live), None) => live.wanted.audio = None,
+            _ => {}
         }
-        match self.audio {
-            None => Action::Tell(format!(
-                "the audio ({words}) cannot be carried yet: send AAC-LC stereo"
+        match (is_carried, is_passable) {
+            (true, true) => Action::Wait,
+            (true, false) if self.means.may_transcode => Action::Tell(format!(
+                "the audio ({words}) is transcoded to stereo; AAC-LC stereo at 48000 Hz passes as it is"
             )),
-            Some(_) if !is_usual => Action::Tell(format!(
+            (true, false) => Action::Tell(format!(
                 "the audio ({words}) is passed on as it is; 48000 Hz is safer"
             )),
-            Some(_) => Action::Wait,
+            (false, _) => Action::Tell(format!(
+                "the audio ({words}) cannot be carried: send AAC-LC stereo"
+            )),
         }
     }
 
     fn sample(&mut self, sample: Sample) -> Action {
-        let (current, wanted, is_interrupted, is_within, overruns) = match &mut self.phase {
+        if self.audio.is_none() && sample.track == TrackKind::Audio {
+            return Action::Wait;
+        }
+        match &mut self.phase {
             Phase::Starting(start) => {
                 let verdict = start.push(sample);
-                return self.started(verdict);
+                self.started(verdict)
             }
-            Phase::Live {
-                current,
-                wanted,
-                is_interrupted,
-                is_within,
-                overruns,
-            } => (current, wanted, is_interrupted, is_within, overruns),
-        };
-        if sample.track == TrackKind::Video && sample.is_sync {
-            if *is_within {
-                *overruns = 0;
-            }
-            *is_within = true;
-        }
-        match sample.track {
-            TrackKind::Audio => {
-                let config = self.audio.as_ref();
-                if wanted.audio.as_ref().map(|track| &track.config) != config {
-                    wanted.audio = config.cloned().map(|config| AudioTrack { config });
-                }
-                let fits = current.audio.is_some() && current.audio == wanted.audio;
-                if fits && !*is_interrupted {
-                    Action::Push(sample)
-                } else {
-                    Action::Wait
+            Phase::Live(live) if sample.track == TrackKind::Audio => {
+                let limit = segment_limit_ms(&self.means.grid) * 90;
+                let action = live.sound(sample, self.audio.as_ref());
+                match action {
+                    Action::Push(_) if self.means.may_transcode && live.stands_still(limit) => {
+                        let words = "the picture stands still for longer than a segment may be";
+                        live.transcode(words.to_owned())
+                    }
+                    action => action,
                 }
             }
-            TrackKind::Video if sample.is_sync && (*is_interrupted || current != wanted) => {
-                current.clone_from(wanted);
-                *is_interrupted = false;
-                Action::Change(current.clone(), sample)
-            }
-            TrackKind::Video if *is_interrupted => Action::Wait,
-            TrackKind::Video => Action::Push(sample),
+            Phase::Live(live) => match live.picture(sample) {
+                Action::Change(source, _)
+                    if live.is_passing
+                        && self.means.may_transcode
+                        && !source.video.is_widely_playable() =>
+                {
+                    live.transcode(format!(
+                        "browsers do not play this form of H.264 ({})",
+                        source.video.describe()
+                    ))
+                }
+                action => action,
+            },
         }
     }
 
@@ -191,42 +229,149 @@ impl Intake {
             Verdict::Hold => Action::Wait,
             Verdict::Refuse(words) => Action::Leave(Ending::Refused(words)),
             Verdict::Go(ready) => {
-                let tracks = ready.tracks.clone();
-                self.phase = Phase::Live {
-                    current: tracks.clone(),
-                    wanted: tracks,
-                    is_interrupted: false,
-                    is_within: true,
-                    overruns: 0,
-                };
+                if let Way::Transcode { reason, .. } = &ready.way
+                    && !self.means.may_transcode
+                {
+                    return Action::Leave(Ending::Refused(reason.clone().unwrap_or_default()));
+                }
+                let live = Live::new(ready.source.clone(), ready.way == Way::Pass, &ready.samples);
+                self.phase = Phase::Live(live);
                 Action::Begin(ready)
             }
+        }
+    }
+
+    /// What was encoded of this stream is lost: it begins anew at the next IDR picture.
+    pub(super) fn start_anew(&mut self) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.is_interrupted = true;
         }
     }
 
     /// The open segment has no room for `sample`: the encoder paused, its source jumped, or its
     /// keyframe interval is too long after all.
     pub(super) fn overrun(&mut self, sample: Sample) -> Action {
-        let Phase::Live {
-            current,
-            is_interrupted,
-            is_within,
-            overruns,
-            ..
-        } = &mut self.phase
-        else {
+        let Phase::Live(live) = &mut self.phase else {
             return Action::Wait;
         };
-        *overruns += 1;
-        *is_within = false;
-        if *overruns >= MAX_OVERRUNS {
-            return Action::Leave(Ending::Refused(long_gop(&self.grid)));
+        live.overruns += 1;
+        live.is_within = false;
+        let is_over = live.has_paused && sample.is_sync && live.overruns < MAX_OVERRUNS;
+        let words = long_gop(&self.means.grid);
+        if !is_over && self.means.may_transcode && !live.gop.is_empty() {
+            return live.transcode(words);
         }
-        if sample.track == TrackKind::Video && sample.is_sync {
-            return Action::Change(current.clone(), sample);
+        if live.overruns >= MAX_OVERRUNS {
+            return Action::Leave(Ending::Refused(words));
         }
-        *is_interrupted = true;
+        if sample.is_sync {
+            return Action::Change(live.current.clone(), sample);
+        }
+        live.is_interrupted = true;
         Action::Interrupt
+    }
+}
+
+impl Live {
+    fn new(source: SourceConfig, is_passing: bool, held: &[Sample]) -> Self {
+        let mut live = Self {
+            current: source.clone(),
+            wanted: source,
+            is_passing,
+            is_interrupted: false,
+            is_within: true,
+            overruns: 0,
+            gop: Vec::new(),
+            gop_bytes: 0,
+            has_paused: false,
+            tail: Vec::new(),
+            heard: i64::MIN,
+            lead: 0,
+        };
+        for sample in held.iter().filter(|s| s.track == TrackKind::Video) {
+            live.keep(sample);
+        }
+        live
+    }
+
+    /// Keeps the picture for the case that the top rendition has to be transcoded from here on.
+    fn keep(&mut self, sample: &Sample) {
+        if !self.is_passing {
+            return;
+        }
+        self.tail.clear();
+        self.lead = self.heard.saturating_sub(sample.dts).max(0);
+        let pause = self.gop.last().map_or(0, |last| sample.dts - last.dts);
+        self.has_paused |= pause > PAUSE_TICKS;
+        if sample.is_sync {
+            self.gop.clear();
+            (self.gop_bytes, self.has_paused) = (0, pause > PAUSE_TICKS);
+        } else if self.gop.is_empty() {
+            return;
+        }
+        self.gop_bytes += sample.data.len();
+        if self.gop_bytes > MAX_GOP_BYTES {
+            return self.gop.clear();
+        }
+        self.gop.push(sample.clone());
+    }
+
+    fn sound(&mut self, sample: Sample, config: Option<&Arc<aac::Config>>) -> Action {
+        if self.wanted.audio.as_ref() != config {
+            self.wanted.audio = config.cloned();
+        }
+        let Some(config) = self.current.audio.as_ref() else {
+            return Action::Wait;
+        };
+        if self.current.audio != self.wanted.audio || self.is_interrupted {
+            return Action::Wait;
+        }
+        self.heard = config.timescale().convert(sample.dts, Timescale::VIDEO);
+        if self.is_passing && self.tail.len() < MAX_TAIL {
+            self.tail.push(sample.clone());
+        }
+        Action::Push(sample)
+    }
+
+    /// Whether sound shows that the open segment has waited for pictures beyond its `limit`.
+    fn stands_still(&self, limit: i64) -> bool {
+        let now = self.heard.saturating_sub(self.lead);
+        let (Some(first), Some(last)) = (self.gop.first(), self.gop.last()) else {
+            return false;
+        };
+        self.is_passing && now - first.dts > limit && now - last.dts > PAUSE_TICKS
+    }
+
+    fn transcode(&mut self, words: String) -> Action {
+        self.is_passing = false;
+        let mut samples = std::mem::take(&mut self.gop);
+        samples.append(&mut self.tail);
+        Action::Transcode(self.current.clone(), samples, words)
+    }
+
+    fn picture(&mut self, sample: Sample) -> Action {
+        if self.is_interrupted && !sample.is_sync {
+            return Action::Wait;
+        }
+        self.keep(&sample);
+        if !sample.is_sync {
+            return Action::Push(sample);
+        }
+        if self.is_within {
+            self.overruns = 0;
+        }
+        self.is_within = true;
+        if !self.is_interrupted && self.current == self.wanted {
+            return Action::Push(sample);
+        }
+        let is_hidden =
+            !self.is_passing && !self.is_interrupted && self.current.audio == self.wanted.audio;
+        self.current.clone_from(&self.wanted);
+        self.is_interrupted = false;
+        if is_hidden {
+            return Action::Reconfigure(self.current.clone(), sample);
+        }
+        Action::Change(self.current.clone(), sample)
     }
 }
 

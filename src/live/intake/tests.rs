@@ -37,9 +37,21 @@ fn audio(bytes: &'static [u8]) -> MediaEvent {
     ))
 }
 
+fn means(may_transcode: bool) -> Means {
+    Means {
+        grid: Config::default(),
+        may_pass: true,
+        may_transcode,
+    }
+}
+
 /// A publisher that is live, 60 pictures a GOP; picture 60 was the last.
 fn live(with_audio: bool) -> Intake {
-    let mut intake = Intake::new(Config::default());
+    live_with(means(true), with_audio)
+}
+
+fn live_with(means: Means, with_audio: bool) -> Intake {
+    let mut intake = Intake::new(means);
     intake.take(video(1280));
     if with_audio {
         intake.take(audio(STEREO));
@@ -53,7 +65,7 @@ fn live(with_audio: bool) -> Intake {
     let Action::Begin(ready) = intake.take(MediaEvent::Sample(picture(60, true))) else {
         panic!("two IDR pictures make a stream");
     };
-    assert_eq!(ready.tracks.audio.is_some(), with_audio);
+    assert_eq!(ready.source.audio.is_some(), with_audio);
     assert!(intake.is_live());
     intake
 }
@@ -66,6 +78,8 @@ fn letter(action: &Action) -> char {
         Action::Begin(_) => 'B',
         Action::Push(_) => 'P',
         Action::Change(..) => 'C',
+        Action::Reconfigure(..) => 'R',
+        Action::Transcode(..) => 'X',
         Action::Interrupt => 'I',
         Action::Leave(_) => 'L',
     }
@@ -116,45 +130,34 @@ fn audio_joins_changes_and_goes_at_idr_pictures() {
         letters(&mut intake, [sound(3), picture(64, true), sound(4)]),
         ".CP"
     );
-    assert_eq!(
-        letter(&intake.take(audio(SURROUND))),
-        'T',
-        "not carried, and said"
-    );
-    assert_eq!(
-        letters(&mut intake, [sound(5), picture(65, true), sound(6)]),
-        ".C."
-    );
 }
 
 #[test]
-fn surround_sound_is_told_and_never_a_track() {
-    let mut intake = Intake::new(Config::default());
-    let Action::Tell(words) = intake.take(audio(SURROUND)) else {
-        panic!("a notice")
-    };
-    assert!(words.contains("5.1"), "{words}");
-    intake.take(video(1280));
-    intake.take(MediaEvent::Sample(sound(0)));
-    let pictures = (0..=60).map(|n| picture(n, n % 60 == 0));
-    let actions = pictures.map(|sample| intake.take(MediaEvent::Sample(sample)));
-    let Some(Action::Begin(ready)) = actions.last() else {
-        panic!("a stream without sound")
-    };
-    assert!(ready.tracks.audio.is_none());
+fn surround_sound_is_told_and_transcoded_where_that_is_allowed() {
+    for (may_transcode, expected) in [(true, ".CP"), (false, ".C.")] {
+        let mut intake = live_with(means(may_transcode), true);
+        let Action::Tell(words) = intake.take(audio(SURROUND)) else {
+            panic!("a notice")
+        };
+        assert!(words.contains("5.1"), "{words}");
+        let samples = [sound(5), picture(65, true), sound(6)];
+        assert_eq!(letters(&mut intake, samples), expected);
+    }
 }
 
 #[test]
 fn a_pause_is_survived_with_a_discontinuity() {
     // The picture after the pause is an IDR: it begins the new timeline itself.
     let mut intake = live(true);
+    letters(&mut intake, [picture(140, true)]);
     assert_eq!(letter(&intake.overrun(picture(140, true))), 'C');
     assert_eq!(
         letters(&mut intake, [picture(141, false), sound(300)]),
         "PP"
     );
-    // It is none: nothing is packaged before the next one, audio neither.
-    let mut intake = live(true);
+    // It is none, and nothing is transcoded: nothing is packaged before the next one, audio neither.
+    let mut intake = live_with(means(false), true);
+    letters(&mut intake, [picture(140, false)]);
     assert_eq!(letter(&intake.overrun(picture(140, false))), 'I');
     let samples = [
         picture(141, false),
@@ -167,41 +170,104 @@ fn a_pause_is_survived_with_a_discontinuity() {
 
 #[test]
 fn pauses_with_whole_gops_between_them_add_up_to_nothing() {
-    let mut intake = live(false);
-    for _ in 0..10 {
-        assert_eq!(letter(&intake.overrun(picture(200, false))), 'I');
-        let samples = [picture(260, true), picture(261, false), picture(320, true)];
+    let mut intake = live_with(means(false), false);
+    for n in (0..10).map(|n| n * 1000) {
+        letters(&mut intake, [picture(n + 200, false)]);
+        assert_eq!(letter(&intake.overrun(picture(n + 200, false))), 'I');
+        let samples = [260, 261, 320].map(|at| picture(n + at, at != 261));
         assert_eq!(letters(&mut intake, samples), "CPP");
     }
 }
 
 #[test]
-fn gops_that_are_too_long_again_and_again_are_refused() {
-    // Just above the limit: every IDR picture comes too late itself.
+fn a_keyframe_interval_that_grows_is_transcoded_from_there_on() {
+    let mut intake = live(true);
+    let gop = (61..135).map(|n| picture(n, false));
+    assert_eq!(letters(&mut intake, gop), "P".repeat(74));
+    assert_eq!(letters(&mut intake, [picture(135, false)]), "P");
+    let Action::Transcode(source, gop, words) = intake.overrun(picture(135, false)) else {
+        panic!("transcoded")
+    };
+    assert_eq!(source.video.width, 1280);
+    let times: Vec<_> = gop.iter().map(|s| s.dts / FRAME).collect();
+    assert_eq!(times, (60..=135).collect::<Vec<_>>(), "the whole GOP");
+    assert!(words.contains("keyframe interval"), "{words}");
+    // From here on changes of the picture need not be seen by viewers.
+    intake.take(video(640));
+    assert_eq!(
+        letters(&mut intake, [picture(400, false), picture(560, true)]),
+        "PR"
+    );
+}
+
+#[test]
+fn a_pause_within_a_gop_is_transcoded_from_there_on() {
     let mut intake = live(false);
+    letters(&mut intake, [picture(61, false)]);
+    let late = picture(250, false);
+    letters(&mut intake, [late.clone()]);
+    let Action::Transcode(_, samples, _) = intake.overrun(late) else {
+        panic!("transcoded")
+    };
+    assert_eq!(samples.last().unwrap().dts, 250 * FRAME);
+}
+
+#[test]
+fn a_picture_that_stands_still_while_sound_goes_on_is_transcoded() {
+    let pictures = || (61..70).map(|n| picture(n, false));
+    // A frame of sound is 1920 ticks, a picture 3000; the GOP began with picture 60.
+    let frames = |range: std::ops::Range<i64>| range.map(sound);
+    for ahead in [0, 30] {
+        let mut intake = live(true);
+        letters(&mut intake, frames(100..109 + ahead).chain(pictures()));
+        let limit = (60 * FRAME + 2490 * 90) / 1920 + ahead;
+        let held = "P".repeat(usize::try_from(limit - 109 - ahead).unwrap());
+        let early = letters(&mut intake, frames(109 + ahead..limit));
+        assert_eq!(early, held, "sound that is always ahead says nothing");
+        let mut late = frames(limit..limit + 3).map(|s| intake.take(MediaEvent::Sample(s)));
+        let change = late.find(|action| letter(action) == 'X');
+        let Some(Action::Transcode(_, samples, words)) = change else {
+            panic!("transcoded")
+        };
+        assert!(words.contains("stands still"), "{words}");
+        let tail = samples.iter().filter(|s| s.track == TrackKind::Audio);
+        assert_eq!(
+            tail.clone().count(),
+            samples.len() - 10,
+            "its sound comes along"
+        );
+        assert!(tail.map(|s| s.dts).is_sorted());
+    }
+    let mut intake = live_with(means(false), true);
+    letters(&mut intake, pictures());
+    assert!(!letters(&mut intake, frames(100..400)).contains('X'));
+}
+
+#[test]
+fn where_nothing_is_transcoded_gops_that_are_too_long_are_refused() {
+    let mut intake = live_with(means(false), false);
     for n in 1..=3 {
-        assert_eq!(letters(&mut intake, [picture(n * 80, true)]), "P");
+        letters(&mut intake, [picture(n * 80, true)]);
         let action = intake.overrun(picture(n * 80, true));
-        assert_eq!(letter(&action), if n < 3 { 'C' } else { 'L' }, "{n}");
-    }
-    // Far above it.
-    let mut intake = live(false);
-    for n in 1..=3 {
-        let action = intake.overrun(picture(n * 250 + 75, false));
-        if n == 3 {
-            let Action::Leave(Ending::Refused(words)) = action else {
-                panic!("{action:?}")
-            };
-            assert!(words.contains("keyframe interval"), "{words}");
-            return;
+        if n < 3 {
+            assert_eq!(letter(&action), 'C', "{n}");
+            continue;
         }
-        assert_eq!(letters(&mut intake, [picture(n * 250 + 100, true)]), "C");
+        let Action::Leave(Ending::Refused(words)) = action else {
+            panic!("{action:?}")
+        };
+        assert!(words.contains("keyframe interval"), "{words}");
     }
+    // From the start.
+    let mut intake = Intake::new(means(false));
+    intake.take(video(1280));
+    let samples = (0..80).map(|n| picture(n, n == 0));
+    assert!(letters(&mut intake, samples).contains('L'));
 }
 
 #[test]
 fn metadata_is_a_plausible_hint_or_none() {
-    let mut intake = Intake::new(Config::default());
+    let mut intake = Intake::new(means(true));
     assert_eq!(intake.declared_bps(), None);
     for (video, audio, expected) in [
         (Some(6000.0), Some(160.0), Some(6_160_000)),

@@ -1,47 +1,71 @@
-//! The start of a publish: the first GOP is held until the stream is known to be passable.
+//! The start of a publish: the first GOP is held until it is known how the stream runs.
 //!
-//! In:  media events since publish. Out: a [`Verdict`]: hold on, go with these tracks and samples,
+//! In:  media events since publish. Out: a [`Verdict`]: hold on, go this [`Way`] with these samples,
 //! or refuse in words. Pure. The rule is "Passthrough" of the design: two IDR pictures no more than
-//! a segment's limit apart; audio is waited for at most one second.
-//! Not here: transcoding what cannot pass (the ladder); later GOPs (`packaging` measures them).
+//! a segment's limit apart, at a steady rate that fills parts, in a form that every player takes, are
+//! passed through; everything else is transcoded. Audio is waited for at most one second.
+//! Not here: which renditions there are (`plan`); later GOPs (`packaging` measures them).
+
+mod fit;
 
 use std::sync::Arc;
 
+use super::SourceConfig;
 use crate::media::codec::{aac, avc};
-use crate::media::{AudioTrack, Sample, Timescale, TrackKind, Tracks, VideoTrack};
+use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
+use crate::transcode::FrameRate;
+
+use self::fit::Gaps;
 
 /// How long audio may stay away before the stream starts without it.
 const AUDIO_WAIT_TICKS: i64 = 90_000;
+/// How long a stream is looked at that is transcoded in any case.
+const LOOK_TICKS: i64 = 90_000;
 /// Audio without any picture for this long means there is none to come, in microseconds.
 const VIDEO_WAIT_MICROS: i64 = 5_000_000;
 /// Most bytes held while deciding: 2.49 s at 100 Mb/s.
 const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
-/// No player is offered less than ten frames a second, in millihertz.
-const MIN_FPS_MILLIS: i64 = 9_900;
 
 /// What to do with the publish.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// Not known yet.
     Hold,
-    /// Pass it through.
+    /// Begin.
     Go(Ready),
     /// Cannot be carried; the text is for the streamer.
     Refuse(String),
 }
 
-/// A stream that can pass.
+/// How a stream's top rendition is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The source is passed through.
+    Pass,
+    /// Every rendition is encoded, on a constant frame rate.
+    Transcode {
+        /// Of the frame grid.
+        rate: FrameRate,
+        /// Why the source cannot pass, in words for the streamer; none if the channel's type
+        /// never passes it.
+        reason: Option<String>,
+    },
+}
+
+/// A stream that can begin.
 #[derive(Debug)]
 pub(super) struct Ready {
-    /// What to package.
-    pub(super) tracks: Tracks,
+    /// What the source sends.
+    pub(super) source: SourceConfig,
     /// The held samples, first IDR first.
     pub(super) samples: Vec<Sample>,
-    /// Frames per 1000 seconds, measured over the first GOPs.
+    /// Frames per 1000 seconds, measured over what is held.
     pub(super) fps_millis: u32,
     /// Bits per second of everything held.
     pub(super) measured_bps: u64,
+    /// How it runs.
+    pub(super) way: Way,
 }
 
 impl Ready {
@@ -61,31 +85,35 @@ impl Ready {
 #[derive(Debug)]
 pub(super) struct Start {
     grid: Config,
+    may_pass: bool,
     video: Option<Arc<avc::Config>>,
     audio: Option<Arc<aac::Config>>,
     held: Vec<Sample>,
     held_bytes: usize,
-    first_video_dts: Option<i64>,
     first_audio_dts: Option<i64>,
-    last_idr_dts: Option<i64>,
+    /// Of the first IDR picture: what is before it cannot be decoded.
+    first_dts: Option<i64>,
     idr_count: u32,
-    frames: i64,
+    is_turned: bool,
+    gaps: Gaps,
 }
 
 impl Start {
-    /// Nothing known yet; parts and segments will be those of `grid`.
-    pub(super) fn new(grid: Config) -> Self {
+    /// Nothing known yet; parts and segments will be those of `grid`. Without `may_pass` the
+    /// stream is transcoded whatever it is.
+    pub(super) fn new(grid: Config, may_pass: bool) -> Self {
         Self {
             grid,
+            may_pass,
             video: None,
             audio: None,
             held: Vec::new(),
             held_bytes: 0,
-            first_video_dts: None,
             first_audio_dts: None,
-            last_idr_dts: None,
+            first_dts: None,
             idr_count: 0,
-            frames: 0,
+            is_turned: false,
+            gaps: Gaps::default(),
         }
     }
 
@@ -95,19 +123,19 @@ impl Start {
             let audio = self.audio.take();
             *self = Self {
                 audio,
-                ..Self::new(self.grid)
+                ..Self::new(self.grid, self.may_pass)
             };
         }
         self.video = Some(config);
     }
 
-    /// The audio configuration in force changed; `None` if the new one cannot be carried.
-    pub(super) fn audio_config(&mut self, config: Option<Arc<aac::Config>>) {
-        if self.audio != config {
+    /// The audio configuration in force changed.
+    pub(super) fn audio_config(&mut self, config: Arc<aac::Config>) {
+        if self.audio.as_ref() != Some(&config) {
             self.held.retain(|sample| sample.track == TrackKind::Video);
             self.first_audio_dts = None;
         }
-        self.audio = config;
+        self.audio = Some(config);
     }
 
     /// A sample arrived.
@@ -129,7 +157,7 @@ impl Start {
         let waited = config
             .timescale()
             .convert(sample.dts - first, Timescale::MICROS);
-        if self.first_video_dts.is_none() && waited > VIDEO_WAIT_MICROS {
+        if self.first_dts.is_none() && waited > VIDEO_WAIT_MICROS {
             return Verdict::Refuse(
                 "the stream has no picture; audio-only input is not supported".to_owned(),
             );
@@ -144,83 +172,84 @@ impl Start {
     }
 
     fn push_video(&mut self, sample: Sample) -> Verdict {
-        let Some(video) = &self.video else {
+        let Some(video) = self.video.clone() else {
             return Verdict::Hold;
         };
-        let first = *self.first_video_dts.get_or_insert(sample.dts);
-        let gop = sample.dts - self.last_idr_dts.unwrap_or(first);
-        if gop > segment_limit_ms(&self.grid) * 90 {
-            return Verdict::Refuse(long_gop(&self.grid));
-        }
-        let video = Arc::clone(video);
-        let dts = sample.dts;
-        if sample.is_sync {
-            if self.last_idr_dts.is_none() {
-                self.first_video_dts = Some(dts);
-                self.frames = 0;
-            }
-            self.last_idr_dts = Some(dts);
-            self.idr_count += 1;
-        }
-        self.frames += 1;
-        let is_decidable = sample.is_sync && self.idr_count >= 2;
-        if self.last_idr_dts.is_some() {
-            self.hold(sample);
-        }
-        let elapsed = dts - self.first_video_dts.unwrap_or(dts);
-        // A configuration promises nothing: only samples make a track.
-        let has_audio_decided = self.first_audio_dts.is_some() || elapsed >= AUDIO_WAIT_TICKS;
-        if !(is_decidable && has_audio_decided) {
+        if self.first_dts.is_none() && !sample.is_sync {
             return Verdict::Hold;
         }
-        self.decide(video, elapsed)
-    }
-
-    /// Whether whole frames fill a part well enough: rule 19 wants 85 % of the target.
-    fn fits(&self, fps_millis: i64) -> bool {
-        let target_ms = i64::from(self.grid.part_target_ms);
-        // Half a frame in a thousand parts: what measuring adds to a rate that just fits.
-        let frames = (target_ms * fps_millis + 1_000) / 1_000_000;
-        let filled_ms = frames * 1_000_000 / fps_millis.max(1);
-        fps_millis >= MIN_FPS_MILLIS && filled_ms * 100 >= target_ms * 85
-    }
-
-    /// At an IDR picture `elapsed` ticks (more than none) after the first.
-    fn decide(&mut self, video: Arc<avc::Config>, elapsed: i64) -> Verdict {
-        let fps_millis = (self.frames - 1) * 90_000_000 / elapsed.max(1);
-        if !self.fits(fps_millis) {
-            return Verdict::Refuse(format!(
-                "{}.{} frames per second cannot be carried yet; set 24 or more in the encoder",
-                fps_millis / 1000,
-                fps_millis % 1000 / 100
-            ));
+        let (dts, is_sync) = (sample.dts, sample.is_sync);
+        if self.first_dts.is_none() {
+            let orientation = video.display_orientation(&sample.data);
+            self.is_turned = orientation.is_some_and(avc::Orientation::is_quarter_turn);
         }
+        let elapsed = dts - *self.first_dts.get_or_insert(dts);
+        self.idr_count += u32::from(is_sync);
+        self.gaps.note(dts);
+        self.hold(sample);
+        // A configuration promises nothing: only samples make a track.
+        if self.first_audio_dts.is_none() && elapsed < AUDIO_WAIT_TICKS {
+            return Verdict::Hold;
+        }
+        if !self.may_pass {
+            return if elapsed >= LOOK_TICKS {
+                self.go(video, elapsed, None)
+            } else {
+                Verdict::Hold
+            };
+        }
+        if elapsed > segment_limit_ms(&self.grid) * 90 {
+            return self.go(video, elapsed, Some(long_gop(&self.grid)));
+        }
+        if is_sync && self.idr_count >= 2 {
+            let unfit = fit::unfit(&self.grid, &video, &self.gaps, &self.held);
+            return self.decide(video, elapsed, unfit);
+        }
+        Verdict::Hold
+    }
+
+    /// At an IDR picture that comes in time: passed through unless something is unfit.
+    fn decide(&mut self, video: Arc<avc::Config>, elapsed: i64, unfit: Option<String>) -> Verdict {
+        if unfit.is_some() {
+            return self.go(video, elapsed, unfit);
+        }
+        self.ready(video, elapsed, Way::Pass)
+    }
+
+    /// Goes the transcoded way.
+    fn go(&mut self, video: Arc<avc::Config>, elapsed: i64, reason: Option<String>) -> Verdict {
+        let rate = self.gaps.rate(&self.grid);
+        self.ready(video, elapsed, Way::Transcode { rate, reason })
+    }
+
+    /// `elapsed` ticks (more than none) after the first picture.
+    fn ready(&mut self, video: Arc<avc::Config>, elapsed: i64, way: Way) -> Verdict {
         let bits = 8 * u64::try_from(self.held_bytes).unwrap_or(u64::MAX / 8);
         let measured_bps = bits.saturating_mul(90_000) / elapsed.max(1).unsigned_abs();
-        let audio = self.first_audio_dts.and(self.audio.clone());
-        let audio = audio.map(|config| AudioTrack { config });
         Verdict::Go(Ready {
-            tracks: Tracks {
-                video: VideoTrack { config: video },
-                audio,
+            source: SourceConfig {
+                video,
+                audio: self.first_audio_dts.and(self.audio.clone()),
+                is_turned: self.is_turned,
             },
             samples: std::mem::take(&mut self.held),
-            fps_millis: u32::try_from(fps_millis).unwrap_or(u32::MAX),
+            fps_millis: self.gaps.fps_millis(),
             measured_bps,
+            way,
         })
     }
 }
 
 /// What no segment may reach: what still rounds to the target duration, less 10 ms.
-fn segment_limit_ms(grid: &Config) -> i64 {
+pub(super) fn segment_limit_ms(grid: &Config) -> i64 {
     i64::from(grid.target_duration_s) * 1000 + 490
 }
 
-/// The refusal of a keyframe interval that no segment can hold.
+/// What is wrong with a keyframe interval that no segment can hold.
 pub(super) fn long_gop(grid: &Config) -> String {
     let limit_ms = segment_limit_ms(grid);
     format!(
-        "the keyframe interval is longer than {}.{:02} s and cannot be carried yet; set it to {} s \
+        "the keyframe interval is longer than {}.{:02} s; set it to {} s \
          (OBS: Settings, Output, Keyframe Interval)",
         limit_ms / 1000,
         limit_ms % 1000 / 10,

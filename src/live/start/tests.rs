@@ -26,16 +26,14 @@ fn sound(dts: i64) -> Sample {
     }
 }
 
+/// A usual configuration, of `width` times 720.
 pub(in crate::live) fn video(width: u16) -> Arc<avc::Config> {
+    let bytes = Bytes::from_static(avc::tests::X264_360P30);
+    let parsed = avc::Config::parse(&bytes).unwrap();
     Arc::new(avc::Config {
-        bytes: Bytes::new(),
-        profile: 100,
-        compatibility: 0,
-        level: 31,
-        nal_length_bytes: 4,
         width,
         height: 720,
-        declared_fps_millis: None,
+        ..parsed
     })
 }
 
@@ -45,7 +43,7 @@ fn audio() -> Arc<aac::Config> {
 
 /// A start that knows its video.
 fn start() -> Start {
-    let mut start = Start::new(Config::default());
+    let mut start = Start::new(Config::default(), true);
     start.video_config(video(1280));
     start
 }
@@ -91,51 +89,112 @@ fn goes_at_the_second_idr_but_waits_a_second_for_audio() {
         assert_eq!(i64::from(ready.fps_millis), fps * 1000);
         assert_eq!(ready.samples.len(), usize::try_from(expected + 1).unwrap());
         assert_eq!(ready.held_millis(), expected * 1000 / fps);
-        assert!(ready.tracks.audio.is_none());
+        assert!(ready.source.audio.is_none());
     }
 }
 
 #[test]
 fn audio_that_is_there_is_not_waited_for() {
     let mut start = start();
-    start.audio_config(Some(audio()));
+    start.audio_config(audio());
     start.push(sound(0));
     let (n, verdict) = run(&mut start, 30, 10);
     assert_eq!(n, 10);
-    assert!(go(verdict).tracks.audio.is_some());
+    assert!(go(verdict).source.audio.is_some());
 }
 
 #[test]
 fn a_configuration_without_samples_is_no_track() {
     let mut start = start();
-    start.audio_config(Some(audio()));
+    start.audio_config(audio());
     let (n, verdict) = run(&mut start, 30, 60);
     assert_eq!(n, 60);
-    assert!(go(verdict).tracks.audio.is_none());
+    assert!(go(verdict).source.audio.is_none());
+}
+
+/// Why a stream is transcoded, and the rate of its frame grid in millihertz.
+fn transcoded(verdict: Verdict) -> (String, u32) {
+    match go(verdict).way {
+        Way::Transcode { rate, reason } => (reason.unwrap_or_default(), rate.fps_millis()),
+        Way::Pass => panic!("it passed"),
+    }
 }
 
 #[test]
-fn a_gop_beyond_two_and_a_half_seconds_is_refused_when_that_is_known() {
+fn a_gop_beyond_two_and_a_half_seconds_is_transcoded_when_that_is_known() {
     for (fps, gop) in [(30, 250), (30, 75), (24, 249)] {
         let (n, verdict) = run(&mut start(), fps, gop);
-        assert!(
-            refusal(verdict).contains("keyframe interval"),
-            "{fps} fps, GOP {gop}"
-        );
+        let (reason, rate) = transcoded(verdict);
+        assert!(reason.contains("keyframe interval"), "{fps} fps, GOP {gop}");
+        assert_eq!(i64::from(rate), fps * 1000);
         assert!(n * 100 / fps <= 253, "after {n} pictures");
     }
-    // Nothing but inter pictures.
-    assert!(refusal(run(&mut start(), 30, i64::MAX).1).contains("keyframe interval"));
 }
 
 #[test]
-fn a_slow_picture_is_refused() {
-    assert!(refusal(run(&mut start(), 5, 10).1).contains("5.0 frames per second"));
+fn rates_that_do_not_fill_parts_are_multiplied() {
     // 3 frames of 11 a second fill 0.27 s of a part of 0.334 s.
-    assert!(refusal(run(&mut start(), 11, 22).1).contains("11.0 frames per second"));
-    for fps in [10, 12, 15, 24, 25, 30, 50, 60] {
-        go(run(&mut start(), fps, fps).1);
+    for (fps, expected) in [(5, 10_000), (11, 22_000), (9, 18_000), (1, 10_000)] {
+        let (reason, rate) = transcoded(run(&mut start(), fps, 2 * fps).1);
+        assert_eq!(rate, expected, "{fps} fps: {reason}");
     }
+    for fps in [10, 12, 15, 24, 25, 30, 50, 60] {
+        assert_eq!(
+            go(run(&mut start(), fps, fps).1).way,
+            Way::Pass,
+            "{fps} fps"
+        );
+    }
+    // 90 kHz is no multiple of 144; too fast for players in any case.
+    let (reason, rate) = transcoded(run(&mut start(), 120, 120).1);
+    assert!(reason.contains("120.0 frames per second"), "{reason}");
+    assert_eq!(rate, 60_000);
+}
+
+#[test]
+fn a_source_that_stands_still_gets_a_constant_rate() {
+    let mut start = start();
+    let mut verdict = Verdict::Hold;
+    let still = |n: i64| if n > 20 { 36_000 } else { 0 };
+    for n in 0..=60 {
+        verdict = start.push(picture(n * 3000 + still(n), n % 60 == 0));
+    }
+    let (reason, rate) = transcoded(verdict);
+    assert!(reason.contains("varies"), "{reason}");
+    assert_eq!(rate, 30_000);
+}
+
+#[test]
+fn forms_that_players_do_not_take_are_transcoded() {
+    let mut start = Start::new(Config::default(), true);
+    let high_10 = avc::Config {
+        profile: 110,
+        ..avc::Config::clone(&video(1280))
+    };
+    start.video_config(Arc::new(high_10));
+    let (reason, _) = transcoded(run(&mut start, 30, 60).1);
+    assert!(reason.contains("H.264"), "{reason}");
+}
+
+#[test]
+fn a_channel_that_never_passes_sources_starts_after_a_second() {
+    let mut start = Start::new(Config::default(), false);
+    start.video_config(video(1280));
+    let (n, verdict) = run(&mut start, 30, 60);
+    assert_eq!(n, 30);
+    assert_eq!(transcoded(verdict), (String::new(), 30_000));
+}
+
+#[test]
+fn inter_pictures_alone_are_never_held() {
+    let mut start = start();
+    for n in 0..1000 {
+        assert!(matches!(
+            start.push(picture(n * 3000, false)),
+            Verdict::Hold
+        ));
+    }
+    assert!(start.held.is_empty());
 }
 
 #[test]
@@ -144,16 +203,16 @@ fn the_limit_follows_the_target_duration() {
         target_duration_s: 4,
         ..Config::default()
     };
-    let mut start = Start::new(longer);
+    let mut start = Start::new(longer, true);
     start.video_config(video(1280));
     assert_eq!(run(&mut start, 30, 120).0, 120);
     let shorter = Config {
         target_duration_s: 1,
         ..Config::default()
     };
-    let mut start = Start::new(shorter);
+    let mut start = Start::new(shorter, true);
     start.video_config(video(1280));
-    let words = refusal(run(&mut start, 30, 60).1);
+    let (words, _) = transcoded(run(&mut start, 30, 60).1);
     assert!(
         words.contains("1.49 s") && words.contains("set it to 1 s"),
         "{words}"
@@ -161,21 +220,18 @@ fn the_limit_follows_the_target_duration() {
 }
 
 #[test]
-fn audio_that_turns_into_something_else_is_left_out() {
+fn audio_that_turns_into_something_else_is_held_from_there_on() {
     let mut start = start();
-    start.audio_config(Some(audio()));
+    start.audio_config(audio());
     start.push(sound(0));
-    start.audio_config(None);
-    start.push(sound(1024));
+    let mono = aac::Config::parse(&Bytes::from_static(&[0x13, 0x88])).unwrap();
+    start.audio_config(Arc::new(mono));
+    start.push(sound(4096));
     let (_, verdict) = run(&mut start, 30, 60);
     let ready = go(verdict);
-    assert!(ready.tracks.audio.is_none());
-    assert!(
-        ready
-            .samples
-            .iter()
-            .all(|sample| sample.track == TrackKind::Video)
-    );
+    assert_eq!(ready.source.audio.map(|audio| audio.channels), Some(1));
+    let sounds = ready.samples.iter().filter(|s| s.track == TrackKind::Audio);
+    assert_eq!(sounds.map(|s| s.dts).collect::<Vec<_>>(), [4096]);
 }
 
 #[test]
@@ -207,13 +263,13 @@ fn another_video_configuration_begins_anew() {
     start.video_config(video(640));
     assert!(start.held.is_empty());
     let (_, verdict) = run(&mut start, 30, 60);
-    assert_eq!(go(verdict).tracks.video.config.width, 640);
+    assert_eq!(go(verdict).source.video.width, 640);
 }
 
 #[test]
 fn sound_alone_is_refused() {
-    let mut start = Start::new(Config::default());
-    start.audio_config(Some(audio()));
+    let mut start = Start::new(Config::default(), true);
+    start.audio_config(audio());
     let mut verdicts = (0..1000).map(|n| start.push(sound(n * 1024)));
     let verdict = verdicts
         .find(|verdict| !matches!(verdict, Verdict::Hold))

@@ -86,6 +86,12 @@ impl Config {
         self.object_type == 2 && matches!(self.channels, 1 | 2)
     }
 
+    /// Whether it is passed through where that is asked for: as [`Self::is_stereo_or_mono_lc`], at one
+    /// of the two usual rates.
+    pub fn is_widely_playable(&self) -> bool {
+        self.is_stereo_or_mono_lc() && matches!(self.sample_rate, 44_100 | 48_000)
+    }
+
     /// The configuration in words, for notices and logs.
     pub fn describe(&self) -> String {
         let profile = match self.object_type {

@@ -58,7 +58,7 @@ fn read_flv(bytes: &Bytes) -> Clip {
         config: Arc::new(config),
     });
     let tracks = Tracks {
-        video: VideoTrack { config },
+        video: Some(VideoTrack { config }),
         audio,
     };
     Clip { tracks, samples }

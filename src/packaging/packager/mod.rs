@@ -1,7 +1,10 @@
 //! Drives the cut rules and the box writers: samples of both tracks in, parts out.
 //!
-//! In:  [`Sample`]s, the tracks interleaved as they came. Out: [`Part`]s, by [`Packager::poll`].
-//! Not here: the cut rules themselves (`segmenter`), boxes (`fragment`, `init`).
+//! In:  [`Sample`]s, the tracks interleaved as they came; a follower's spans. Out: [`Part`]s, by
+//! [`Packager::poll`]. Not here: the cut rules themselves (`segmenter`), boxes (`fragment`, `init`).
+//!
+//! A *leader* cuts by its own samples. A *follower* is given spans, and each becomes one part: of the
+//! samples that begin in it, or a gap if none came. What comes for a span after its part is dropped.
 //!
 //! The video decides where a part ends. Audio that ends by that moment belongs to the part, which
 //! waits for it, but not for ever: once the video is 100 ms past the boundary, audio that comes
@@ -27,6 +30,12 @@ const MAX_EARLY_AUDIO: i64 = 90_000;
 const MAX_HELD_BYTES: usize = 64 << 20;
 /// Ticks no stream reaches; below, no sum of times overflows.
 const MAX_DTS: i64 = 1 << 60;
+/// How much audio a follower keeps while it has no span: more than a start is held.
+const MAX_UNCLAIMED_AUDIO: i64 = 10 * 90_000;
+/// How far the last part's audio may go beyond its pictures: half a second.
+const MAX_TAIL: i64 = 45_000;
+/// Most spans a follower owes; the oldest become gaps.
+const MAX_OWED: usize = 64;
 /// What a sample costs beside its data.
 const SAMPLE_OVERHEAD_BYTES: usize = 64;
 
@@ -35,10 +44,27 @@ const SAMPLE_OVERHEAD_BYTES: usize = 64;
 /// Per sample: [`push`](Self::push), then [`poll`](Self::poll) until `None`. At the end, or after
 /// an error: [`finish`](Self::finish), then `poll` until `None`.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Packager {
     init: Arc<InitSection>,
-    segmenter: Segmenter,
+    /// A leader's; a follower has none.
+    segmenter: Option<Segmenter>,
     spans: VecDeque<Span>,
+    /// A follower's: how many of the oldest spans are gaps already.
+    given_up: usize,
+    /// A follower's: no picture that begins before this is to come.
+    video_until: i64,
+    /// The last picture before this was lost.
+    lost_until: i64,
+    /// A follower's: end of the last span that became a part.
+    done_until: i64,
+    /// A follower's: only a sync sample can be decoded next.
+    needs_sync: bool,
+    max_audio_wait: i64,
+    /// The last part was made without its sound.
+    is_mute: bool,
+    /// A follower's: the end is near, so the last span waits for it to take what is left.
+    is_ending: bool,
     video: Queue,
     audio: Queue,
     /// Decoding time of the first video sample that is carried.
@@ -50,8 +76,19 @@ pub struct Packager {
 }
 
 impl Packager {
-    /// A packager of `tracks` on the grid of `config`.
+    /// A leader: a packager of `tracks` on the grid of `config`.
     pub fn new(config: &Config, tracks: Tracks) -> Result<Self, Error> {
+        let segmenter = Some(Segmenter::new(config));
+        Self::with(config, tracks, segmenter)
+    }
+
+    /// A follower: its spans come by [`push_span`](Self::push_span). It is never in error about
+    /// times.
+    pub fn following(config: &Config, tracks: Tracks) -> Result<Self, Error> {
+        Self::with(config, tracks, None)
+    }
+
+    fn with(config: &Config, tracks: Tracks, segmenter: Option<Segmenter>) -> Result<Self, Error> {
         config.validate()?;
         let audio_timescale = tracks
             .audio
@@ -59,8 +96,16 @@ impl Packager {
             .map_or(Timescale::VIDEO, AudioTrack::timescale);
         Ok(Self {
             init: Arc::new(InitSection::new(tracks)),
-            segmenter: Segmenter::new(config),
+            segmenter,
             spans: VecDeque::new(),
+            given_up: 0,
+            video_until: i64::MIN,
+            lost_until: i64::MIN,
+            done_until: i64::MIN,
+            needs_sync: true,
+            max_audio_wait: MAX_AUDIO_WAIT,
+            is_mute: false,
+            is_ending: false,
             video: Queue::new(Timescale::VIDEO),
             audio: Queue::new(audio_timescale),
             origin: None,
@@ -75,48 +120,130 @@ impl Packager {
         &self.init
     }
 
-    /// Takes the next sample. Video before the first sync sample is dropped, and so is audio that
-    /// ends before that, and any audio if the tracks have none.
-    pub fn push(&mut self, sample: Sample) -> Result<(), Error> {
+    /// How far presentation is behind decoding on this timeline, in ticks.
+    pub fn decode_shift(&self) -> i64 {
+        self.decode_shift.into()
+    }
+
+    /// Takes the next sample; whether it opened a segment (a leader's). Video before the first sync
+    /// sample is dropped, and so is audio that ends before that, and any audio if the tracks have
+    /// none.
+    pub fn push(&mut self, sample: Sample) -> Result<bool, Error> {
         let held_bytes = self.video.bytes + self.audio.bytes + cost(&sample);
         if held_bytes > MAX_HELD_BYTES {
             return Err(Error::TooMuchHeld { held_bytes });
         }
-        match sample.track {
-            TrackKind::Video => self.push_video(sample),
-            TrackKind::Audio if self.init.tracks.audio.is_some() => self.push_audio(sample),
-            TrackKind::Audio => Ok(()),
+        match (sample.track, &self.init.tracks) {
+            (TrackKind::Video, Tracks { video: None, .. })
+            | (TrackKind::Audio, Tracks { audio: None, .. }) => Ok(false),
+            (TrackKind::Video, _) if self.segmenter.is_none() => {
+                self.follow_video(sample);
+                Ok(false)
+            }
+            (TrackKind::Video, _) => self.push_video(sample),
+            (TrackKind::Audio, _) => self.push_audio(sample),
         }
     }
 
-    fn push_video(&mut self, sample: Sample) -> Result<(), Error> {
+    fn push_video(&mut self, sample: Sample) -> Result<bool, Error> {
         if self.origin.is_none() && !sample.is_sync {
-            return Ok(());
+            return Ok(false);
         }
         self.video.check_order(&sample)?;
-        self.segmenter.push(sample.dts, sample.is_sync)?;
-        self.spans
-            .extend(std::iter::from_fn(|| self.segmenter.poll()));
+        let Some(segmenter) = &mut self.segmenter else {
+            return Ok(false);
+        };
+        let has_opened = segmenter.push(sample.dts, sample.is_sync)?;
+        self.spans.extend(std::iter::from_fn(|| segmenter.poll()));
         if self.origin.is_none() {
             self.origin = Some(sample.dts);
             self.decode_shift = sample.composition_offset.max(0);
             self.drop_early_audio();
         }
         self.video.push(sample);
-        Ok(())
+        Ok(has_opened)
     }
 
-    fn push_audio(&mut self, sample: Sample) -> Result<(), Error> {
-        self.audio.check_order(&sample)?;
+    /// A follower's picture, unless its span is over or nothing could decode it.
+    fn follow_video(&mut self, sample: Sample) {
+        let is_late = sample.dts < self.done_until || sample.dts <= self.video.last_dts;
+        if is_late || sample.dts > MAX_DTS || (self.needs_sync && !sample.is_sync) {
+            // After a lost picture the next ones cannot be decoded.
+            self.needs_sync |= is_late;
+            metrics::counter!("weir_late_pictures_total").increment(1);
+            return;
+        }
+        self.needs_sync = false;
+        if self.video.last_dts < 0 {
+            self.decode_shift = sample.composition_offset.max(0);
+        }
+        self.video.push(sample);
+    }
+
+    fn push_audio(&mut self, sample: Sample) -> Result<bool, Error> {
+        if let Err(error) = self.audio.check_order(&sample) {
+            return match self.segmenter {
+                Some(_) => Err(error),
+                None => Ok(false),
+            };
+        }
         self.audio.push(sample);
+        self.is_mute = false;
         self.drop_early_audio();
-        Ok(())
+        Ok(false)
+    }
+
+    /// Gives a follower the next span.
+    pub fn push_span(&mut self, span: Span) {
+        if self.origin.is_none() {
+            self.origin = Some(span.start);
+            self.drop_early_audio();
+        }
+        self.spans.push_back(span);
+        if self.spans.len() > MAX_OWED {
+            self.given_up = self.given_up.max(self.spans.len() - MAX_OWED);
+        }
+    }
+
+    /// Tells a follower that no picture which begins before `until` will come any more.
+    /// `is_lost`: the last one before it was lost, and is not just missing in the source: a span without
+    /// pictures is a gap then, although it has sound.
+    pub fn video_until(&mut self, until: i64, is_lost: bool) {
+        self.video_until = self.video_until.max(until);
+        if is_lost {
+            self.lost_until = self.lost_until.max(until);
+        }
+    }
+
+    /// Tells a follower that [`finish`](Self::finish) comes after the next spans: the last of them
+    /// takes all audio that is left.
+    pub fn expect_end(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// Waits for sound until the video is `ticks` ahead: for sound that is surely on its way.
+    pub fn wait_for_audio(&mut self, ticks: i64) {
+        self.max_audio_wait = ticks;
+    }
+
+    /// How many spans a follower has not made parts of.
+    pub fn owed(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Gives up what a follower owes: all its spans become gaps.
+    pub fn abandon(&mut self) {
+        self.given_up = self.spans.len();
     }
 
     /// Drops audio that ends before the video begins.
     fn drop_early_audio(&mut self) {
         let newest = self.audio.to_video_ticks(self.audio.last_dts);
-        let begin = self.origin.unwrap_or(newest - MAX_EARLY_AUDIO);
+        let kept = match self.segmenter {
+            Some(_) => MAX_EARLY_AUDIO,
+            None => MAX_UNCLAIMED_AUDIO,
+        };
+        let begin = self.origin.unwrap_or(newest - kept);
         let ends_by = |s: &Sample| self.audio.to_video_ticks(s.dts + aac::SAMPLES_PER_FRAME);
         let early = self.audio.samples.partition_point(|s| ends_by(s) <= begin);
         self.audio.remove_first(early);
@@ -126,19 +253,58 @@ impl Packager {
     /// The last sample of each track gets an ordinary duration.
     pub fn finish(&mut self) {
         self.is_finished = true;
-        self.segmenter.finish();
-        self.spans
-            .extend(std::iter::from_fn(|| self.segmenter.poll()));
+        if let Some(segmenter) = &mut self.segmenter {
+            segmenter.finish();
+            self.spans.extend(std::iter::from_fn(|| segmenter.poll()));
+        }
     }
 
     /// The next complete part.
     pub fn poll(&mut self) -> Option<Part> {
+        if self.segmenter.is_none() {
+            return self.poll_follower();
+        }
         loop {
             let span = self.next_span()?;
             if let Some(part) = self.cut(span) {
                 return Some(part);
             }
         }
+    }
+
+    fn poll_follower(&mut self) -> Option<Part> {
+        let span = *self.spans.front()?;
+        let waits_for_end = self.is_ending && !self.is_finished && self.spans.len() == 1;
+        if self.given_up == 0 && (waits_for_end || !self.is_settled(span.end)) {
+            return None;
+        }
+        let is_lost = self.lost_until > span.start && self.video.count_before(span.end) == 0;
+        let part = if self.given_up > 0 || is_lost {
+            self.drop_before(span.end);
+            None
+        } else {
+            self.cut(span)
+        };
+        self.spans.pop_front();
+        self.given_up = self.given_up.saturating_sub(1);
+        self.done_until = span.end;
+        Some(part.unwrap_or_else(|| Part::gap(&span)))
+    }
+
+    /// Drops what waits for a span that is given up, and what cannot be decoded without it.
+    fn drop_before(&mut self, end: i64) {
+        let count = self.video.count_before(end);
+        if count > 0 {
+            let mut later = self.video.samples.iter().skip(count);
+            let undecodable = later.position(|sample| sample.is_sync);
+            self.needs_sync = undecodable.is_none();
+            let waiting = self.video.samples.len();
+            self.video
+                .remove_first(undecodable.map_or(waiting, |more| count + more));
+        }
+        let ends_by = |s: &Sample| self.audio.to_video_ticks(s.dts + aac::SAMPLES_PER_FRAME);
+        let count = self.audio.samples.partition_point(|s| ends_by(s) <= end);
+        self.audio.remove_first(count);
     }
 
     /// The next span whose samples are all here, together with the spans behind it in which no
@@ -166,20 +332,35 @@ impl Packager {
         Some(span)
     }
 
-    /// Whether no more audio is waited for that ends by `end`.
+    /// Whether nothing more is waited for that belongs into a part which ends at `end`. A leader's
+    /// spans come when its pictures are here.
     fn is_settled(&self, end: i64) -> bool {
         let audio_end = self.audio.last_dts + aac::SAMPLES_PER_FRAME;
-        self.is_finished
-            || self.init.tracks.audio.is_none()
+        let clock = self.video.last_dts.max(self.video_until);
+        let has_pictures =
+            self.segmenter.is_some() || self.init.tracks.video.is_none() || clock >= end;
+        let has_sound = self.init.tracks.audio.is_none()
             || self.audio.to_video_ticks(audio_end) >= end
-            || self.video.last_dts >= end + MAX_AUDIO_WAIT
+            || clock >= end + self.audio_wait();
+        self.is_finished || (has_pictures && has_sound)
+    }
+
+    /// How far pictures may be ahead of sound now: sound that was waited for in vain is not again.
+    fn audio_wait(&self) -> i64 {
+        if self.is_mute {
+            self.max_audio_wait.min(MAX_AUDIO_WAIT)
+        } else {
+            self.max_audio_wait
+        }
     }
 
     /// How many of the waiting audio samples go into a part that is `span`.
     fn audio_count(&self, span: &Span) -> usize {
-        let waiting = self.audio.samples.len();
         if self.is_finished && self.spans.back().is_none_or(|last| last.end <= span.end) {
-            return waiting; // the last part takes the rest
+            // The last part takes the rest.
+            let begins = |s: &Sample| self.audio.to_video_ticks(s.dts);
+            let end = span.end + MAX_TAIL;
+            return self.audio.samples.partition_point(|s| begins(s) < end);
         }
         let ended = self.audio.samples.iter().skip(1);
         ended
@@ -197,6 +378,7 @@ impl Packager {
             ..run
         });
         let audio_end = self.audio.last_dts + aac::SAMPLES_PER_FRAME;
+        self.is_mute = self.audio.to_video_ticks(audio_end) < span.end;
         let audio = self.audio.run(AUDIO_TRACK_ID, audio_count, audio_end);
         let runs = [video, audio];
         let present = match &runs {
@@ -208,9 +390,13 @@ impl Packager {
             bytes: fragment::write(self.next_sequence_number, present),
             start: span.start,
             duration: span.end - span.start,
-            is_independent: video.is_some_and(|v| v.samples.iter().any(|s| s.is_sync)),
+            is_independent: match &self.init.tracks.video {
+                Some(_) => video.is_some_and(|v| v.samples.iter().any(|s| s.is_sync)),
+                None => true,
+            },
             opens_segment: span.opens_segment,
             closes_segment: span.closes_segment,
+            is_gap: false,
         };
         self.next_sequence_number = self.next_sequence_number.wrapping_add(1);
         self.video.remove_first(video_count);
@@ -290,3 +476,5 @@ impl Queue {
 mod tests;
 #[cfg(test)]
 mod clip_tests;
+#[cfg(test)]
+mod follower_tests;

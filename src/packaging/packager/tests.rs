@@ -9,12 +9,12 @@ use crate::media::codec::avc;
 use crate::media::codec::avc::tests::X264_360P30;
 use crate::media::{AudioTrack, VideoTrack};
 
-fn tracks(has_audio: bool) -> Tracks {
+pub(super) fn tracks(has_audio: bool) -> Tracks {
     let audio = aac::Config::parse(&Bytes::from_static(&[0x11, 0x90])).unwrap();
     Tracks {
-        video: VideoTrack {
+        video: Some(VideoTrack {
             config: Arc::new(avc::Config::parse(&Bytes::from_static(X264_360P30)).unwrap()),
-        },
+        }),
         audio: has_audio.then(|| AudioTrack {
             config: Arc::new(audio),
         }),
@@ -26,7 +26,7 @@ fn packager(has_audio: bool) -> Packager {
 }
 
 /// The `n`th picture at 30 fps, an IDR picture every 60.
-fn picture(n: i64) -> Sample {
+pub(super) fn picture(n: i64) -> Sample {
     Sample {
         track: TrackKind::Video,
         dts: n * 3000,
@@ -37,7 +37,7 @@ fn picture(n: i64) -> Sample {
 }
 
 /// The `n`th AAC frame at 48 kHz.
-fn sound(n: i64) -> Sample {
+pub(super) fn sound(n: i64) -> Sample {
     Sample {
         track: TrackKind::Audio,
         dts: n * 1024,
@@ -56,7 +56,7 @@ fn interleave(mut samples: Vec<Sample>) -> Vec<Sample> {
     samples
 }
 
-fn drain(packager: &mut Packager) -> Vec<Part> {
+pub(super) fn drain(packager: &mut Packager) -> Vec<Part> {
     std::iter::from_fn(|| packager.poll()).collect()
 }
 
@@ -73,14 +73,14 @@ pub(super) fn package(packager: &mut Packager, samples: Vec<Sample>) -> Vec<Part
 
 /// One track of one part: when it begins, when it ends, and its samples' data.
 #[derive(Debug)]
-struct Traf {
-    start: i64,
-    end: i64,
-    data: Vec<Bytes>,
+pub(super) struct Traf {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) data: Vec<Bytes>,
 }
 
 /// What a part holds of a track, if anything.
-fn read(part: &Part, track_id: u32) -> Option<Traf> {
+pub(super) fn read(part: &Part, track_id: u32) -> Option<Traf> {
     let moof = Moof::decode(&mut &part.bytes[..]).unwrap();
     assert!(!moof.traf.is_empty());
     let traf = moof.traf.iter().find(|t| t.tfhd.track_id == track_id)?;
@@ -119,7 +119,7 @@ fn contiguous(parts: &[Part], track_id: u32) -> Vec<Bytes> {
     all
 }
 
-fn data(samples: impl Iterator<Item = Sample>) -> Vec<Bytes> {
+pub(super) fn data(samples: impl Iterator<Item = Sample>) -> Vec<Bytes> {
     samples.map(|s| s.data).collect()
 }
 

@@ -79,14 +79,15 @@ impl Segmenter {
 
     /// Takes the next video sample. What comes before the first sync sample is ignored.
     ///
-    /// After an error nothing has changed; the sample does not belong to any span.
-    pub fn push(&mut self, dts: i64, is_sync: bool) -> Result<(), Error> {
+    /// Whether it opened a segment. After an error nothing has changed; the sample does not belong to
+    /// any span.
+    pub fn push(&mut self, dts: i64, is_sync: bool) -> Result<bool, Error> {
         let Some(open) = self.open else {
             if is_sync {
                 self.gops.observe_sync(dts);
                 self.open_segment(dts);
             }
-            return Ok(());
+            return Ok(is_sync);
         };
         let elapsed = dts - open.segment_start;
         if elapsed > self.segment_limit || (!is_sync && elapsed == self.segment_limit) {
@@ -97,13 +98,13 @@ impl Segmenter {
         if is_sync && elapsed + self.gops.observe_sync(dts) > self.segment_limit {
             self.close_part(dts, true);
             self.open_segment(dts);
-            return Ok(());
+            return Ok(true);
         }
         self.close_if_full(dts);
         if let Some(open) = &mut self.open {
             open.last_dts = dts;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Ends the timeline: the last sample gets the duration of the one before it, and its span

@@ -228,7 +228,7 @@ proptest! {
         let mut taken = Vec::new();
         for sample in &samples {
             match segmenter.push(sample.0, sample.1) {
-                Ok(()) => taken.push(*sample),
+                Ok(_) => taken.push(*sample),
                 Err(Error::GopTooLong { elapsed_ms }) => {
                     prop_assert!(elapsed_ms >= 2490);
                     break;

@@ -185,7 +185,9 @@ fn write_parts(text: &mut String, segment: &Segment) {
         let tag = Tag::new(text, "#EXT-X-PART")
             .attribute("DURATION", Seconds5::floor(part.duration))
             .quoted("URI", file);
-        if part.is_independent {
+        if part.is_gap {
+            tag.attribute("GAP", "YES").end();
+        } else if part.is_independent {
             tag.attribute("INDEPENDENT", "YES").end();
         } else {
             tag.end();
@@ -196,6 +198,9 @@ fn write_parts(text: &mut String, segment: &Segment) {
 /// EXTINF is the distance of the rounded ends on the timeline, so that the sum of any number of
 /// them is right to 10 microseconds.
 fn write_segment_tail(text: &mut String, segment: &Segment) {
+    if segment.has_gap {
+        text.push_str("#EXT-X-GAP\n");
+    }
     let start = Seconds5::nearest(segment.offset);
     let end = Seconds5::nearest(segment.offset.saturating_add(segment.duration));
     let file = MediaFile::Segment(segment.msn);

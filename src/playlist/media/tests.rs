@@ -1,5 +1,7 @@
 use super::*;
-use crate::playlist::fixtures::{PART, START, init, push_parts, push_segment, window};
+use crate::playlist::fixtures::{
+    PART, START, init, push_parts, push_parts_with_gaps, push_segment, window,
+};
 use crate::playlist::{Config, RenditionReport, Window};
 
 fn text(window: &Window, delta: bool) -> String {
@@ -216,7 +218,7 @@ fn ended() {
 fn two_renditions_report_each_other() {
     let mut window = window(&Config::default(), 1042, 1, 1);
     let report = |rendition: &str, msn, part| RenditionReport {
-        rendition: rendition.to_owned(),
+        rendition: rendition.into(),
         last: Position { msn, part },
     };
     window.set_reports(vec![report("480p30", 1043, 0), report("160p30", 1042, 5)]);
@@ -294,6 +296,113 @@ fn a_delta_update_skips_what_ended_before_the_boundary() {
         text(&window, false),
         "not after the end"
     );
+}
+
+#[test]
+fn what_is_missing_keeps_its_number_and_duration_and_is_marked_as_a_gap() {
+    let mut window = window(&Config::default(), 1042, 1, 0);
+    let at = push_parts_with_gaps(
+        &mut window,
+        6 * PART,
+        &[PART, PART, 12_003],
+        true,
+        &[0, 1, 2],
+    );
+    let at = push_parts_with_gaps(&mut window, at, &[PART; 3], true, &[1]);
+    let at = push_segment(&mut window, at, &[PART; 2]);
+    push_parts_with_gaps(&mut window, at, &[PART; 2], false, &[1]);
+    insta::assert_snapshot!(text(&window, false), @r#"
+    #EXTM3U
+    #EXT-X-VERSION:6
+    #EXT-X-INDEPENDENT-SEGMENTS
+    #EXT-X-TARGETDURATION:2
+    #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.002,HOLD-BACK=6.0
+    #EXT-X-PART-INF:PART-TARGET=0.334
+    #EXT-X-MEDIA-SEQUENCE:1042
+    #EXT-X-DISCONTINUITY-SEQUENCE:0
+    #EXT-X-MAP:URI="init-7f3a09bc.mp4"
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:00.000Z
+    #EXTINF:2.00000,live
+    1042.m4s
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:02.000Z
+    #EXT-X-PART:DURATION=0.33333,URI="1043.0.m4s",GAP=YES
+    #EXT-X-PART:DURATION=0.33333,URI="1043.1.m4s",GAP=YES
+    #EXT-X-PART:DURATION=0.13336,URI="1043.2.m4s",GAP=YES
+    #EXT-X-GAP
+    #EXTINF:0.80003,live
+    1043.m4s
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:02.800Z
+    #EXT-X-PART:DURATION=0.33333,URI="1044.0.m4s",INDEPENDENT=YES
+    #EXT-X-PART:DURATION=0.33333,URI="1044.1.m4s",GAP=YES
+    #EXT-X-PART:DURATION=0.33333,URI="1044.2.m4s"
+    #EXT-X-GAP
+    #EXTINF:1.00000,live
+    1044.m4s
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:03.800Z
+    #EXT-X-PART:DURATION=0.33333,URI="1045.0.m4s",INDEPENDENT=YES
+    #EXT-X-PART:DURATION=0.33333,URI="1045.1.m4s"
+    #EXTINF:0.66667,live
+    1045.m4s
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:04.466Z
+    #EXT-X-PART:DURATION=0.33333,URI="1046.0.m4s",INDEPENDENT=YES
+    #EXT-X-PART:DURATION=0.33333,URI="1046.1.m4s",GAP=YES
+    #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1046.2.m4s"
+    "#);
+}
+
+#[test]
+fn a_gap_that_closes_its_segment_is_followed_by_the_hint_of_the_next() {
+    let mut window = window(&Config::default(), 1042, 1, 0);
+    push_parts_with_gaps(&mut window, 6 * PART, &[PART; 2], true, &[1]);
+    let text = text(&window, false);
+    insta::assert_snapshot!(text.split_once("1042.m4s\n").unwrap().1, @r#"
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:02.000Z
+    #EXT-X-PART:DURATION=0.33333,URI="1043.0.m4s",INDEPENDENT=YES
+    #EXT-X-PART:DURATION=0.33333,URI="1043.1.m4s",GAP=YES
+    #EXT-X-GAP
+    #EXTINF:0.66667,live
+    1043.m4s
+    #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1044.0.m4s"
+    "#);
+}
+
+#[test]
+fn a_delta_update_skips_segments_with_gaps_like_others() {
+    let config = Config {
+        window_seconds: 62,
+        ..Config::default()
+    };
+    let mut window = window(&config, 7, 1, 0);
+    let mut at = 6 * PART;
+    for _ in 0..9 {
+        at = push_parts_with_gaps(&mut window, at, &[PART; 6], true, &[4]);
+    }
+    push_parts_with_gaps(&mut window, at, &[PART; 2], false, &[0]);
+    let [full, delta] = [false, true].map(|delta| text(&window, delta));
+    // Of ten complete segments the last six are within 12 s.
+    let (_, kept) = delta
+        .split_once("#EXT-X-SKIP:SKIPPED-SEGMENTS=4\n")
+        .unwrap();
+    assert!(full.ends_with(kept), "{kept}");
+    let count = |text: &str, line: &str| text.lines().filter(|l| *l == line).count();
+    assert_eq!(count(&full, "#EXT-X-GAP"), 9);
+    assert_eq!(count(kept, "#EXT-X-GAP"), 6);
+    assert_eq!(kept.matches(",GAP=YES\n").count(), 4);
+    assert!(kept.ends_with("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"17.2.m4s\"\n"));
+}
+
+#[test]
+fn a_mirror_marks_segments_with_gaps() {
+    let mut window = window(&Config::default(), 10, 1, 0);
+    push_parts_with_gaps(&mut window, 6 * PART, &[PART; 6], true, &[5]);
+    let mirror = window.snapshot().mirror_playlist(10..=11).unwrap();
+    let (_, after) = mirror.split_once("10.m4s\n").unwrap();
+    insta::assert_snapshot!(after, @r"
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:02.000Z
+    #EXT-X-GAP
+    #EXTINF:2.00000,live
+    11.m4s
+    ");
 }
 
 #[test]

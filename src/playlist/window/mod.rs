@@ -32,6 +32,8 @@ pub struct Segment {
     pub discontinuity: bool,
     /// What a decoder needs before it.
     pub init: Arc<InitSection>,
+    /// Whether a part of it is missing.
+    pub has_gap: bool,
 }
 
 impl Segment {
@@ -57,6 +59,7 @@ impl Segment {
         let start = self.parts.first().map_or(part.start, |first| first.start);
         let end = part.start.saturating_add(part.duration);
         self.duration = end.saturating_sub(start).clamp(self.duration, longest);
+        self.has_gap |= part.is_gap;
         self.parts.push(Arc::new(part));
     }
 }
@@ -65,7 +68,7 @@ impl Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenditionReport {
     /// Its name, which is its folder beside this one's.
-    pub rendition: String,
+    pub rendition: Arc<str>,
     /// Its newest listed part.
     pub last: Position,
 }
@@ -143,6 +146,12 @@ impl Window {
         self.listing.next_msn
     }
 
+    /// Position of the newest part, or of the newest of the last complete segment.
+    pub fn last(&self) -> Option<Position> {
+        let complete = self.listing.segments.back().map(Arc::as_ref);
+        self.listing.open.as_ref().or(complete)?.last()
+    }
+
     /// Begins a timeline: the next part starts at wall time `at`, but not before the last one ended
     /// (dates do not run backwards), and is decoded with `init`.
     /// If parts came before, its segment carries DISCONTINUITY.
@@ -189,6 +198,7 @@ impl Window {
             program_date_time: timeline.at.plus_millis(date(offset)),
             discontinuity: is_first && !listing.segments.is_empty(),
             init: Arc::clone(&timeline.init),
+            has_gap: false,
         });
         let closes_segment = part.closes_segment;
         open.push(part, listing.config.longest_segment_ticks());

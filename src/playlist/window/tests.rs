@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::playlist::MediaFile;
-use crate::playlist::fixtures::{PART, START, init, push_segment, window};
+use crate::playlist::fixtures::{PART, START, init, push_parts_with_gaps, push_segment, window};
 
 /// A segment as a playlist shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,6 +239,7 @@ fn run(config: &Config, steps: &[Step], mut observe: impl FnMut(&Window, bool)) 
                 is_independent: index == 0,
                 opens_segment: index == 0,
                 closes_segment: closes && index + 1 == parts.len(),
+                is_gap: false,
             });
             at += duration;
             observe(&window, true);
@@ -441,6 +442,7 @@ fn a_pause_in_the_video_counts_up_to_the_target_duration() {
         is_independent: false,
         opens_segment: false,
         closes_segment,
+        is_gap: false,
     };
     let cases = [(60_000, 90_000), (500_000, 224_998)];
     for (second_start, duration) in cases {
@@ -459,4 +461,65 @@ fn a_pause_in_the_video_counts_up_to_the_target_duration() {
             "the next segment is where it is"
         );
     }
+}
+
+#[test]
+fn a_missing_part_makes_a_gap_of_its_segment_and_of_no_other() {
+    let mut window = window(&Config::default(), 5, 1, 0);
+    let mut at = 6 * PART;
+    for gaps in [&[0][..], &[2, 3], &[5], &[0, 1, 2, 3, 4, 5], &[]] {
+        at = push_parts_with_gaps(&mut window, at, &[PART; 6], true, gaps);
+    }
+    let snapshot = window.snapshot();
+    let shape = snapshot.listed().map(|s| (s.msn, s.has_gap, s.duration));
+    let expected = [
+        (5, false),
+        (6, true),
+        (7, true),
+        (8, true),
+        (9, true),
+        (10, false),
+    ];
+    assert!(shape.eq(expected.map(|(msn, has_gap)| (msn, has_gap, 6 * PART))));
+    let has_bytes = |msn| {
+        let parts = (0..6).map(|part| snapshot.part(Position { msn, part }).is_some());
+        parts.collect::<Vec<_>>()
+    };
+    assert_eq!(has_bytes(6), [false, true, true, true, true, true]);
+    assert_eq!(has_bytes(7), [true, true, false, false, true, true]);
+    assert_eq!(has_bytes(9), [false; 6]);
+    let lengths = [7, 9].map(|msn| snapshot.segment(msn).unwrap().byte_len());
+    assert_eq!(lengths, [4 * "part at 360000".len(), 0]);
+}
+
+#[test]
+fn a_missing_part_counts_as_the_newest_and_the_next_is_hinted() {
+    let mut window = window(&Config::default(), 5, 1, 0);
+    push_parts_with_gaps(&mut window, 6 * PART, &[PART; 2], false, &[1]);
+    let snapshot = window.snapshot();
+    let position = |part| Some(Position { msn: 6, part });
+    assert_eq!(
+        (snapshot.last(), snapshot.hint()),
+        (position(1), position(2))
+    );
+    assert!(snapshot.has_full_segment_and_part());
+    let open = window.listing.open.as_ref().unwrap();
+    assert_eq!((open.has_gap, open.duration), (true, 2 * PART));
+}
+
+#[test]
+fn a_first_answer_waits_for_a_segment_without_a_gap_through_three() {
+    let is_ready = |segments: &[bool]| {
+        let mut window = window(&Config::default(), 5, 0, 0);
+        let mut at = 0;
+        for is_whole in segments {
+            let gaps = if *is_whole { &[][..] } else { &[3] };
+            at = push_parts_with_gaps(&mut window, at, &[PART; 6], true, gaps);
+        }
+        push_parts_with_gaps(&mut window, at, &[PART], false, &[]);
+        window.snapshot().has_full_segment_and_part()
+    };
+    assert!(!is_ready(&[false; 1]) && !is_ready(&[false; 3]));
+    assert!(is_ready(&[false; 4]), "nobody waits for ever");
+    assert!(is_ready(&[true, false]) && is_ready(&[false, true]));
 }

@@ -156,11 +156,14 @@ impl RenditionMirror {
             self.store.put(&key, [segment.init.bytes.clone()]).await?;
             self.inits.insert(hash.clone());
         }
-        let parts = segment.parts.iter().map(|part| part.bytes.clone());
-        self.store
-            .put(&self.keys.segment(segment.msn), parts)
-            .await?;
-        metrics::counter!("weir_mirror_segments_total").increment(1);
+        // A gap is listed as one; what there is of it serves players that do not know gaps.
+        if segment.byte_len() > 0 {
+            let parts = segment.parts.iter().map(|part| part.bytes.clone());
+            self.store
+                .put(&self.keys.segment(segment.msn), parts)
+                .await?;
+            metrics::counter!("weir_mirror_segments_total").increment(1);
+        }
         let msn = segment.msn;
         let unbroken = self
             .run

@@ -1,16 +1,27 @@
 //! What the scenarios share: a real server process, real encoders, a viewer, prepared clips.
 
 pub(crate) mod clips;
+pub(crate) mod flv;
+pub(crate) mod fragments;
+pub(crate) mod ladder;
+pub(crate) mod mirror;
 pub(crate) mod postgres;
 pub(crate) mod publisher;
 pub(crate) mod rtmp_client;
 pub(crate) mod rtmp_server;
 pub(crate) mod s3;
 pub(crate) mod server;
+pub(crate) mod sync;
 pub(crate) mod viewer;
 
 use std::future::Future;
 use std::time::Duration;
+
+use tokio::sync::RwLock;
+
+/// Who overloads this machine on purpose writes; who needs encoders to keep up reads. Take it once a
+/// test at a time: writers go first.
+pub(crate) static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// Fails loudly when something that must happen does not, instead of hanging the run.
 pub(crate) async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> T {

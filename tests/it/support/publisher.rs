@@ -24,6 +24,12 @@ impl Publisher {
         Self::start(clip, url, &["-stream_loop", "-1"])
     }
 
+    /// Sends `clip` as often as said, so many times as fast as real time, and unpublishes.
+    pub(crate) fn hurrying(clip: &Path, url: &str, times: u32, speed: u32) -> Self {
+        let (loops, speed) = ((times - 1).to_string(), speed.to_string());
+        Self::start(clip, url, &["-stream_loop", &loops, "-readrate", &speed])
+    }
+
     fn start(clip: &Path, url: &str, input_options: &[&str]) -> Self {
         let child = Command::new("ffmpeg")
             .args(["-nostdin", "-loglevel", "error", "-re"])

@@ -11,6 +11,8 @@ use tokio::process::{Child, Command};
 use super::{eventually, within};
 
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
+/// Where a server's output goes, in its folder.
+const LOG: &str = "weir.log";
 
 /// A running server; killed when dropped.
 pub(crate) struct TestServer {
@@ -122,6 +124,13 @@ impl TestServer {
         Channel::read(&serde_json::from_str(&made).unwrap())
     }
 
+    /// A new channel with more options of `weir channel create`, for example `--type BASIC`.
+    pub(crate) async fn new_channel_with(&self, name: &str, options: &[&str]) -> Channel {
+        let args = ["channel", "create", "--name", name, "--json"];
+        let made = self.weir(&[&args[..], options].concat()).await;
+        Channel::read(&serde_json::from_str(&made).unwrap())
+    }
+
     /// The value of `GET /v1/live` for a channel, if it is listed.
     pub(crate) async fn live(&self, channel: &Channel) -> Option<Value> {
         let url = format!("http://{}/v1/live", self.http);
@@ -144,6 +153,11 @@ impl TestServer {
             .filter(of_name)
             .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum()
+    }
+
+    /// All that the server has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join(LOG)).unwrap()
     }
 
     /// Kills the process without warning and starts it again on the same data and ports.
@@ -185,7 +199,7 @@ fn spawn(env: &[(String, String)], folder: &std::path::Path) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
-        .open(folder.join("weir.log"))
+        .open(folder.join(LOG))
         .unwrap();
     Command::new(WEIR)
         .arg("serve")

@@ -35,7 +35,8 @@ pub(crate) async fn text(url: impl AsRef<str>) -> String {
     answer.text().await.unwrap()
 }
 
-/// Where a multivariant playlist's first variant lies, once the channel is playable.
+/// Where the media playlist of the passed-through source lies, or of the first variant if there is
+/// none, once the channel is playable.
 pub(crate) async fn media_playlist_url(playback_url: &str) -> Url {
     let answer = super::eventually(30, "live channel", || async {
         let answer = get(playback_url).await;
@@ -44,9 +45,11 @@ pub(crate) async fn media_playlist_url(playback_url: &str) -> Url {
     .await;
     assert_eq!(answer.status(), StatusCode::OK);
     let multivariant = answer.text().await.unwrap();
-    let child = multivariant
+    let children = multivariant
         .lines()
-        .find(|line| !line.is_empty() && !line.starts_with('#'));
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let source = children.clone().find(|uri| uri.contains("/source/"));
+    let child = source.or_else(|| children.clone().next());
     Url::parse(playback_url)
         .unwrap()
         .join(child.unwrap())
@@ -60,7 +63,17 @@ pub(crate) struct ListedPart {
     pub(crate) part: u32,
     pub(crate) duration: f64,
     pub(crate) is_independent: bool,
+    /// Nothing is there to fetch.
+    pub(crate) is_gap: bool,
     pub(crate) uri: String,
+}
+
+/// An EXT-X-RENDITION-REPORT: how far another media playlist is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) uri: String,
+    /// MSN and index of its last part.
+    pub(crate) last: (u64, u32),
 }
 
 /// A media playlist as a viewer reads it.
@@ -74,8 +87,42 @@ pub(crate) struct MediaPlaylist {
     pub(crate) maps: Vec<(u64, String)>,
     /// MSNs that a DISCONTINUITY precedes.
     pub(crate) discontinuities: Vec<u64>,
+    /// EXT-X-DISCONTINUITY-SEQUENCE: of the first segment.
+    pub(crate) discontinuity_sequence: u64,
+    /// (MSN, date): EXT-X-PROGRAM-DATE-TIME.
+    pub(crate) dates: Vec<(u64, String)>,
+    /// MSNs of segments that EXT-X-GAP marks.
+    pub(crate) gaps: Vec<u64>,
+    pub(crate) reports: Vec<Report>,
     pub(crate) hint: Option<String>,
     pub(crate) is_ended: bool,
+}
+
+impl Report {
+    fn parse(line: &str) -> Self {
+        let number = |name| attribute(line, name).unwrap().parse().unwrap();
+        Self {
+            uri: attribute(line, "URI").unwrap(),
+            last: (
+                number("LAST-MSN"),
+                u32::try_from(number("LAST-PART")).unwrap(),
+            ),
+        }
+    }
+}
+
+impl ListedPart {
+    fn parse(line: &str, (msn, part): (u64, u32)) -> Self {
+        let is = |name| attribute(line, name).as_deref() == Some("YES");
+        Self {
+            msn,
+            part,
+            duration: attribute(line, "DURATION").unwrap().parse().unwrap(),
+            is_independent: is("INDEPENDENT"),
+            is_gap: is("GAP"),
+            uri: attribute(line, "URI").unwrap(),
+        }
+    }
 }
 
 impl MediaPlaylist {
@@ -91,14 +138,16 @@ impl MediaPlaylist {
                 list.maps.push((msn, attribute(line, "URI").unwrap()));
             } else if line == "#EXT-X-DISCONTINUITY" {
                 list.discontinuities.push(msn);
+            } else if let Some(value) = line.strip_prefix("#EXT-X-DISCONTINUITY-SEQUENCE:") {
+                list.discontinuity_sequence = value.parse().unwrap();
+            } else if let Some(value) = line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:") {
+                list.dates.push((msn, value.to_owned()));
+            } else if line == "#EXT-X-GAP" {
+                list.gaps.push(msn);
+            } else if line.starts_with("#EXT-X-RENDITION-REPORT:") {
+                list.reports.push(Report::parse(line));
             } else if line.starts_with("#EXT-X-PART:") {
-                list.parts.push(ListedPart {
-                    msn,
-                    part,
-                    duration: attribute(line, "DURATION").unwrap().parse().unwrap(),
-                    is_independent: attribute(line, "INDEPENDENT").as_deref() == Some("YES"),
-                    uri: attribute(line, "URI").unwrap(),
-                });
+                list.parts.push(ListedPart::parse(line, (msn, part)));
                 part += 1;
             } else if line.starts_with("#EXT-X-PRELOAD-HINT:TYPE=PART") {
                 list.hint = attribute(line, "URI");
@@ -144,7 +193,7 @@ pub(crate) fn attribute(line: &str, name: &str) -> Option<String> {
 }
 
 /// Everything a viewer saw of one media playlist until its end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Watched {
     pub(crate) last: MediaPlaylist,
     /// Every part listed, in order, with its bytes.
@@ -154,6 +203,14 @@ pub(crate) struct Watched {
     /// Initialization section by the MSN from which it holds.
     pub(crate) inits: BTreeMap<u64, Vec<u8>>,
     pub(crate) discontinuities: Vec<u64>,
+    /// Discontinuity sequence number by MSN.
+    pub(crate) discontinuity_sequences: BTreeMap<u64, u64>,
+    /// PROGRAM-DATE-TIME by MSN.
+    pub(crate) dates: BTreeMap<u64, String>,
+    /// Segments that are gaps.
+    pub(crate) gaps: Vec<u64>,
+    /// Every report seen, behind this playlist's own last part then.
+    pub(crate) reports: Vec<((u64, u32), Vec<Report>)>,
 }
 
 /// Follows a media playlist by blocking reload until `stop` says so or ENDLIST.
@@ -192,6 +249,10 @@ impl Watched {
                 assert_eq!(seen, part, "a listed part changed (rule 3)");
                 continue;
             }
+            if part.is_gap {
+                self.parts.insert(key, (part.clone(), Vec::new()));
+                continue;
+            }
             let body = bytes(url, &part.uri).await;
             assert_eq!(
                 body.get(4..8),
@@ -201,7 +262,10 @@ impl Watched {
             self.parts.insert(key, (part.clone(), body));
         }
         for (msn, extinf, uri) in &list.segments {
-            if self.segments.insert(*msn, *extinf).is_none() {
+            let is_new = self.segments.insert(*msn, *extinf).is_none();
+            if is_new && list.gaps.contains(msn) {
+                self.gaps.push(*msn);
+            } else if is_new {
                 let whole = bytes(url, uri).await;
                 // One that ran past a slow viewer is no longer listed in parts.
                 let has_parts = list.parts.iter().any(|part| part.msn == *msn);
@@ -216,7 +280,31 @@ impl Watched {
                 self.discontinuities.push(*msn);
             }
         }
+        self.take_numbers(&list);
         self.last = list;
+    }
+
+    /// What names times and places; none of it may change once listed (rule 3).
+    fn take_numbers(&mut self, list: &MediaPlaylist) {
+        let mut sequence = list.discontinuity_sequence;
+        let last_part = list.parts.last().map(|part| part.msn);
+        let last = list.segments.last().map(|(msn, ..)| *msn).max(last_part);
+        for msn in list.first_msn..=last.unwrap_or(0) {
+            sequence += u64::from(list.discontinuities.contains(&msn));
+            let seen = *self.discontinuity_sequences.entry(msn).or_insert(sequence);
+            assert_eq!(
+                seen, sequence,
+                "the discontinuity sequence of {msn} changed"
+            );
+        }
+        for (msn, date) in &list.dates {
+            let seen = self.dates.entry(*msn).or_insert_with(|| date.clone());
+            assert_eq!(seen, date, "the date of {msn} changed");
+        }
+        if let Some(last) = list.parts.last() {
+            self.reports
+                .push(((last.msn, last.part), list.reports.clone()));
+        }
     }
 
     fn parts_of(&self, msn: u64) -> Vec<u8> {

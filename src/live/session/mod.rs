@@ -5,7 +5,9 @@
 //! Life: Starting -> Live -> (lost) Held -> Live … -> ended by an explicit unpublish, a refusal, the
 //! hold's expiry or the server's stop. The playlists belong to the channel, each stream session to
 //! one publish. The first durable step is the epoch: nothing is announced before it is stored.
-//! Not here: what an event means (`intake`).
+//! Not here: what an event means (`intake`), what it does to the playlists (`stream`).
+
+mod stream;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,14 +15,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::intake::{Action, Ending, Intake};
-use super::output::{Output, Place};
+use super::intake::{Ending, Intake, Means};
+use super::output::Output;
+use super::plan::{self, Facts};
 use super::registry::{Attach, Context, State, Status, lock};
-use super::start::Ready;
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
-use crate::media::TrackKind;
 use crate::model::repository::EPOCH_MSN_RESERVE;
-use crate::packaging;
+use crate::transcode;
 
 /// How long storing an epoch may take before the publisher is turned away.
 const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ struct Publisher {
     media_rx: MediaReceiver,
     stop_tx: oneshot::Sender<Refusal>,
     intake: Intake,
+    /// What its stream is, once that is known.
+    facts: Option<Facts>,
     /// When it must be watchable, or its next picture must have come.
     deadline: Instant,
 }
@@ -80,15 +83,16 @@ impl ChannelTask {
                 () = token.cancelled() => break,
                 Some(attach) = attach_rx.recv() => {
                     if let Some(old) = publisher.take() {
-                        self.replace(old);
+                        self.replace(old).await;
                     }
                     publisher = Some(self.welcome(attach));
                 }
+                made = next_made(&mut self.output) => self.take_made(made, &mut publisher).await,
                 event = next_event(&mut publisher) => {
                     let Some(current) = &mut publisher else { continue };
                     let action = current.intake.take(event);
                     let Err(ending) = self.act(current, action).await else { continue };
-                    if let Some(current) = publisher.take() && self.part_with(current, ending) {
+                    if let Some(current) = publisher.take() && self.part_with(current, ending).await {
                         break;
                     }
                 }
@@ -98,7 +102,7 @@ impl ChannelTask {
                         break;
                     };
                     let ending = current.overdue();
-                    if self.part_with(current, ending) {
+                    if self.part_with(current, ending).await {
                         break;
                     }
                 }
@@ -123,6 +127,11 @@ impl ChannelTask {
         if let Some(part_target_ms) = attach.channel.part_target_ms {
             grid.part_target_ms = part_target_ms;
         }
+        let means = Means {
+            grid,
+            may_pass: plan::may_pass(&attach.channel) || !self.context.transcoding.config.enabled,
+            may_transcode: self.context.transcoding.is_allowed(&attach.channel),
+        };
         let mut status = lock(&self.status);
         status.channel = attach.channel;
         status.notices.clear();
@@ -130,23 +139,24 @@ impl ChannelTask {
             stream_id: attach.stream_id,
             media_rx: attach.media_rx,
             stop_tx: attach.stop_tx,
-            intake: Intake::new(grid),
+            intake: Intake::new(means),
+            facts: None,
             deadline: Instant::now() + START_DEADLINE,
         }
     }
 
     /// A newer connection takes the channel over: the older one is half-open or unwanted.
-    fn replace(&mut self, old: Publisher) {
+    async fn replace(&mut self, old: Publisher) {
         tracing::info!(
             session.id = old.stream_id,
             "publisher replaced by a newer connection"
         );
         old.stop("replaced by a newer connection with the same stream key");
-        self.hold();
+        self.hold().await;
     }
 
     /// Ends a publisher's part; whether the channel's playlists end with it.
-    fn part_with(&mut self, publisher: Publisher, ending: Ending) -> bool {
+    async fn part_with(&mut self, publisher: Publisher, ending: Ending) -> bool {
         let stream_id = publisher.stream_id.as_str();
         match ending {
             Ending::Unpublished => {
@@ -156,7 +166,7 @@ impl ChannelTask {
             Ending::Lost(reason) => {
                 tracing::warn!(session.id = stream_id, reason, "publisher lost");
                 publisher.stop(&reason);
-                self.hold();
+                self.hold().await;
                 self.output.is_none()
             }
             Ending::Refused(reason) => {
@@ -170,134 +180,15 @@ impl ChannelTask {
     }
 
     /// Closes the open segment and lets the playlists wait, from the first loss on.
-    fn hold(&mut self) {
+    async fn hold(&mut self) {
         if let Some(output) = &mut self.output {
-            output.interrupt();
+            output.interrupt().await;
             let hold = Duration::from_secs(self.context.config.hold_seconds);
             self.held_until.get_or_insert_with(|| Instant::now() + hold);
-            lock(&self.status).state = State::Held;
+            let mut status = lock(&self.status);
+            status.state = State::Held;
+            status.shed.clear();
         }
-    }
-
-    async fn act(&mut self, publisher: &mut Publisher, action: Action) -> Result<(), Ending> {
-        match action {
-            Action::Begin(ready) => self.go_live(publisher, ready).await,
-            Action::Tell(words) => {
-                self.notice(words);
-                Ok(())
-            }
-            Action::Leave(ending) => Err(ending),
-            other => {
-                self.package(publisher, other)?;
-                self.reserve_msn();
-                Ok(())
-            }
-        }
-    }
-
-    /// Carries out what concerns an open output.
-    fn package(&mut self, publisher: &mut Publisher, action: Action) -> Result<(), Ending> {
-        let at = self.context.clock.now();
-        let Some(output) = &mut self.output else {
-            return Ok(());
-        };
-        let sample = match action {
-            Action::Push(sample) => sample,
-            Action::Change(tracks, sample) => {
-                output
-                    .change_tracks(tracks, at)
-                    .map_err(|error| refused(&error))?;
-                sample
-            }
-            Action::Interrupt => {
-                tracing::warn!(
-                    session.id = publisher.stream_id,
-                    "no keyframe in time; waiting"
-                );
-                output.interrupt();
-                return Ok(());
-            }
-            Action::Leave(ending) => return Err(ending),
-            Action::Wait | Action::Tell(_) | Action::Begin(_) => return Ok(()),
-        };
-        if sample.track == TrackKind::Video {
-            let silence = Duration::from_secs(self.context.config.video_silence_seconds);
-            publisher.deadline = Instant::now() + silence;
-        }
-        match output.push(sample.clone(), Some(publisher.media_rx.arrival())) {
-            Ok(()) => Ok(()),
-            Err(packaging::Error::GopTooLong { .. }) => {
-                let action = publisher.intake.overrun(sample);
-                self.package(publisher, action)
-            }
-            Err(error) => Err(refused(&error)),
-        }
-    }
-
-    /// The stream can pass: epoch, announcement, the held samples.
-    async fn go_live(&mut self, publisher: &mut Publisher, ready: Ready) -> Result<(), Ending> {
-        if self.output.is_none() {
-            self.output = Some(self.open_output().await?);
-        }
-        let Some(output) = &mut self.output else {
-            return Ok(());
-        };
-        let at = self.context.clock.now().plus_millis(-ready.held_millis());
-        output
-            .begin(&ready, publisher.intake.declared_bps(), at)
-            .map_err(|error| refused(&error))?;
-        for sample in ready.samples {
-            output.push(sample, None).map_err(|error| refused(&error))?;
-        }
-        let tracks = ready.tracks;
-        tracing::info!(
-            session.id = publisher.stream_id,
-            width = tracks.video.config.width,
-            height = tracks.video.config.height,
-            fps_millis = ready.fps_millis,
-            codecs = tracks.codecs(),
-            "live"
-        );
-        self.held_until = None;
-        let silence = Duration::from_secs(self.context.config.video_silence_seconds);
-        publisher.deadline = Instant::now() + silence;
-        let mut status = lock(&self.status);
-        status.stream_id.clone_from(&publisher.stream_id);
-        (status.state, status.started, status.fps_millis) = (State::Live, at, ready.fps_millis);
-        status.size = (tracks.video.config.width, tracks.video.config.height);
-        Ok(())
-    }
-
-    async fn open_output(&mut self) -> Result<Output, Ending> {
-        let channel_id = lock(&self.status).channel.id.clone();
-        let begun = self.context.epochs.begin_epoch(&channel_id);
-        let epoch = match tokio::time::timeout(EPOCH_DEADLINE, begun).await {
-            Ok(Ok(epoch)) => epoch,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "cannot store the playlist epoch");
-                return Err(Ending::Refused(
-                    "the server's database failed; try again".into(),
-                ));
-            }
-            Err(_) => {
-                return Err(Ending::Refused(
-                    "the server's database is slow; try again".into(),
-                ));
-            }
-        };
-        self.epoch = epoch.number;
-        self.reserved_msn = epoch.first_msn + EPOCH_MSN_RESERVE;
-        let place = Place {
-            channel_id: channel_id.to_string(),
-            epoch: epoch.number,
-            first_msn: epoch.first_msn,
-        };
-        let context = &self.context;
-        let mut grid = context.grid;
-        if let Some(part_target_ms) = lock(&self.status).channel.part_target_ms {
-            grid.part_target_ms = part_target_ms;
-        }
-        Ok(Output::new(place, &grid, Arc::clone(&context.directory)))
     }
 
     /// Moves the reservation on long before a very long stream reaches its end.
@@ -337,7 +228,7 @@ impl ChannelTask {
         };
         // Low-latency players take no more parts from a playlist that has ENDLIST: they get to
         // know the last one first.
-        output.interrupt();
+        output.interrupt().await;
         tokio::time::sleep(LAST_PART_LEAD).await;
         let next_msn = output.end();
         let (context, epoch) = (Arc::clone(&self.context), self.epoch);
@@ -389,10 +280,6 @@ impl Publisher {
     }
 }
 
-fn refused(error: &packaging::Error) -> Ending {
-    Ending::Refused(error.to_string())
-}
-
 /// The publisher's next event; never resolves without a publisher.
 async fn next_event(publisher: &mut Option<Publisher>) -> MediaEvent {
     let Some(publisher) = publisher else {
@@ -400,6 +287,14 @@ async fn next_event(publisher: &mut Option<Publisher>) -> MediaEvent {
     };
     let lost = || MediaEvent::End(EndReason::Lost("the connection's task ended".into()));
     publisher.media_rx.recv().await.unwrap_or_else(lost)
+}
+
+/// What the transcoder made next; never resolves without one.
+async fn next_made(output: &mut Option<Output>) -> Option<transcode::Output> {
+    match output {
+        Some(output) => output.next_made().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(instant: Option<Instant>) {

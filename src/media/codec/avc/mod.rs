@@ -4,15 +4,19 @@
 //! which access units are IDR pictures. Sequence parameter sets are parsed by `h264-reader`.
 //! Not here: decoding, Annex B (FLV and MP4 both carry length prefixes).
 
+mod picture;
+
 use bytes::Bytes;
 use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{Nal, RefNal};
 
 use super::Error;
+pub use picture::{Colour, Orientation, Picture};
 
 /// Most bytes a record may have; real ones have 30 to 100.
 const MAX_BYTES: usize = 16 * 1024;
 const NAL_IDR: u8 = 5;
+const NAL_SEI: u8 = 6;
 const NAL_SPS: u8 = 7;
 
 /// An H.264 decoder configuration, with what its first sequence parameter set says.
@@ -34,6 +38,8 @@ pub struct Config {
     pub height: u16,
     /// Frame rate as the VUI declares it, in millihertz; a hint, encoders lie here.
     pub declared_fps_millis: Option<u32>,
+    /// What else its pictures are.
+    pub picture: Picture,
 }
 
 impl Config {
@@ -86,6 +92,7 @@ impl Config {
             width,
             height,
             declared_fps_millis: declared_fps_millis(&sps),
+            picture: Picture::of(&sps),
         })
     }
 
@@ -95,6 +102,51 @@ impl Config {
             "avc1.{:02X}{:02X}{:02X}",
             self.profile, self.compatibility, self.level
         )
+    }
+
+    /// Size in square pixels: the height is kept; both even.
+    pub fn display_size(&self) -> (u16, u16) {
+        let (num, den) = self.picture.sample_aspect;
+        let width = u32::from(self.width).saturating_mul(u32::from(num));
+        let width = width
+            .checked_div(u32::from(den))
+            .unwrap_or(0)
+            .saturating_add(1);
+        let even = |pixels: u32| u16::try_from(pixels & !1).unwrap_or(u16::MAX - 1).max(2);
+        let height = even(u32::from(self.height));
+        if num == den {
+            (even(u32::from(self.width)), height)
+        } else {
+            (even(width), height)
+        }
+    }
+
+    /// Whether every browser plays it as it is: Baseline, Main or High, 8 bit, 4:2:0, progressive,
+    /// square pixels, at most level 5.2.
+    pub fn is_widely_playable(&self) -> bool {
+        let is_usual = matches!(self.profile, 66 | 77 | 100);
+        is_usual && self.level <= 52 && self.picture.is_widely_playable()
+    }
+
+    /// What its pictures are, in words for the streamer.
+    pub fn describe(&self) -> String {
+        let profile = match self.profile {
+            66 => "Baseline".to_owned(),
+            77 => "Main".to_owned(),
+            100 => "High".to_owned(),
+            110 => "High 10".to_owned(),
+            122 => "High 4:2:2".to_owned(),
+            244 => "High 4:4:4".to_owned(),
+            other => format!("profile {other}"),
+        };
+        format!("{profile}, {}", self.picture.describe())
+    }
+
+    /// How the pictures from this one on are to be shown, if a message says so.
+    pub fn display_orientation(&self, access_unit: &[u8]) -> Option<Orientation> {
+        let units = self.nal_units(access_unit).filter_map(Result::ok);
+        let mut messages = units.filter(|nal| nal.first().is_some_and(|h| h & 31 == NAL_SEI));
+        messages.find_map(Orientation::of_sei)
     }
 
     /// Whether `access_unit` holds an IDR picture. Length prefixes are checked: an error means

@@ -1,0 +1,548 @@
+//! A channel's playlists while it is live: the source's samples in, announced windows out.
+//!
+//! In:  samples with their arrival, the transcoder's products, a new [`Setup`] when the source
+//! changes. Out: parts in the windows, their snapshots in the directory.
+//! One grid: either the passed-through source leads and every part of it is a span that all other
+//! renditions fill, or the transcoder's frame grid is cut and all renditions fill the spans.
+//! Order at each part: bytes reachable, then waiters woken (both are one snapshot).
+//! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
+
+mod rendition;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use self::rendition::Rendition;
+use super::SourceConfig;
+use super::plan::Setup;
+use super::silence::Silence;
+use crate::base::clock::WallTime;
+use crate::media::{AudioTrack, Sample, TrackKind, Tracks, VideoTrack};
+use crate::packaging::segmenter::{Segmenter, Span};
+use crate::packaging::{self, Packager, Part};
+use crate::playlist::{self, Directory, LiveChannel, Variant};
+use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo, SOURCE};
+use crate::transcode::{Output as Made, Started, Transcoder, silent_frame};
+
+/// How long the renditions' tails are waited for when a timeline ends.
+const TAIL_DEADLINE: Duration = Duration::from_millis(1500);
+/// How far pictures may be ahead of sound that is being encoded: as much as a start holds back.
+const ENCODED_AUDIO_WAIT: i64 = 270_000;
+
+/// The windows of one playlist epoch, and what feeds them.
+pub(super) struct Output {
+    packaging: packaging::Config,
+    ladder: Ladder,
+    renditions: Vec<Rendition>,
+    run: Option<Run>,
+    directory: Arc<Directory>,
+    channel: Arc<LiveChannel>,
+    is_announced: bool,
+}
+
+/// Which channel and epoch an [`Output`] writes.
+pub(super) struct Place {
+    /// The channel's id.
+    pub(super) channel_id: String,
+    /// The durable epoch.
+    pub(super) epoch: u64,
+    /// The epoch's first media sequence number.
+    pub(super) first_msn: u64,
+}
+
+/// What a timeline begins with.
+pub(super) struct Beginning<'a> {
+    /// What the source sends.
+    pub(super) source: &'a SourceConfig,
+    /// The renditions; as many as the epoch has.
+    pub(super) setup: Setup,
+    /// What the setup's job became.
+    pub(super) started: Option<Started>,
+    /// What the multivariant playlist says of a source that is passed through.
+    pub(super) source_variant: Variant,
+    /// When the first picture was taken.
+    pub(super) at: WallTime,
+}
+
+/// What runs from one discontinuity to the next.
+struct Run {
+    cutter: Cutter,
+    transcoder: Option<Transcoder>,
+    made_rx: Option<mpsc::Receiver<Made>>,
+    /// The rendition of each rung.
+    rung_slots: Vec<usize>,
+    /// The renditions of each audio encode.
+    encode_slots: Vec<Vec<usize>>,
+    /// The renditions with the source's own sound.
+    source_audio_slots: Vec<usize>,
+    /// The renditions without pictures: they follow the video's clock.
+    sound_only_slots: Vec<usize>,
+    silence: Option<Silence>,
+    /// How far the leader's B-frames put presentation behind decoding. All renditions are packaged on
+    /// the leader's decoding times: so they share the boundaries of their sound, too.
+    shift: i64,
+}
+
+/// Who decides where parts and segments end.
+enum Cutter {
+    /// The packager of the rendition that passes the source through.
+    Leader(usize),
+    /// The transcoder's frame grid.
+    Ticks(Segmenter),
+}
+
+impl Output {
+    /// Empty windows of the renditions of `ladder`; nothing is announced before the first part.
+    pub(super) fn new(
+        place: Place,
+        grid: &playlist::Config,
+        ladder: &Ladder,
+        directory: Arc<Directory>,
+    ) -> Self {
+        let rungs = ladder.rungs.iter();
+        let (renditions, handles) = rungs
+            .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
+            .unzip();
+        Self {
+            packaging: packaging::Config {
+                part_target_ms: grid.part_target_ms,
+                target_duration_s: grid.target_duration_s,
+            },
+            ladder: ladder.clone(),
+            renditions,
+            run: None,
+            directory,
+            channel: Arc::new(LiveChannel {
+                channel_id: place.channel_id,
+                epoch: place.epoch,
+                renditions: handles,
+            }),
+            is_announced: false,
+        }
+    }
+
+    /// The renditions of this epoch.
+    pub(super) fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+
+    /// A timeline begins; the one before it has been closed by [`Output::interrupt`].
+    pub(super) fn begin(&mut self, beginning: Beginning<'_>) -> Result<(), packaging::Error> {
+        let Beginning {
+            source,
+            setup,
+            started,
+            source_variant,
+            at,
+        } = beginning;
+        let (transcoder, made_rx, made) = match started {
+            None => (None, None, (Vec::new(), Vec::new())),
+            Some(started) => (
+                Some(started.transcoder),
+                Some(started.output_rx),
+                (started.video, started.audio),
+            ),
+        };
+        let mut run = Run {
+            cutter: Cutter::Ticks(Segmenter::new(&self.packaging)),
+            transcoder,
+            made_rx,
+            rung_slots: setup.rung_slots,
+            encode_slots: setup.encode_slots,
+            source_audio_slots: Vec::new(),
+            sound_only_slots: Vec::new(),
+            silence: silence(source),
+            shift: 0,
+        };
+        for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
+            let tracks = run.tracks(slot, rung, source, &made);
+            let is_leader = matches!(rung.video, RungVideo::Source);
+            let mut packager = if is_leader {
+                run.cutter = Cutter::Leader(slot);
+                Packager::new(&self.packaging, tracks)?
+            } else {
+                Packager::following(&self.packaging, tracks)?
+            };
+            if matches!(rung.audio, RungAudio::Encode { .. }) {
+                packager.wait_for_audio(ENCODED_AUDIO_WAIT);
+            }
+            if matches!(rung.audio, RungAudio::Source) && source.audio.is_some() {
+                run.source_audio_slots.push(slot);
+            }
+            if matches!(rung.video, RungVideo::None) {
+                run.sound_only_slots.push(slot);
+            }
+            let variant = if is_leader {
+                Variant {
+                    codecs: packager.init().tracks.codecs(),
+                    ..source_variant.clone()
+                }
+            } else {
+                variant(rung, &packager)
+            };
+            let Some(rendition) = self.renditions.get_mut(slot) else {
+                continue;
+            };
+            rendition.begin(packager, variant, at);
+        }
+        self.ladder = setup.ladder;
+        self.run = Some(run);
+        if self.is_announced {
+            // The hint of the coming MAP (rule 29).
+            self.publish(&vec![true; self.renditions.len()]);
+        }
+        Ok(())
+    }
+
+    /// A sample of the source that arrived at `arrival`; `None` for one that was held.
+    pub(super) fn push(
+        &mut self,
+        sample: Sample,
+        arrival: Option<Instant>,
+    ) -> Result<(), packaging::Error> {
+        let Some(run) = &mut self.run else {
+            return Ok(());
+        };
+        if sample.track == TrackKind::Video {
+            let dts = sample.dts;
+            let silent = run.silence.as_mut().map(|silence| silence.before(dts));
+            for sample in silent.unwrap_or_default() {
+                self.push_sound(&sample);
+            }
+            self.push_picture(sample, arrival)?;
+        } else if run.silence.as_mut().is_none_or(|s| s.admit(&sample)) {
+            self.push_sound(&sample);
+        }
+        self.settle(Vec::new(), arrival);
+        Ok(())
+    }
+
+    fn push_picture(
+        &mut self,
+        sample: Sample,
+        arrival: Option<Instant>,
+    ) -> Result<(), packaging::Error> {
+        let Some(run) = &mut self.run else {
+            return Ok(());
+        };
+        let mut opens_at = None;
+        if let Cutter::Leader(slot) = run.cutter
+            && let Some(leader) = self.renditions.get_mut(slot)
+        {
+            let has_opened = leader.push(sample.clone(), arrival)?;
+            let shift = leader.packager.as_ref().map_or(0, Packager::decode_shift);
+            opens_at = has_opened.then_some(sample.dts + shift);
+            run.shift = shift;
+            for slot in &run.sound_only_slots {
+                self.renditions[*slot].picture_until(sample.dts, false);
+            }
+        }
+        if let Some(transcoder) = &mut run.transcoder
+            && !transcoder.video(sample, arrival, opens_at)
+        {
+            // Without a handle its other threads end too, and then the products.
+            run.transcoder = None;
+        }
+        Ok(())
+    }
+
+    fn push_sound(&mut self, sample: &Sample) {
+        let Some(run) = &mut self.run else { return };
+        for slot in &run.source_audio_slots {
+            push_made(&mut self.renditions[*slot], sample.clone(), None);
+        }
+        if let Some(transcoder) = &mut run.transcoder {
+            transcoder.audio(sample.clone());
+        }
+    }
+
+    /// The source's parameter sets change, at the next picture; viewers see nothing of it.
+    pub(super) fn reconfigure(&mut self, config: Arc<crate::media::codec::avc::Config>) {
+        if let Some(transcoder) = self.run.as_mut().and_then(|run| run.transcoder.as_mut()) {
+            transcoder.video_config(config);
+        }
+    }
+
+    /// What the transcoder made next; `None` when it has ended. Never resolves without one.
+    /// Cancel safe.
+    pub(super) async fn next_made(&mut self) -> Option<Made> {
+        match self.run.as_mut().and_then(|run| run.made_rx.as_mut()) {
+            Some(made_rx) => made_rx.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The transcoder has ended without being asked to: what it owes becomes gaps.
+    pub(super) fn lose_transcoder(&mut self) {
+        if let Some(run) = &mut self.run {
+            (run.transcoder, run.made_rx) = (None, None);
+        }
+    }
+
+    /// Whether the transcoder's frames are the clock, and not the source's pictures.
+    pub(super) fn is_led_by_ticks(&self) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| matches!(run.cutter, Cutter::Ticks(_)))
+    }
+
+    /// Takes a product of the transcoder; whether its timeline can go on.
+    pub(super) fn take(&mut self, made: Made) -> bool {
+        let Some(run) = &mut self.run else {
+            return true;
+        };
+        let mut fits = true;
+        let mut spans = Vec::new();
+        match made {
+            Made::Tick { pts, opens_segment } => {
+                if let Cutter::Ticks(segmenter) = &mut run.cutter {
+                    if let Err(error) = segmenter.push(pts, opens_segment) {
+                        tracing::error!(%error, pts, "the frame grid does not fit its segments");
+                        fits = false;
+                    }
+                    spans.extend(std::iter::from_fn(|| segmenter.poll()));
+                }
+                for slot in &run.sound_only_slots {
+                    self.renditions[*slot].picture_until(pts, false);
+                }
+            }
+            Made::Video {
+                rung,
+                sample,
+                arrival,
+            } => {
+                let slot = run.rung_slots.get(rung);
+                if let Some(rendition) = slot.and_then(|slot| self.renditions.get_mut(*slot)) {
+                    push_made(rendition, run.on_the_grid(sample), Some(arrival));
+                }
+            }
+            Made::VideoUntil {
+                rung,
+                until,
+                is_lost,
+            } => {
+                let slot = run.rung_slots.get(rung);
+                if let Some(rendition) = slot.and_then(|slot| self.renditions.get_mut(*slot)) {
+                    rendition.picture_until(until - run.shift, is_lost);
+                }
+            }
+            Made::Audio { encode, sample } => {
+                for slot in run.encode_slots.get(encode).into_iter().flatten() {
+                    push_made(&mut self.renditions[*slot], sample.clone(), None);
+                }
+            }
+            Made::Shed { .. } | Made::Restored { .. } | Made::Failed { .. } => return true,
+        }
+        self.settle(spans, None);
+        fits
+    }
+
+    /// The name of the rendition that a rung of the transcoder is.
+    pub(super) fn rung_name(&self, rung: usize) -> Arc<str> {
+        let slot = self.run.as_ref().and_then(|run| run.rung_slots.get(rung));
+        slot.and_then(|slot| self.renditions.get(*slot))
+            .map_or_else(|| "?".into(), |rendition| Arc::clone(&rendition.name))
+    }
+
+    /// Moves finished parts into the windows, the leader's first: they are the spans of the others.
+    fn settle(&mut self, mut spans: Vec<Span>, arrival: Option<Instant>) {
+        let mut has_changed = vec![false; self.renditions.len()];
+        let leader = match self.run.as_ref().map(|run| &run.cutter) {
+            Some(Cutter::Leader(slot)) => Some(*slot),
+            _ => None,
+        };
+        if let Some(slot) = leader {
+            has_changed[slot] = self.renditions[slot].drain(|part| spans.push(part.span()));
+        }
+        for (slot, rendition) in self.renditions.iter_mut().enumerate() {
+            if Some(slot) != leader {
+                for span in &spans {
+                    rendition.owe(*span);
+                }
+                has_changed[slot] = rendition.drain(|_: &Part| {});
+            }
+        }
+        if has_changed.contains(&true) {
+            self.publish(&has_changed);
+            if let Some(arrival) = arrival.filter(|_| leader.is_some()) {
+                metrics::histogram!("weir_part_own_delay_seconds").record(arrival.elapsed());
+            }
+        }
+    }
+
+    /// Closes the open part and segment in all renditions; the windows wait for the next timeline.
+    /// Renditions that are behind get a while to catch up.
+    pub(super) async fn interrupt(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        for rendition in &mut self.renditions {
+            if let Some(packager) = &mut rendition.packager {
+                packager.expect_end();
+            }
+        }
+        if let Cutter::Leader(slot) = run.cutter
+            && let Some(packager) = &mut self.renditions[slot].packager
+        {
+            packager.finish();
+        }
+        if let Some(transcoder) = &mut run.transcoder {
+            transcoder.finish();
+        }
+        self.settle(Vec::new(), None);
+        let deadline = Instant::now() + TAIL_DEADLINE;
+        let has_tail = |output: &Self| output.run.as_ref().is_some_and(|r| r.made_rx.is_some());
+        while has_tail(self) {
+            match tokio::time::timeout_at(deadline, self.next_made()).await {
+                Ok(Some(made)) => {
+                    self.take(made);
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!("the transcoder did not finish in time");
+                    break;
+                }
+            }
+        }
+        let mut spans = Vec::new();
+        if let Some(Cutter::Ticks(segmenter)) = self.run.as_mut().map(|run| &mut run.cutter) {
+            segmenter.finish();
+            spans.extend(std::iter::from_fn(|| segmenter.poll()));
+        }
+        self.settle(spans, None);
+        for rendition in &mut self.renditions {
+            if let Some(packager) = &mut rendition.packager {
+                packager.finish();
+            }
+        }
+        self.settle(Vec::new(), None);
+        for rendition in &mut self.renditions {
+            rendition.close();
+        }
+        self.run = None;
+        self.publish(&vec![true; self.renditions.len()]);
+    }
+
+    /// Ends the playlists; returns the first media sequence number not used.
+    pub(super) fn end(&mut self) -> u64 {
+        for rendition in &mut self.renditions {
+            rendition.end();
+        }
+        self.publish(&vec![true; self.renditions.len()]);
+        if self.is_announced {
+            self.directory
+                .withdraw(&self.channel.channel_id, self.channel.epoch);
+        }
+        self.next_msn()
+    }
+
+    /// The first media sequence number that no rendition has used yet.
+    pub(super) fn next_msn(&self) -> u64 {
+        let msns = self.renditions.iter().map(Rendition::next_msn);
+        msns.max().unwrap_or(0)
+    }
+
+    /// Shows the renditions that have changed, each with what the others have.
+    fn publish(&mut self, has_changed: &[bool]) {
+        let reports: Vec<_> = self.renditions.iter().map(Rendition::report).collect();
+        for (slot, rendition) in self.renditions.iter_mut().enumerate() {
+            if has_changed.get(slot) == Some(&true) {
+                let others = reports
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, _)| *other != slot);
+                rendition.publish(others.filter_map(|(_, report)| report.clone()).collect());
+            }
+        }
+        if !self.is_announced && self.run.is_some() && reports.iter().any(Option::is_some) {
+            self.is_announced = true;
+            self.directory.announce(Arc::clone(&self.channel));
+        }
+    }
+}
+
+impl Run {
+    /// What was encoded, on the leader's decoding times.
+    fn on_the_grid(&self, sample: Sample) -> Sample {
+        Sample {
+            dts: sample.dts - self.shift,
+            composition_offset: i32::try_from(self.shift).unwrap_or(0),
+            ..sample
+        }
+    }
+
+    fn tracks(
+        &self,
+        slot: usize,
+        rung: &Rung,
+        source: &SourceConfig,
+        (video, audio): &(
+            Vec<Arc<crate::media::codec::avc::Config>>,
+            Vec<Arc<crate::media::codec::aac::Config>>,
+        ),
+    ) -> Tracks {
+        let rung_of = |slot| self.rung_slots.iter().position(|s| *s == slot);
+        let encode_of = |slot| self.encode_slots.iter().position(|s| s.contains(&slot));
+        let picture = match rung.video {
+            RungVideo::Source => Some(Arc::clone(&source.video)),
+            RungVideo::Encode { .. } => rung_of(slot).and_then(|n| video.get(n).cloned()),
+            RungVideo::None => None,
+        };
+        let sound = match rung.audio {
+            RungAudio::Source => source.audio.clone(),
+            RungAudio::Encode { .. } => encode_of(slot).and_then(|n| audio.get(n).cloned()),
+            RungAudio::None => None,
+        };
+        Tracks {
+            video: picture.map(|config| VideoTrack { config }),
+            audio: sound.map(|config| AudioTrack { config }),
+        }
+    }
+}
+
+/// A follower's packager fails by what the transcoder made only if that is no stream at all; its
+/// rendition then has a gap.
+fn push_made(rendition: &mut Rendition, sample: Sample, arrival: Option<Instant>) {
+    if let Err(error) = rendition.push(sample, arrival) {
+        tracing::error!(rendition = &*rendition.name, %error, "cannot package what was encoded");
+        rendition.abandon();
+    }
+}
+
+/// What fills in for the source's sound, where one frame of silence is to be had.
+fn silence(source: &SourceConfig) -> Option<Silence> {
+    let config = source.audio.as_ref()?;
+    match silent_frame(config) {
+        Ok(frame) => Some(Silence::new(config, frame)),
+        Err(error) => {
+            tracing::debug!(%error, "no silence for this sound");
+            None
+        }
+    }
+}
+
+/// What the multivariant playlist promises of an encoded rendition.
+fn variant(rung: &Rung, packager: &Packager) -> Variant {
+    let (width, height, frame_rate_millis) = match rung.video {
+        RungVideo::Encode {
+            width,
+            height,
+            fps_millis,
+            ..
+        } => (width, height, fps_millis),
+        _ => (0, 0, 0),
+    };
+    let name = match rung.name.as_str() {
+        SOURCE => format!("{}p{}", width.min(height), (frame_rate_millis + 500) / 1000),
+        name => name.to_owned(),
+    };
+    Variant {
+        name,
+        bandwidth_bps: rung.max_bandwidth_bps(),
+        average_bandwidth_bps: rung.average_bandwidth_bps(),
+        codecs: packager.init().tracks.codecs(),
+        width,
+        height,
+        frame_rate_millis,
+    }
+}

@@ -1,0 +1,209 @@
+//! One rendition of a channel: its window and the packager that fills it.
+//!
+//! In:  samples and, for a follower, the spans its parts must have. Out: its snapshots.
+//! Not here: where samples come from, which spans (`output`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::media::{Sample, TrackKind};
+use crate::packaging::segmenter::Span;
+use crate::packaging::{Packager, Part};
+use crate::playlist::{self, RenditionHandle, RenditionReport, Snapshot, Variant, Window};
+
+/// Spans that a follower may owe: some four seconds. What is later becomes a gap.
+const MAX_OWED: usize = 12;
+
+/// A slot of the channel's ladder.
+pub(super) struct Rendition {
+    /// Its name and folder.
+    pub(super) name: Arc<str>,
+    /// Whether the others report on it: it is listed for everybody.
+    is_reported: bool,
+    /// What fills it; none while nothing runs.
+    pub(super) packager: Option<Packager>,
+    window: Window,
+    arrivals: Arrivals,
+    /// When the last pictures of the parts arrived that are about to be fetchable.
+    unreported: Vec<Instant>,
+    snapshot_tx: watch::Sender<Arc<Snapshot>>,
+    variant_tx: watch::Sender<Variant>,
+}
+
+impl Rendition {
+    /// A rendition without media, and how it is watched.
+    pub(super) fn new(
+        name: &str,
+        is_listed_always: bool,
+        grid: &playlist::Config,
+        first_msn: u64,
+    ) -> (Self, Arc<RenditionHandle>) {
+        let window = Window::new(grid, first_msn);
+        let (snapshot_tx, snapshot) = watch::channel(window.snapshot());
+        let (variant_tx, variant) = watch::channel(Variant::default());
+        let handle = Arc::new(RenditionHandle {
+            name: name.to_owned(),
+            listed: if is_listed_always {
+                playlist::Listed::Always
+            } else {
+                playlist::Listed::OnRequest
+            },
+            snapshot,
+            variant,
+        });
+        let rendition = Self {
+            name: name.into(),
+            is_reported: is_listed_always,
+            packager: None,
+            window,
+            arrivals: Arrivals::default(),
+            unreported: Vec::new(),
+            snapshot_tx,
+            variant_tx,
+        };
+        (rendition, handle)
+    }
+
+    /// Begins a timeline at wall time `at` with what fills it.
+    pub(super) fn begin(
+        &mut self,
+        packager: Packager,
+        variant: Variant,
+        at: crate::base::clock::WallTime,
+    ) {
+        self.window.start_timeline(Arc::clone(packager.init()), at);
+        self.packager = Some(packager);
+        self.variant_tx.send_replace(variant);
+        self.arrivals = Arrivals::default();
+    }
+
+    /// Takes a sample of its own timeline. Whether it opened a segment (a leader's only).
+    pub(super) fn push(
+        &mut self,
+        sample: Sample,
+        arrival: Option<Instant>,
+    ) -> Result<bool, crate::packaging::Error> {
+        let Some(packager) = &mut self.packager else {
+            return Ok(false);
+        };
+        let noted = (
+            sample.dts,
+            arrival.filter(|_| sample.track == TrackKind::Video),
+        );
+        let has_opened = packager.push(sample)?;
+        if let (dts, Some(arrival)) = noted {
+            self.arrivals.note(dts, arrival);
+        }
+        Ok(has_opened)
+    }
+
+    /// Takes a span that it owes a part for.
+    pub(super) fn owe(&mut self, span: Span) {
+        if let Some(packager) = &mut self.packager {
+            packager.push_span(span);
+            if packager.owed() > MAX_OWED {
+                packager.abandon();
+            }
+        }
+    }
+
+    /// No picture that begins before `until` will come any more.
+    pub(super) fn picture_until(&mut self, until: i64, is_lost: bool) {
+        if let Some(packager) = &mut self.packager {
+            packager.video_until(until, is_lost);
+        }
+    }
+
+    /// What it owes becomes gaps.
+    pub(super) fn abandon(&mut self) {
+        if let Some(packager) = &mut self.packager {
+            packager.abandon();
+        }
+    }
+
+    /// Moves finished parts into the window and hands them to `each`; whether there were any.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(&Part)) -> bool {
+        let mut has_moved = false;
+        while let Some(part) = self.packager.as_mut().and_then(Packager::poll) {
+            let arrival = self.arrivals.last_before(&part);
+            if part.is_gap {
+                metrics::counter!("weir_gap_parts_total", "rendition" => self.name.to_string())
+                    .increment(1);
+            } else {
+                self.unreported.extend(arrival);
+                metrics::counter!("weir_parts_total").increment(1);
+            }
+            each(&part);
+            self.window.push(part);
+            has_moved = true;
+        }
+        has_moved
+    }
+
+    /// Its newest part, as the other renditions report it.
+    pub(super) fn report(&self) -> Option<RenditionReport> {
+        self.is_reported.then_some(())?;
+        Some(RenditionReport {
+            rendition: Arc::clone(&self.name),
+            last: self.window.last()?,
+        })
+    }
+
+    /// Shows the window as it is now. `reports` are the other renditions'.
+    pub(super) fn publish(&mut self, reports: Vec<RenditionReport>) {
+        self.window.set_reports(reports);
+        self.snapshot_tx.send_replace(self.window.snapshot());
+        for arrival in self.unreported.drain(..) {
+            let label = self.name.to_string();
+            metrics::histogram!("weir_part_delay_seconds", "rendition" => label)
+                .record(arrival.elapsed());
+        }
+    }
+
+    /// Nothing follows on this timeline; what `finish` made complete is in the window.
+    pub(super) fn close(&mut self) {
+        self.packager = None;
+        self.arrivals = Arrivals::default();
+    }
+
+    /// Ends the playlist.
+    pub(super) fn end(&mut self) {
+        self.close();
+        self.window.end();
+    }
+
+    /// The first media sequence number not used yet.
+    pub(super) fn next_msn(&self) -> u64 {
+        self.window.next_msn()
+    }
+}
+
+/// When the newest video samples arrived, to measure how long a part took to be fetchable.
+#[derive(Default)]
+struct Arrivals(VecDeque<(i64, Instant)>);
+
+impl Arrivals {
+    /// Two seconds at 120 frames per second.
+    const MOST: usize = 240;
+
+    fn note(&mut self, dts: i64, arrival: Instant) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((dts, arrival));
+    }
+
+    /// When the video of `part` had arrived as a whole; forgets all up to its end. Pictures that others
+    /// refer to come before they are shown.
+    fn last_before(&mut self, part: &Part) -> Option<Instant> {
+        let end = part.start.saturating_add(part.duration);
+        let mut last = None;
+        while let Some((_, arrival)) = self.0.pop_front_if(|(dts, _)| *dts < end) {
+            last = last.max(Some(arrival));
+        }
+        last
+    }
+}

@@ -1,0 +1,370 @@
+//! Which renditions a stream gets, and what the transcoder has to do for them.
+//!
+//! In:  the channel, its source, the way it goes. Out: a [`Setup`]: the ladder, the transcoder's job
+//! and which rendition takes which of its products. Pure.
+//! Not here: sizes and rates (`transcode::ladder`), the media (`output`).
+
+use std::sync::Arc;
+
+use super::SourceConfig;
+use super::start::Way;
+use crate::model::Channel;
+use crate::model::channel::{ChannelType, Preset};
+use crate::playlist::Variant;
+use crate::transcode::ladder::{
+    self, Ladder, LadderKind, Ladders, Rung, RungAudio, RungVideo, Table,
+};
+use crate::transcode::{self, AudioEncode, FrameClock, FrameRate, Job, VideoRung};
+
+/// What transcoding is asked for on this server.
+#[derive(Clone, Debug)]
+pub struct Transcoding {
+    /// The room's settings.
+    pub config: transcode::Config,
+    /// The ladders of all channel types.
+    pub ladders: Arc<Ladders>,
+}
+
+/// What is known of a stream when its renditions are decided.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) source: SourceConfig,
+    /// Frames per 1000 seconds.
+    pub(super) fps_millis: u32,
+    /// Bits per second of both tracks, declared or measured.
+    pub(super) bps: u64,
+    /// Bits per second of both tracks, measured over the first GOP.
+    pub(super) measured_bps: u64,
+    pub(super) way: Way,
+    /// EXT-X-TARGETDURATION in milliseconds.
+    pub(super) segment_ms: u32,
+}
+
+/// A stream's renditions and how they are made.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) ladder: Ladder,
+    /// None if nothing is encoded.
+    pub(super) job: Option<Job>,
+    /// The rendition of each rung of the job.
+    pub(super) rung_slots: Vec<usize>,
+    /// The renditions of each audio encode of the job.
+    pub(super) encode_slots: Vec<Vec<usize>>,
+}
+
+/// Whether the channel's type passes sources through where they can be.
+pub(super) fn may_pass(channel: &Channel) -> bool {
+    matches!(
+        channel.channel_type,
+        ChannelType::Basic | ChannelType::Standard
+    )
+}
+
+impl Transcoding {
+    /// Whether a source that cannot pass may be transcoded on this channel.
+    pub(super) fn is_allowed(&self, channel: &Channel) -> bool {
+        let is_basic = channel.channel_type == ChannelType::Basic;
+        self.config.enabled && (!is_basic || self.config.basic == transcode::Basic::Transcode)
+    }
+
+    fn table(&self, channel: &Channel) -> &Table {
+        let is_higher = channel.preset != Some(Preset::ConstrainedBandwidth);
+        self.ladders.table(match (channel.channel_type, is_higher) {
+            (ChannelType::Basic, _) => LadderKind::Basic,
+            (ChannelType::Standard, _) => LadderKind::Standard,
+            (ChannelType::AdvancedSd, true) => LadderKind::AdvancedSdHigher,
+            (ChannelType::AdvancedSd, false) => LadderKind::AdvancedSdConstrained,
+            (ChannelType::AdvancedHd, true) => LadderKind::AdvancedHdHigher,
+            (ChannelType::AdvancedHd, false) => LadderKind::AdvancedHdConstrained,
+        })
+    }
+
+    /// Plans a stream. `slots` are the renditions that its playlists have already.
+    pub(super) fn plan(&self, channel: &Channel, facts: &Facts, slots: Option<&Ladder>) -> Setup {
+        let source = describe(facts);
+        let ladder = match (self.config.enabled, slots) {
+            (false, _) => passed_through(&source),
+            (true, None) => Ladder::plan(self.table(channel), &source),
+            (true, Some(slots)) => slots.refit(self.table(channel), &source),
+        };
+        let mut setup = Setup {
+            ladder,
+            job: None,
+            rung_slots: Vec::new(),
+            encode_slots: Vec::new(),
+        };
+        setup.job = self.job(facts, &mut setup);
+        setup
+    }
+
+    fn job(&self, facts: &Facts, setup: &mut Setup) -> Option<Job> {
+        let (mut rungs, mut audio_encodes) = (Vec::new(), Vec::<AudioEncode>::new());
+        for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
+            rungs.extend(video_rung(rung));
+            if matches!(rung.video, RungVideo::Encode { .. }) {
+                setup.rung_slots.push(slot);
+            }
+            if let RungAudio::Encode { bitrate_bps } = rung.audio {
+                let known = audio_encodes
+                    .iter()
+                    .position(|e| e.bitrate_bps == bitrate_bps);
+                let encode = known.unwrap_or(audio_encodes.len());
+                if known.is_none() {
+                    audio_encodes.push(AudioEncode { bitrate_bps });
+                    setup.encode_slots.push(Vec::new());
+                }
+                setup.encode_slots[encode].push(slot);
+            }
+        }
+        let is_needed = !rungs.is_empty() || !audio_encodes.is_empty();
+        let mut videos = setup.ladder.rungs.iter().map(|rung| &rung.video);
+        let has_leader = videos.any(|video| *video == RungVideo::Source);
+        let clock = match &facts.way {
+            Way::Transcode { rate, .. } => FrameClock::Constant(*rate),
+            Way::Pass if has_leader => FrameClock::Source,
+            // It could pass, but these playlists have no place for it.
+            Way::Pass => FrameClock::Constant(FrameRate::near(facts.fps_millis)),
+        };
+        is_needed.then(|| Job {
+            video: Arc::clone(&facts.source.video),
+            audio: facts.source.audio.clone(),
+            fps_millis: facts.fps_millis,
+            clock,
+            segment_ms: facts.segment_ms,
+            first_pts: None,
+            rungs,
+            audio_encodes,
+            config: self.config.clone(),
+        })
+    }
+}
+
+/// What the multivariant playlist promises of a source that is passed through; its codecs come from
+/// its tracks.
+pub(super) fn source_variant(facts: &Facts) -> Variant {
+    let (width, height) = facts.source.display_size();
+    // Encoders overshoot what they declare: half again as much, and never below what was seen.
+    let average = facts.bps.max(1);
+    Variant {
+        name: format!("{}p{}", width.min(height), (facts.fps_millis + 500) / 1000),
+        bandwidth_bps: (average * 3 / 2).max(facts.measured_bps * 11 / 10),
+        average_bandwidth_bps: average,
+        codecs: String::new(),
+        width,
+        height,
+        frame_rate_millis: facts.fps_millis,
+    }
+}
+
+fn video_rung(rung: &Rung) -> Option<VideoRung> {
+    let RungVideo::Encode {
+        width,
+        height,
+        every,
+        fps_millis,
+        bitrate_bps,
+    } = rung.video
+    else {
+        return None;
+    };
+    Some(VideoRung {
+        name: rung.name.clone(),
+        width,
+        height,
+        every,
+        fps_millis,
+        bitrate_bps,
+    })
+}
+
+/// The source as the ladder wants to know it.
+fn describe(facts: &Facts) -> ladder::Source {
+    let (width, height) = facts.source.display_size();
+    let fps_millis = match &facts.way {
+        Way::Pass => facts.fps_millis,
+        Way::Transcode { rate, .. } => rate.fps_millis(),
+    };
+    ladder::Source {
+        width,
+        height,
+        fps_millis,
+        is_passable: facts.way == Way::Pass,
+        bitrate_bps: Some(facts.bps),
+        audio: facts
+            .source
+            .audio
+            .as_ref()
+            .map(|audio| ladder::SourceAudio {
+                is_passable: audio.is_widely_playable(),
+            }),
+    }
+}
+
+/// The source alone, as it is.
+fn passed_through(source: &ladder::Source) -> Ladder {
+    let audio = match source.audio {
+        Some(_) => RungAudio::Source,
+        None => RungAudio::None,
+    };
+    Ladder {
+        rungs: vec![Rung {
+            name: ladder::SOURCE.to_owned(),
+            video: RungVideo::Source,
+            audio,
+            is_listed_always: true,
+        }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ChannelType::{AdvancedHd, AdvancedSd, Basic, Standard};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::base::clock::WallTime;
+    use crate::live::start::tests::video;
+    use crate::media::codec::aac;
+    use crate::model::channel::Settings;
+
+    const STEREO_48K: Option<&[u8]> = Some(&[0x11, 0x90]);
+    const MONO_22K: Option<&[u8]> = Some(&[0x13, 0x88]);
+
+    fn transcoding(enabled: bool, basic: transcode::Basic) -> Transcoding {
+        let config = transcode::Config {
+            enabled,
+            basic,
+            ..transcode::Config::default()
+        };
+        let ladders = Arc::default();
+        Transcoding { config, ladders }
+    }
+
+    fn channel(channel_type: ChannelType) -> Channel {
+        let settings = Settings {
+            channel_type: Some(channel_type),
+            ..Settings::default()
+        };
+        Channel::create(&settings, WallTime(0)).unwrap()
+    }
+
+    /// 720p at 30 frames a second.
+    fn facts(is_passable: bool, audio: Option<&'static [u8]>) -> Facts {
+        let parse = |bytes| Arc::new(aac::Config::parse(&Bytes::from_static(bytes)).unwrap());
+        let encoded = Way::Transcode {
+            rate: FrameRate::near(30_000),
+            reason: None,
+        };
+        Facts {
+            source: SourceConfig {
+                video: video(1280),
+                audio: audio.map(parse),
+                is_turned: false,
+            },
+            fps_millis: 30_000,
+            bps: 3_000_000,
+            measured_bps: 3_000_000,
+            way: if is_passable { Way::Pass } else { encoded },
+            segment_ms: 2000,
+        }
+    }
+
+    fn plan(channel_type: ChannelType, facts: &Facts, slots: Option<&Ladder>) -> Setup {
+        let transcoding = transcoding(true, transcode::Basic::Transcode);
+        transcoding.plan(&channel(channel_type), facts, slots)
+    }
+
+    fn names(ladder: &Ladder) -> String {
+        let names = ladder.rungs.iter().map(|rung| rung.name.as_str());
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Of each audio encode the kilobits and the renditions.
+    fn sounds(setup: &Setup) -> Vec<(u32, &[usize])> {
+        let encodes = setup.job.iter().flat_map(|job| &job.audio_encodes);
+        let kbps = encodes.map(|encode| encode.bitrate_bps / 1000);
+        kbps.zip(setup.encode_slots.iter().map(Vec::as_slice))
+            .collect()
+    }
+
+    #[test]
+    fn each_channel_type_has_its_renditions_and_encodes_each_sound_once() {
+        let (basic, low) = ("source audio_only", "480p30 360p30 160p30 audio_only");
+        let (passed, hd) = (format!("source {low}"), format!("720p30 {low}"));
+        let few: &[(u32, &[usize])] = &[(64, &[2]), (48, &[3])];
+        let sd: &[(u32, &[usize])] = &[(128, &[0]), (64, &[1, 3]), (48, &[2])];
+        let all: &[(u32, &[usize])] = &[(128, &[0, 1]), (64, &[2, 4]), (48, &[3])];
+        for (channel_type, is_passable, expected, slots, encodes) in [
+            (Basic, true, basic, 0..0, &[][..]),
+            (Basic, false, basic, 0..1, &[]),
+            (Standard, true, &passed, 1..4, few),
+            (Standard, false, &hd, 0..4, few),
+            (AdvancedSd, true, low, 0..3, sd),
+            (AdvancedSd, false, low, 0..3, sd),
+            (AdvancedHd, true, &hd, 0..4, all),
+            (AdvancedHd, false, &hd, 0..4, all),
+        ] {
+            let setup = plan(channel_type, &facts(is_passable, STEREO_48K), None);
+            let case = format!("{channel_type:?}, passable: {is_passable}");
+            assert_eq!(names(&setup.ladder), expected, "{case}");
+            assert_eq!(setup.rung_slots, slots.collect::<Vec<_>>(), "{case}");
+            assert_eq!(sounds(&setup), encodes, "{case}");
+            let own_clock = setup.job.map(|job| job.clock != FrameClock::Source);
+            let is_needed = !setup.rung_slots.is_empty();
+            let has_leader = setup.ladder.rungs[0].video == RungVideo::Source;
+            assert_eq!(own_clock, is_needed.then_some(!has_leader), "{case}");
+        }
+        // Sound that cannot pass is encoded for all who would have it.
+        let setup = plan(Standard, &facts(true, MONO_22K), None);
+        let expected: [(u32, &[usize]); 3] = [(128, &[0, 1, 4]), (64, &[2]), (48, &[3])];
+        assert_eq!(sounds(&setup), expected);
+    }
+
+    #[test]
+    fn a_source_without_sound_has_no_sound_encoded() {
+        for channel_type in [Basic, Standard, AdvancedSd, AdvancedHd] {
+            let setup = plan(channel_type, &facts(false, None), None);
+            assert!(sounds(&setup).is_empty() && setup.encode_slots.is_empty());
+            assert!(!names(&setup.ladder).contains(ladder::AUDIO_ONLY));
+        }
+    }
+
+    #[test]
+    fn types_and_settings_decide_what_may_pass_and_what_may_be_transcoded() {
+        let all = [Basic, Standard, AdvancedSd, AdvancedHd].map(channel);
+        assert_eq!(all.each_ref().map(may_pass), [true, true, false, false]);
+        let allowed = |enabled, basic| {
+            let transcoding = transcoding(enabled, basic);
+            all.each_ref()
+                .map(|channel| transcoding.is_allowed(channel))
+        };
+        assert_eq!(allowed(true, transcode::Basic::Transcode), [true; 4]);
+        let refusing = allowed(true, transcode::Basic::Refuse);
+        assert_eq!(refusing, [false, true, true, true]);
+        assert_eq!(allowed(false, transcode::Basic::Transcode), [false; 4]);
+        let off = transcoding(false, transcode::Basic::Transcode);
+        for (channel, audio) in all.iter().zip([STEREO_48K, MONO_22K, None, STEREO_48K]) {
+            let setup = off.plan(channel, &facts(true, audio), None);
+            assert!(setup.job.is_none() && setup.rung_slots.is_empty());
+            assert_eq!(names(&setup.ladder), ladder::SOURCE);
+            assert_eq!(setup.ladder.rungs[0].video, RungVideo::Source);
+        }
+    }
+
+    #[test]
+    fn who_returns_keeps_the_renditions_whatever_the_source_is_now() {
+        for (is_passable, audio) in [(true, None), (false, MONO_22K), (false, STEREO_48K)] {
+            let first = plan(Standard, &facts(true, STEREO_48K), None).ladder;
+            let again = plan(Standard, &facts(is_passable, audio), Some(&first));
+            assert_eq!(names(&again.ladder), names(&first));
+            let encoded = usize::from(is_passable)..4;
+            assert_eq!(again.rung_slots, encoded.collect::<Vec<_>>());
+            assert_eq!(again.encode_slots.is_empty(), audio.is_none());
+        }
+        // It could be passed on now, but there is no place for it: something has to be the clock.
+        let first = plan(Standard, &facts(false, STEREO_48K), None).ladder;
+        let again = plan(Standard, &facts(true, STEREO_48K), Some(&first));
+        assert_eq!(names(&again.ladder), names(&first));
+        assert_ne!(again.job.unwrap().clock, FrameClock::Source);
+    }
+}

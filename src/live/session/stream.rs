@@ -1,0 +1,389 @@
+//! What a publisher's events do to its channel's playlists: the part of the task that carries out
+//! [`Action`]s.
+//!
+//! In:  actions, the transcoder's products. Out: timelines begun and fed (`output`), the status.
+//! Not here: who publishes and for how long (`session`), what an event means (`intake`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{ChannelTask, EPOCH_DEADLINE, Publisher};
+use crate::base::clock::WallTime;
+use crate::live::SourceConfig;
+use crate::live::intake::{Action, Ending};
+use crate::live::output::{Beginning, Output, Place};
+use crate::live::plan::{self, Facts, Setup};
+use crate::live::registry::{State, lock};
+use crate::live::start::{Ready, Way};
+use crate::media::{Sample, TrackKind};
+use crate::model::repository::EPOCH_MSN_RESERVE;
+use crate::packaging;
+use crate::transcode::ladder::Ladder;
+use crate::transcode::{self, FrameRate, Job, Started, Transcoder};
+
+impl ChannelTask {
+    pub(super) async fn act(
+        &mut self,
+        publisher: &mut Publisher,
+        action: Action,
+    ) -> Result<(), Ending> {
+        match action {
+            Action::Begin(ready) => self.go_live(publisher, ready).await,
+            Action::Tell(words) => {
+                self.notice(words);
+                Ok(())
+            }
+            Action::Leave(ending) => Err(ending),
+            Action::Wait => Ok(()),
+            other => {
+                self.package(publisher, other).await?;
+                self.reserve_msn();
+                Ok(())
+            }
+        }
+    }
+
+    /// Carries out what concerns an open output.
+    async fn package(&mut self, publisher: &mut Publisher, action: Action) -> Result<(), Ending> {
+        let mut action = action;
+        loop {
+            let sample = match action {
+                Action::Push(sample) => sample,
+                Action::Reconfigure(source, sample) => {
+                    self.reconfigure(publisher, source).await?;
+                    sample
+                }
+                Action::Change(source, sample) => {
+                    self.change(publisher, source).await?;
+                    sample
+                }
+                Action::Transcode(source, samples, reason) => {
+                    return self
+                        .transcode_from(publisher, source, samples, reason)
+                        .await;
+                }
+                Action::Interrupt => {
+                    tracing::warn!(
+                        session.id = publisher.stream_id,
+                        "no keyframe in time; waiting"
+                    );
+                    if let Some(output) = &mut self.output {
+                        output.interrupt().await;
+                    }
+                    return Ok(());
+                }
+                Action::Leave(ending) => return Err(ending),
+                Action::Wait | Action::Tell(_) | Action::Begin(_) => return Ok(()),
+            };
+            let Some(output) = &mut self.output else {
+                return Ok(());
+            };
+            if sample.track == TrackKind::Video && !output.is_led_by_ticks() {
+                let silence = Duration::from_secs(self.context.config.video_silence_seconds);
+                publisher.deadline = Instant::now() + silence;
+            }
+            match output.push(sample.clone(), Some(publisher.media_rx.arrival())) {
+                Ok(()) => return Ok(()),
+                Err(packaging::Error::GopTooLong { .. }) => {
+                    action = publisher.intake.overrun(sample);
+                }
+                Err(error) => return Err(refused(&error)),
+            }
+        }
+    }
+
+    /// The source changes: DISCONTINUITY and a new MAP in all renditions.
+    async fn change(
+        &mut self,
+        publisher: &mut Publisher,
+        source: SourceConfig,
+    ) -> Result<(), Ending> {
+        let Some(facts) = &mut publisher.facts else {
+            return Ok(());
+        };
+        facts.source = source;
+        let facts = facts.clone();
+        let at = self.context.clock.now();
+        self.begin(publisher, &facts, None, at).await
+    }
+
+    /// The pictures of a transcoded source change: hidden from viewers if the renditions stay as they
+    /// are.
+    async fn reconfigure(
+        &mut self,
+        publisher: &mut Publisher,
+        source: SourceConfig,
+    ) -> Result<(), Ending> {
+        let (Some(facts), Some(output)) = (&mut publisher.facts, &mut self.output) else {
+            return Ok(());
+        };
+        facts.source = source;
+        let channel = lock(&self.status).channel.clone();
+        let planned = self
+            .context
+            .transcoding
+            .plan(&channel, facts, Some(output.ladder()));
+        if planned.ladder == *output.ladder() {
+            output.reconfigure(Arc::clone(&facts.source.video));
+            return Ok(());
+        }
+        let facts = facts.clone();
+        let at = self.context.clock.now();
+        self.begin(publisher, &facts, None, at).await
+    }
+
+    /// The source cannot be passed through any more: the top rendition is encoded from the last
+    /// picture in `samples` on.
+    async fn transcode_from(
+        &mut self,
+        publisher: &mut Publisher,
+        source: SourceConfig,
+        samples: Vec<Sample>,
+        reason: String,
+    ) -> Result<(), Ending> {
+        let Some(facts) = &mut publisher.facts else {
+            return Ok(());
+        };
+        facts.source = source;
+        facts.way = Way::Transcode {
+            rate: FrameRate::near(facts.fps_millis),
+            reason: Some(reason),
+        };
+        let facts = facts.clone();
+        let at = self.context.clock.now();
+        self.begin(publisher, &facts, first_unseen(&samples), at)
+            .await?;
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
+        for sample in samples {
+            output.push(sample, None).map_err(|error| refused(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Begins a timeline in all renditions; the one before it is brought to its end.
+    async fn begin(
+        &mut self,
+        publisher: &Publisher,
+        facts: &Facts,
+        first_pts: Option<i64>,
+        at: WallTime,
+    ) -> Result<(), Ending> {
+        if let Some(output) = &mut self.output {
+            output.interrupt().await;
+        }
+        if let Way::Transcode {
+            reason: Some(reason),
+            ..
+        } = &facts.way
+        {
+            self.notice(format!("the top quality is transcoded: {reason}"));
+        }
+        let mut facts = facts.clone();
+        let (setup, started) = match self.set_up(&facts, first_pts).await {
+            Ok(ready) => ready,
+            Err(words) if facts.source.audio.is_some() => {
+                self.notice(format!("the audio is left out: {words}"));
+                facts.source.audio = None;
+                let ready = self.set_up(&facts, first_pts).await;
+                ready.map_err(Ending::Refused)?
+            }
+            Err(words) => return Err(Ending::Refused(words)),
+        };
+        if self.output.is_none() {
+            self.output = Some(self.open_output(&setup.ladder).await?);
+        }
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
+        let beginning = Beginning {
+            source: &facts.source,
+            setup,
+            started,
+            source_variant: plan::source_variant(&facts),
+            at,
+        };
+        output.begin(beginning).map_err(|error| refused(&error))?;
+        let (width, height) = facts.source.display_size();
+        tracing::info!(
+            session.id = publisher.stream_id,
+            width,
+            height,
+            fps_millis = facts.fps_millis,
+            renditions = output.ladder().rungs.len(),
+            way = ?facts.way,
+            "timeline begins"
+        );
+        let mut status = lock(&self.status);
+        status.size = (width, height);
+        status.shed.clear();
+        Ok(())
+    }
+
+    /// The renditions of a source, and the transcoder they need; words if it cannot be had.
+    async fn set_up(
+        &self,
+        facts: &Facts,
+        first_pts: Option<i64>,
+    ) -> Result<(Setup, Option<Started>), String> {
+        let channel = lock(&self.status).channel.clone();
+        let slots = self.output.as_ref().map(Output::ladder);
+        let mut setup = self.context.transcoding.plan(&channel, facts, slots);
+        let Some(job) = setup.job.take() else {
+            return Ok((setup, None));
+        };
+        let started = start_transcoder(Job { first_pts, ..job }).await?;
+        Ok((setup, Some(started)))
+    }
+
+    /// What the transcoder made; `None` if it has ended by itself.
+    pub(super) async fn take_made(
+        &mut self,
+        made: Option<transcode::Output>,
+        publisher: &mut Option<Publisher>,
+    ) {
+        let silence = Duration::from_secs(self.context.config.video_silence_seconds);
+        let Some(output) = &mut self.output else {
+            return;
+        };
+        match made {
+            Some(transcode::Output::Shed { rung }) => {
+                let name = output.rung_name(rung);
+                tracing::warn!(rendition = &*name, "overload: a rendition is shed");
+                lock(&self.status).shed.insert(name.to_string());
+            }
+            Some(transcode::Output::Restored { rung }) => {
+                let name = output.rung_name(rung);
+                tracing::info!(rendition = &*name, "a shed rendition is back");
+                lock(&self.status).shed.remove(&*name);
+            }
+            Some(transcode::Output::Failed { what }) => {
+                tracing::error!(what, "the transcoder restarts a part of itself");
+            }
+            Some(made) => {
+                if matches!(made, transcode::Output::Tick { .. })
+                    && let Some(publisher) = publisher
+                {
+                    publisher.deadline = Instant::now() + silence;
+                }
+                if !output.take(made) {
+                    self.lose_transcoder(publisher).await;
+                }
+            }
+            None => self.lose_transcoder(publisher).await,
+        }
+    }
+
+    async fn lose_transcoder(&mut self, publisher: &mut Option<Publisher>) {
+        tracing::error!("the transcoder has ended; starting anew at the next keyframe");
+        if let Some(output) = &mut self.output {
+            output.lose_transcoder();
+            output.interrupt().await;
+        }
+        if let Some(publisher) = publisher {
+            publisher.intake.start_anew();
+        }
+    }
+
+    /// The stream can begin: epoch, announcement, the held samples.
+    async fn go_live(&mut self, publisher: &mut Publisher, ready: Ready) -> Result<(), Ending> {
+        let facts = Facts {
+            bps: publisher
+                .intake
+                .declared_bps()
+                .unwrap_or(ready.measured_bps),
+            measured_bps: ready.measured_bps,
+            source: ready.source.clone(),
+            fps_millis: ready.fps_millis,
+            way: ready.way.clone(),
+            segment_ms: self.context.grid.target_duration_s * 1000,
+        };
+        publisher.facts = Some(facts.clone());
+        let at = self.context.clock.now().plus_millis(-ready.held_millis());
+        self.begin(publisher, &facts, None, at).await?;
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
+        for sample in ready.samples {
+            output.push(sample, None).map_err(|error| refused(&error))?;
+        }
+        tracing::info!(session.id = publisher.stream_id, "live");
+        self.held_until = None;
+        let silence = Duration::from_secs(self.context.config.video_silence_seconds);
+        publisher.deadline = Instant::now() + silence;
+        let mut status = lock(&self.status);
+        status.stream_id.clone_from(&publisher.stream_id);
+        (status.state, status.started, status.fps_millis) = (State::Live, at, facts.fps_millis);
+        Ok(())
+    }
+
+    async fn open_output(&mut self, ladder: &Ladder) -> Result<Output, Ending> {
+        let channel_id = lock(&self.status).channel.id.clone();
+        let begun = self.context.epochs.begin_epoch(&channel_id);
+        let epoch = match tokio::time::timeout(EPOCH_DEADLINE, begun).await {
+            Ok(Ok(epoch)) => epoch,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot store the playlist epoch");
+                return Err(Ending::Refused(
+                    "the server's database failed; try again".into(),
+                ));
+            }
+            Err(_) => {
+                return Err(Ending::Refused(
+                    "the server's database is slow; try again".into(),
+                ));
+            }
+        };
+        self.epoch = epoch.number;
+        self.reserved_msn = epoch.first_msn + EPOCH_MSN_RESERVE;
+        let place = Place {
+            channel_id: channel_id.to_string(),
+            epoch: epoch.number,
+            first_msn: epoch.first_msn,
+        };
+        let context = &self.context;
+        let mut grid = context.grid;
+        if let Some(part_target_ms) = lock(&self.status).channel.part_target_ms {
+            grid.part_target_ms = part_target_ms;
+        }
+        Ok(Output::new(
+            place,
+            &grid,
+            ladder,
+            Arc::clone(&context.directory),
+        ))
+    }
+}
+
+/// From when on pictures have to be shown if all of `samples` but the last picture were: the picture
+/// that is seen now, if none is new.
+fn first_unseen(samples: &[Sample]) -> Option<i64> {
+    let mut pictures = samples.iter().filter(|s| s.track == TrackKind::Video);
+    let last = pictures.next_back()?.pts();
+    match pictures.map(Sample::pts).max() {
+        Some(seen) if seen < last => Some(seen + 1),
+        Some(seen) => Some(seen),
+        None => Some(last),
+    }
+}
+
+/// Opens decoder and encoders, which takes some hundredths of a second of a processor.
+async fn start_transcoder(job: Job) -> Result<Started, String> {
+    let span = tracing::Span::current();
+    let start = move || span.in_scope(|| Transcoder::start(&job));
+    let opened = tokio::task::spawn_blocking(start).await;
+    let words = match opened {
+        Ok(Ok(started)) => return Ok(started),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(words, "cannot start the transcoder");
+    Err(format!("the stream cannot be transcoded: {words}"))
+}
+
+fn refused(error: &packaging::Error) -> Ending {
+    Ending::Refused(error.to_string())
+}

@@ -1,0 +1,146 @@
+//! Sound that stays away: silent frames in its place, so that no player waits for it.
+//!
+//! In:  the source's samples. Out: silent samples before a picture that is far ahead of the sound.
+//! Pure. How late sound may be is learnt: an encoder that sends it late all the time is waited for.
+//! Not here: sound that never came (`start`), the silent frame itself (`transcode`).
+
+use bytes::Bytes;
+
+use crate::media::codec::aac;
+use crate::media::{Sample, Timescale, TrackKind};
+
+/// How far the picture may be ahead before silence is put in: half a second.
+const PATIENCE_TICKS: i64 = 45_000;
+/// Most that patience grows to: two seconds.
+const MAX_PATIENCE_TICKS: i64 = 180_000;
+/// Most silence put in at once: ten seconds of frames at 48 kHz.
+const MAX_FRAMES: usize = 470;
+
+/// Watches one source's sound.
+#[derive(Debug)]
+pub(super) struct Silence {
+    frame: Bytes,
+    timescale: Timescale,
+    /// Where the next frame of sound belongs, in its ticks; none before the first.
+    next: Option<i64>,
+    last_picture: i64,
+    patience: i64,
+}
+
+impl Silence {
+    /// Silence for sound of `config`, a frame of which is `frame`.
+    pub(super) fn new(config: &aac::Config, frame: Bytes) -> Self {
+        Self {
+            frame,
+            timescale: config.timescale(),
+            next: None,
+            last_picture: i64::MIN,
+            patience: PATIENCE_TICKS,
+        }
+    }
+
+    /// Whether a sample of sound is used; one whose place silence has taken is not.
+    pub(super) fn admit(&mut self, sample: &Sample) -> bool {
+        let begin = self.timescale.convert(sample.dts, Timescale::VIDEO);
+        if self
+            .next
+            .is_some_and(|next| sample.dts < next - aac::SAMPLES_PER_FRAME / 2)
+        {
+            let lateness = self.last_picture.saturating_sub(begin);
+            let patience = lateness.saturating_add(PATIENCE_TICKS / 2);
+            self.patience = self.patience.max(patience.min(MAX_PATIENCE_TICKS));
+            return false;
+        }
+        self.next = Some(sample.dts + aac::SAMPLES_PER_FRAME);
+        true
+    }
+
+    /// The silent samples that belong before the picture at `dts`.
+    pub(super) fn before(&mut self, dts: i64) -> Vec<Sample> {
+        self.last_picture = dts;
+        let Some(next) = self.next else {
+            return Vec::new();
+        };
+        let behind = |next: i64| dts - self.timescale.convert(next, Timescale::VIDEO);
+        if behind(next) <= self.patience {
+            return Vec::new();
+        }
+        let frames = std::iter::successors(Some(next), |at| Some(at + aac::SAMPLES_PER_FRAME));
+        let starts = frames.take_while(|at| behind(*at) > 0).take(MAX_FRAMES);
+        let samples: Vec<_> = starts.map(|dts| self.silent(dts)).collect();
+        self.next = samples.last().map(|s| s.dts + aac::SAMPLES_PER_FRAME);
+        samples
+    }
+
+    fn silent(&self, dts: i64) -> Sample {
+        Sample {
+            track: TrackKind::Audio,
+            dts,
+            composition_offset: 0,
+            is_sync: true,
+            data: self.frame.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silence() -> Silence {
+        let config = aac::Config::parse(&Bytes::from_static(&[0x11, 0x90])).unwrap();
+        Silence::new(&config, Bytes::from_static(b"silent"))
+    }
+
+    fn sound(dts: i64) -> Sample {
+        Sample {
+            data: Bytes::from_static(b"loud"),
+            ..silence().silent(dts)
+        }
+    }
+
+    #[test]
+    fn fills_what_is_missing_on_the_grid_and_no_more() {
+        let mut silence = silence();
+        assert!(silence.before(1_000_000).is_empty(), "before any sound");
+        assert!(silence.admit(&sound(0)));
+        assert!(silence.before(1920 + 45_000).is_empty(), "not late yet");
+        let filled = silence.before(1920 + 45_001);
+        let starts: Vec<_> = filled.iter().map(|s| s.dts).collect();
+        let expected: Vec<_> = (1..=24).map(|n| n * 1024).collect();
+        assert_eq!(starts, expected);
+        assert!(filled.iter().all(|s| s.data == "silent"));
+        assert!(silence.before(1920 + 48_000).is_empty());
+    }
+
+    #[test]
+    fn sound_that_returns_goes_on_where_silence_ends() {
+        let mut silence = silence();
+        silence.admit(&sound(0));
+        silence.before(90_000);
+        assert!(!silence.admit(&sound(30 * 1024)), "its place is taken");
+        assert!(silence.admit(&sound(47 * 1024)));
+        assert!(silence.admit(&sound(48 * 1024)));
+    }
+
+    #[test]
+    fn sound_that_is_always_late_is_waited_for() {
+        let mut silence = silence();
+        silence.admit(&sound(0));
+        // 0.7 s behind the picture, all the time.
+        let mut dropped = 0;
+        for n in 1..200 {
+            silence.before(n * 1920 + 63_000);
+            dropped += usize::from(!silence.admit(&sound(n * 1024)));
+        }
+        assert!((1..40).contains(&dropped), "{dropped}");
+        assert!(silence.admit(&sound(200 * 1024)));
+    }
+
+    #[test]
+    fn silence_is_bounded() {
+        let mut silence = silence();
+        silence.admit(&sound(0));
+        assert_eq!(silence.before(i64::MAX / 4).len(), MAX_FRAMES);
+    }
+}

@@ -1,0 +1,114 @@
+//! What keeps a source from being passed through, and the frame rate it is given instead.
+//!
+//! In:  the distances of its first pictures, its configuration. Out: words for the streamer, or a
+//! constant rate whose frames fill parts. Pure.
+//! Read: "Grid" of the design: a part must be filled to 85 %, and no player is offered less than ten
+//! frames a second.
+
+use crate::media::codec::avc;
+use crate::media::{Sample, Timescale, TrackKind};
+use crate::playlist::Config;
+use crate::transcode::FrameRate;
+
+/// No player is offered less, in millihertz; a hair below ten for what measuring adds.
+const MIN_FPS_MILLIS: u32 = 9_900;
+/// The fastest that H.264 players are expected to take.
+const MAX_FPS_MILLIS: u32 = 60_500;
+/// Most distances remembered: 2.49 s at 400 frames a second.
+const MAX_GAPS: usize = 1000;
+
+/// The distances between pictures since the first.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    first: Option<i64>,
+    last: i64,
+    distances: Vec<i64>,
+}
+
+impl Gaps {
+    /// A picture at `dts`, later than the one before.
+    pub(super) fn note(&mut self, dts: i64) {
+        if self.first.is_none() {
+            self.first = Some(dts);
+        } else if self.distances.len() < MAX_GAPS {
+            self.distances.push(dts - self.last);
+        }
+        self.last = dts;
+    }
+
+    /// Pictures per 1000 seconds on average; 0 before the second.
+    pub(super) fn fps_millis(&self) -> u32 {
+        let elapsed = self.last - self.first.unwrap_or(self.last);
+        let count = i64::try_from(self.distances.len()).unwrap_or(i64::MAX);
+        let average = (count * 90_000_000).checked_div(elapsed).unwrap_or(0);
+        u32::try_from(average).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a picture stayed for longer than a part.
+    fn has_standstill(&self, grid: &Config) -> bool {
+        let part = Timescale::MILLIS.convert(i64::from(grid.part_target_ms), Timescale::VIDEO);
+        self.distances.iter().any(|gap| *gap > part)
+    }
+
+    /// The constant rate that stands for this source: its own, or the one that most pictures keep if
+    /// it varies, multiplied until whole frames fill parts.
+    pub(super) fn rate(&self, grid: &Config) -> FrameRate {
+        let mut fps_millis = self.fps_millis();
+        if self.has_standstill(grid) {
+            let mut sorted = self.distances.clone();
+            sorted.sort_unstable();
+            let median = sorted.get(sorted.len() / 2).copied().unwrap_or(3000);
+            fps_millis = u32::try_from(90_000_000 / median.max(1)).unwrap_or(u32::MAX);
+        }
+        let slower = fps_millis.div_ceil(MAX_FPS_MILLIS).max(1);
+        let base = FrameRate::near((fps_millis / slower).max(500));
+        let times = |n: u32| FrameRate {
+            frames: base.frames * n,
+            ..base
+        };
+        let fitting = (1..=40)
+            .map(times)
+            .find(|rate| fits(grid, rate.fps_millis()));
+        fitting.unwrap_or(FrameRate {
+            frames: 30,
+            seconds: 1,
+        })
+    }
+}
+
+/// Whether whole frames fill a part well enough: rule 19 wants 85 % of the target.
+fn fits(grid: &Config, fps_millis: u32) -> bool {
+    let (target_ms, fps) = (u64::from(grid.part_target_ms), u64::from(fps_millis));
+    // Half a frame in a thousand parts: what measuring adds to a rate that just fits.
+    let frames = (target_ms * fps + 1_000) / 1_000_000;
+    let filled_ms = frames * 1_000_000 / fps.max(1);
+    fps_millis >= MIN_FPS_MILLIS && filled_ms * 100 >= target_ms * 85
+}
+
+/// Why a source with keyframes in time is not passed through, in words; none if it can be.
+pub(super) fn unfit(
+    grid: &Config,
+    video: &avc::Config,
+    gaps: &Gaps,
+    held: &[Sample],
+) -> Option<String> {
+    let fps_millis = gaps.fps_millis();
+    if gaps.has_standstill(grid) {
+        return Some("the frame rate varies; set a constant one".to_owned());
+    }
+    if !fits(grid, fps_millis) || fps_millis > MAX_FPS_MILLIS {
+        let (whole, tenth) = (fps_millis / 1000, fps_millis % 1000 / 100);
+        return Some(format!(
+            "{whole}.{tenth} frames per second do not suit viewers; set 24, 25, 30, 50 or 60"
+        ));
+    }
+    if !video.is_widely_playable() {
+        return Some(format!(
+            "browsers do not play this form of H.264 ({}); set profile high, 8 bit, 4:2:0",
+            video.describe()
+        ));
+    }
+    let idr = held.iter().find(|s| s.track == TrackKind::Video)?;
+    let orientation = video.display_orientation(&idr.data)?;
+    (!orientation.is_upright()).then(|| "the picture is sent rotated".to_owned())
+}

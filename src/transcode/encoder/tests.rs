@@ -1,0 +1,219 @@
+use super::*;
+use crate::transcode::decoder::VideoDecoder;
+use crate::transcode::scaler::Scaler;
+use ffmpeg::frame;
+
+pub(in crate::transcode) fn settings(width: u16, height: u16) -> VideoSettings {
+    VideoSettings {
+        width,
+        height,
+        fps_millis: 30_000,
+        bitrate_bps: 400_000,
+        preset: "superfast".to_owned(),
+        segment_ms: 2000,
+        colour: avc::Colour {
+            primaries: 1,
+            transfer: 1,
+            matrix: 1,
+        },
+    }
+}
+
+/// A picture whose luma is a moving pattern.
+pub(in crate::transcode) fn pattern(width: u32, height: u32, n: i64) -> RawFrame {
+    let mut picture = frame::Video::new(format::Pixel::YUV420P, width, height);
+    for plane in 0..3 {
+        let stride = picture.stride(plane);
+        for (at, pixel) in picture.data_mut(plane).iter_mut().enumerate() {
+            let (x, y) = (at % stride, at / stride);
+            let moved = x + usize::try_from(n).unwrap() * 3;
+            *pixel = u8::try_from(((moved * 5) ^ (y * 3)) % 200 + 20).unwrap();
+        }
+    }
+    RawFrame::new(picture, n * 3000)
+}
+
+#[test]
+fn libx264_knows_all_private_options() {
+    ffi::init();
+    let codec = ffmpeg::encoder::find_by_name("libx264").unwrap();
+    let context = codec::Context::new_with_codec(codec);
+    let settings = settings(320, 180);
+    for (name, _) in settings.options().iter() {
+        assert!(ffi::has_private_option(&context, name), "{name}");
+    }
+    assert!(!ffi::has_private_option(&context, "forced_idr"));
+}
+
+#[test]
+fn each_frame_is_a_sample_at_once_and_keyframes_are_where_they_are_asked_for() {
+    let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
+    let config = Arc::clone(encoder.config());
+    assert_eq!(
+        (config.width, config.height, config.nal_length_bytes),
+        (320, 180, 4)
+    );
+    assert_eq!(config.codec_string(), "avc1.4D400D");
+    assert_eq!(config.picture.colour, settings(320, 180).colour);
+    let (mut keyframes, mut bytes) = (Vec::new(), 0);
+    for n in 0..300 {
+        let is_keyframe = n % 60 == 0 || n == 100;
+        let sample = encoder
+            .encode(&pattern(320, 180, n), is_keyframe)
+            .unwrap()
+            .unwrap();
+        assert_eq!((sample.dts, sample.composition_offset), (n * 3000, 0));
+        // Length prefixes, and the flag says what is inside.
+        assert_eq!(config.is_idr(&sample.data), Ok(sample.is_sync));
+        if sample.is_sync {
+            keyframes.push(n);
+        }
+        bytes += sample.data.len();
+    }
+    assert_eq!(keyframes, [0, 60, 100, 120, 180, 240]);
+    let bps = bytes * 8 / 10;
+    assert!((100_000..520_000).contains(&bps), "{bps} bits per second");
+}
+
+#[test]
+fn equal_settings_give_equal_configurations() {
+    let open = || {
+        X264Encoder::open(&settings(284, 160))
+            .unwrap()
+            .config()
+            .bytes
+            .clone()
+    };
+    assert_eq!(open(), open());
+}
+
+#[test]
+fn a_keyframe_that_is_never_asked_for_comes_late_by_itself() {
+    let mut encoder = X264Encoder::open(&settings(160, 90)).unwrap();
+    let mut keyframes = Vec::new();
+    for n in 0..200 {
+        let sample = encoder
+            .encode(&pattern(160, 90, n), n == 0)
+            .unwrap()
+            .unwrap();
+        if sample.is_sync {
+            keyframes.push(n);
+        }
+    }
+    assert_eq!(keyframes, [0, 76, 152]);
+}
+
+#[test]
+fn what_is_encoded_decodes_to_the_same_times_and_nearly_the_same_pictures() {
+    let mut encoder = X264Encoder::open(&settings(160, 90)).unwrap();
+    let mut decoder = VideoDecoder::open(encoder.config(), 30_000, u32::MAX).unwrap();
+    let mut frames = Vec::new();
+    for n in 0..50 {
+        let sample = encoder
+            .encode(&pattern(160, 90, n), n == 0)
+            .unwrap()
+            .unwrap();
+        frames.extend(decoder.decode(&sample).unwrap());
+    }
+    frames.extend(decoder.drain().unwrap());
+    let times: Vec<_> = frames.iter().map(RawFrame::pts).collect();
+    assert_eq!(times, (0..50).map(|n| n * 3000).collect::<Vec<_>>());
+}
+
+/// Mean luma of a picture.
+fn luma(frame: &RawFrame) -> u64 {
+    let picture = &frame.picture;
+    let (width, stride) = (usize::try_from(picture.width()).unwrap(), picture.stride(0));
+    let rows = picture
+        .data(0)
+        .chunks(stride)
+        .take(usize::try_from(picture.height()).unwrap());
+    let sum: u64 = rows
+        .flat_map(|row| &row[..width])
+        .map(|p| u64::from(*p))
+        .sum();
+    sum / u64::from(picture.width() * picture.height())
+}
+
+fn flat(format: format::Pixel, bytes: &[u8]) -> RawFrame {
+    let mut picture = frame::Video::new(format, 322, 182);
+    for plane in 0..picture.planes() {
+        let value = bytes.iter().copied().cycle();
+        for (pixel, value) in picture.data_mut(plane).iter_mut().zip(value) {
+            *pixel = value;
+        }
+    }
+    RawFrame::new(picture, 0)
+}
+
+#[test]
+fn every_form_of_input_becomes_8_bit_4_2_0_of_the_right_levels() {
+    use format::Pixel;
+    // 10 bit 512 is 8 bit 128; full range 255 is limited range 235.
+    for (format, bytes, expected) in [
+        (Pixel::YUV420P, &[128_u8][..], 128),
+        (Pixel::YUV422P, &[128], 128),
+        (Pixel::YUV444P, &[128], 128),
+        (Pixel::YUV420P10LE, &[0, 2], 128),
+        (Pixel::YUV422P10LE, &[0, 2], 128),
+        (Pixel::YUVJ420P, &[255], 235),
+        (Pixel::YUVJ420P, &[0], 16),
+    ] {
+        let mut scaler = Scaler::new(160, 90);
+        let scaled = scaler.scale(&flat(format, bytes)).unwrap();
+        assert_eq!(scaled.picture.format(), Pixel::YUV420P, "{format:?}");
+        assert_eq!((scaled.picture.width(), scaled.picture.height()), (160, 90));
+        assert!(
+            luma(&scaled).abs_diff(expected) <= 1,
+            "{format:?}: {}",
+            luma(&scaled)
+        );
+    }
+}
+
+#[test]
+fn the_scaler_follows_its_input_and_uses_memory_again() {
+    let mut scaler = Scaler::new(160, 90);
+    for (width, height) in [(320, 180), (640, 360), (161, 91), (320, 180)] {
+        let scaled = scaler.scale(&pattern(width, height, 1)).unwrap();
+        assert_eq!((scaled.picture.width(), scaled.picture.height()), (160, 90));
+    }
+    let first = scaler.scale(&pattern(320, 180, 1)).unwrap();
+    let memory = |frame: &RawFrame| frame.picture.data(0).as_ptr();
+    let (held, address) = (first.clone(), memory(&first));
+    let second = scaler.scale(&pattern(320, 180, 2)).unwrap();
+    assert_ne!(memory(&second), address, "the first is still held");
+    drop((first, held));
+    let address = memory(&second);
+    drop(second);
+    assert_eq!(
+        memory(&scaler.scale(&pattern(320, 180, 3)).unwrap()),
+        address
+    );
+    let fitting = pattern(160, 90, 4);
+    assert_eq!(
+        memory(&scaler.scale(&fitting).unwrap()),
+        memory(&fitting),
+        "as it is"
+    );
+}
+
+#[test]
+fn garbage_is_no_picture_and_no_end() {
+    let mut encoder = X264Encoder::open(&settings(160, 90)).unwrap();
+    let mut decoder = VideoDecoder::open(encoder.config(), 30_000, u32::MAX).unwrap();
+    let mut count = 0;
+    for n in 0..60 {
+        let mut sample = encoder
+            .encode(&pattern(160, 90, n), n % 30 == 0)
+            .unwrap()
+            .unwrap();
+        if n % 7 == 3 {
+            let garbage: Vec<u8> = (0..200_u8).map(|b| b.wrapping_mul(37)).collect();
+            sample.data = garbage.into();
+        }
+        count += decoder.decode(&sample).unwrap().len();
+    }
+    count += decoder.drain().unwrap().len();
+    assert!((40..=60).contains(&count), "{count}");
+}

@@ -1,0 +1,200 @@
+//! A lane: the thread that scales and encodes one rung.
+//!
+//! In:  [`Frame`]s, the same for all lanes, through a bounded queue. Out: samples and what will not
+//! come any more, in order. What breaks, even by a panic, is made anew; its next frame is a keyframe.
+//! Not here: which frames there are and when segments open (`worker`, `frame_clock`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::encoder::EncodeVideo;
+use super::frame_clock::Slot;
+use super::raw_frame::RawFrame;
+use super::scaler::Scaler;
+use super::transcoder::Output;
+use super::{Error, VideoRung};
+
+/// Pauses between the attempts to bring a broken encoder back.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A frame on its way to all lanes.
+#[derive(Clone)]
+pub(super) struct Frame {
+    pub(super) picture: RawFrame,
+    pub(super) slot: Slot,
+    pub(super) arrival: Instant,
+    /// Counts frames: a gap means that some were lost on the way to this lane.
+    pub(super) number: u64,
+    /// A bit for each rung that is shed.
+    pub(super) shed: u32,
+}
+
+/// Makes a rung's encoder; called again when one breaks.
+pub(super) type OpenEncoder =
+    dyn Fn(&VideoRung) -> Result<Box<dyn EncodeVideo>, Error> + Send + Sync;
+
+/// A lane's rung.
+struct Rung {
+    /// Its index in the job.
+    index: usize,
+    plan: VideoRung,
+    scaler: Scaler,
+    encoder: Option<Box<dyn EncodeVideo>>,
+    /// The next frame has to be a keyframe.
+    is_fresh: bool,
+    retry_at: Option<Instant>,
+    pause: Duration,
+}
+
+/// A lane, on its way to its thread.
+pub(super) struct Lane {
+    /// With its index in the job and its encoder.
+    rung: (usize, VideoRung, Box<dyn EncodeVideo>),
+    open: Arc<OpenEncoder>,
+    output_tx: mpsc::Sender<Output>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+/// Nobody takes the output any more.
+struct Gone;
+
+impl Lane {
+    /// A lane for the rung of this index in the job, whose encoder is open.
+    pub(super) fn new(
+        rung: (usize, VideoRung, Box<dyn EncodeVideo>),
+        open: Arc<OpenEncoder>,
+        output_tx: mpsc::Sender<Output>,
+        is_stopped: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            rung,
+            open,
+            output_tx,
+            is_stopped,
+        }
+    }
+
+    /// Encodes until the frames end or nobody takes samples.
+    pub(super) fn run(self, frames: &flume::Receiver<Frame>) {
+        let (index, plan, encoder) = self.rung;
+        let mut rung = Rung::new(index, plan, encoder);
+        let mut expected = 0;
+        while let Ok(frame) = frames.recv() {
+            let has_lost = frame.number != expected;
+            expected = frame.number + 1;
+            let taken = rung.take(&frame, has_lost, &*self.open, &self.output_tx);
+            if taken.is_err() || self.is_stopped.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
+
+impl Rung {
+    fn new(index: usize, plan: VideoRung, encoder: Box<dyn EncodeVideo>) -> Self {
+        Self {
+            index,
+            scaler: Scaler::new(plan.width, plan.height),
+            plan,
+            encoder: Some(encoder),
+            is_fresh: true,
+            retry_at: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    fn take(
+        &mut self,
+        frame: &Frame,
+        has_lost: bool,
+        open: &OpenEncoder,
+        output_tx: &mpsc::Sender<Output>,
+    ) -> Result<(), Gone> {
+        let send = |output| output_tx.blocking_send(output).map_err(|_| Gone);
+        let rung = self.index;
+        if has_lost {
+            let until = frame.slot.pts;
+            let is_lost = true;
+            send(Output::VideoUntil {
+                rung,
+                until,
+                is_lost,
+            })?;
+        }
+        let is_shed = frame.shed >> self.index & 1 == 1;
+        self.is_fresh |= is_shed || has_lost;
+        let is_wanted = frame.slot.index.is_multiple_of(self.plan.every.max(1)) || self.is_fresh;
+        let mut is_lost = is_wanted;
+        if is_wanted && !is_shed {
+            match self.encode(frame, open) {
+                Ok(Some(sample)) => {
+                    is_lost = false;
+                    send(Output::Video {
+                        rung,
+                        sample,
+                        arrival: frame.arrival,
+                    })?;
+                }
+                Ok(None) => {}
+                Err(what) => send(Output::Failed { what })?,
+            }
+        }
+        // The frame itself is done with, whatever became of it.
+        let until = frame.slot.until.unwrap_or(frame.slot.pts + 1);
+        send(Output::VideoUntil {
+            rung,
+            until,
+            is_lost,
+        })
+    }
+
+    /// Encodes a frame, unless a broken encoder is given a pause; the words say what broke.
+    fn encode(
+        &mut self,
+        frame: &Frame,
+        open: &OpenEncoder,
+    ) -> Result<Option<crate::media::Sample>, String> {
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return Ok(None);
+        }
+        let is_keyframe = frame.slot.index == 0 || self.is_fresh;
+        let picture = frame.picture.at(frame.slot.pts);
+        // After a panic scaler and encoder are thrown away.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let encoder = match &mut self.encoder {
+                Some(encoder) => encoder,
+                none => none.insert(open(&self.plan)?),
+            };
+            let scaled = self.scaler.scale(&picture)?;
+            encoder.encode(&scaled, is_keyframe)
+        }));
+        let what = match done {
+            Ok(Ok(sample)) => {
+                self.is_fresh = false;
+                self.retry_at = None;
+                if !is_keyframe {
+                    self.pause = FIRST_PAUSE;
+                }
+                let label = self.plan.name.clone();
+                metrics::histogram!("weir_transcode_delay_seconds", "rendition" => label)
+                    .record(frame.arrival.elapsed());
+                return Ok(sample);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it panicked".to_owned(),
+        };
+        self.encoder = None;
+        self.scaler = Scaler::new(self.plan.width, self.plan.height);
+        self.is_fresh = true;
+        self.retry_at = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        metrics::counter!("weir_transcode_restarts_total", "what" => "encoder").increment(1);
+        Err(format!("encoder of {}: {what}", self.plan.name))
+    }
+}

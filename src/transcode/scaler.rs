@@ -1,0 +1,127 @@
+//! Raw frames become pictures of a rung's size: 4:2:0, 8 bit, limited range, upright.
+//!
+//! In:  any decoded picture. Out: one of the asked size; the very same if it fits already.
+//! Not here: which sizes (`ladder`). A scaler stays on its thread: libav's context is not `Send`.
+
+use std::sync::Arc;
+
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::color::Range;
+use ffmpeg::format::Pixel;
+use ffmpeg::software::scaling::{Context, Flags};
+use ffmpeg::{frame, picture};
+
+use super::raw_frame::{RawFrame, Turn};
+use super::{Error, ffi};
+
+/// Makes pictures of one size.
+pub(super) struct Scaler {
+    width: u32,
+    height: u32,
+    context: Option<Context>,
+    /// The picture made last; its memory is used again when nobody holds it any more.
+    last: Option<Arc<frame::Video>>,
+}
+
+impl Scaler {
+    /// For pictures of `width` times `height` pixels, both even.
+    pub(super) fn new(width: u16, height: u16) -> Self {
+        ffi::init();
+        Self {
+            width: width.into(),
+            height: height.into(),
+            context: None,
+            last: None,
+        }
+    }
+
+    /// Scales one picture.
+    pub(super) fn scale(&mut self, frame: &RawFrame) -> Result<RawFrame, Error> {
+        let source = &frame.picture;
+        let turn = frame.turn();
+        let fits = source.format() == Pixel::YUV420P
+            && (source.width(), source.height()) == (self.width, self.height);
+        if fits && turn == Turn::NONE {
+            return Ok(frame.clone());
+        }
+        let (width, height) = if turn.is_quarter() {
+            (self.height, self.width)
+        } else {
+            (self.width, self.height)
+        };
+        let mut scaled = self.picture(width, height);
+        self.context(source, width, height)?
+            .run(source, &mut scaled)
+            .map_err(Error::at("scale"))?;
+        if turn != Turn::NONE {
+            scaled = turned(&scaled, turn, (self.width, self.height));
+        }
+        ffi::copy_properties(source, &mut scaled).map_err(Error::at("scale"))?;
+        scaled.set_color_range(Range::MPEG);
+        scaled.set_kind(picture::Type::None);
+        let scaled = Arc::new(scaled);
+        self.last = Some(Arc::clone(&scaled));
+        Ok(RawFrame {
+            picture: scaled,
+            ..frame.clone()
+        })
+    }
+
+    /// A picture to write to.
+    fn picture(&mut self, width: u32, height: u32) -> frame::Video {
+        let unheld = self.last.take().and_then(|last| Arc::try_unwrap(last).ok());
+        let fitting = unheld.filter(|p| (p.width(), p.height()) == (width, height));
+        if let Some(mut picture) = fitting
+            && ffi::is_writable(&mut picture)
+        {
+            return picture;
+        }
+        frame::Video::new(Pixel::YUV420P, width, height)
+    }
+
+    fn context(
+        &mut self,
+        source: &frame::Video,
+        width: u32,
+        height: u32,
+    ) -> Result<&mut Context, Error> {
+        let (format, from_width, from_height) = (source.format(), source.width(), source.height());
+        let fits = |context: &Context| {
+            let (input, output) = (context.input(), context.output());
+            (input.format, input.width, input.height) == (format, from_width, from_height)
+                && (output.width, output.height) == (width, height)
+        };
+        let context = if let Some(context) = self.context.take().filter(fits) {
+            context
+        } else {
+            let from = (format, from_width, from_height);
+            let to = (Pixel::YUV420P, width, height);
+            Context::get(from.0, from.1, from.2, to.0, to.1, to.2, Flags::AREA)
+                .map_err(Error::at("make a scaler"))?
+        };
+        Ok(self.context.insert(context))
+    }
+}
+
+/// An upright copy.
+fn turned(from: &frame::Video, turn: Turn, (width, height): (u32, u32)) -> frame::Video {
+    let mut to = frame::Video::new(Pixel::YUV420P, width, height);
+    for plane in 0..3 {
+        let size = |pixels: u32| {
+            let pixels = usize::try_from(pixels).unwrap_or(0);
+            if plane == 0 {
+                pixels
+            } else {
+                pixels.div_ceil(2)
+            }
+        };
+        let (stride, to_stride) = (from.stride(plane), to.stride(plane));
+        turn.plane(
+            (from.data(plane), stride),
+            (size(from.width()), size(from.height())),
+            (to.data_mut(plane), to_stride),
+        );
+    }
+    to
+}

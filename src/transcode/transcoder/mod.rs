@@ -1,0 +1,313 @@
+//! The transcoder as its owner sees it: a job in, products out, threads in between.
+//!
+//! In:  a [`Job`], then the source's samples. Out: [`Output`]s through a bounded channel.
+//! Not here: the threads' work (`worker`, `lane`, `audio`). No call waits for a thread; a queue that
+//! is full loses pictures up to the next keyframe, never the caller's time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::audio::{AudioEncode, AudioOutput, AudioWorker};
+use super::encoder::{EncodeVideo, VideoSettings, X264Encoder};
+use super::frame_clock::FrameClock;
+use super::lane::{Lane, OpenEncoder};
+use super::worker::{Input, LaneQueue, Worker};
+use super::{Config, Error};
+use crate::media::codec::{aac, avc};
+use crate::media::{Sample, Timescale};
+
+/// Inputs that may wait for the decoder: about four seconds at 60 frames a second with sound.
+const MAX_QUEUED: usize = 512;
+/// Bytes of pictures that may wait.
+const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
+/// Products that may wait for the owner.
+const MAX_OUTPUTS: usize = 1024;
+/// Decoded frames that may wait for a lane.
+const MAX_FRAMES: usize = 8;
+
+/// What to make of a source.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The source's pictures.
+    pub video: Arc<avc::Config>,
+    /// The source's sound; needed if any is encoded.
+    pub audio: Option<Arc<aac::Config>>,
+    /// Of the source, in 1000 seconds.
+    pub fps_millis: u32,
+    /// Who sets the frames' times.
+    pub clock: FrameClock,
+    /// How often a segment opens, with a constant clock; milliseconds.
+    pub segment_ms: u32,
+    /// Pictures shown before this are decoded only.
+    pub first_pts: Option<i64>,
+    /// The most expensive first, at most 32.
+    pub rungs: Vec<VideoRung>,
+    /// Each is made once, for all renditions that have it.
+    pub audio_encodes: Vec<AudioEncode>,
+    /// The room's settings.
+    pub config: Config,
+}
+
+/// One encoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoRung {
+    /// For logs, metrics and its thread.
+    pub name: String,
+    /// Pixels, even.
+    pub width: u16,
+    /// Pixels, even.
+    pub height: u16,
+    /// 1: every frame; 2: every second one, counted from each segment's first.
+    pub every: u32,
+    /// Frames in 1000 seconds.
+    pub fps_millis: u32,
+    /// On average, and at most over a second.
+    pub bitrate_bps: u32,
+}
+
+/// A product.
+#[derive(Debug)]
+pub enum Output {
+    /// A frame of the grid (with a constant clock only), before any sample of it.
+    Tick {
+        /// When it is shown.
+        pts: i64,
+        /// Whether a segment opens with it.
+        opens_segment: bool,
+    },
+    /// A picture; it is decoded when it is shown.
+    Video {
+        /// Index into the job's rungs.
+        rung: usize,
+        /// The picture.
+        sample: Sample,
+        /// When the source's picture arrived.
+        arrival: Instant,
+    },
+    /// No picture that is shown before `until` will come any more.
+    VideoUntil {
+        /// Index into the job's rungs.
+        rung: usize,
+        /// 90 kHz ticks.
+        until: i64,
+        /// Whether the last picture before it was lost: its rung is shed, or something broke.
+        is_lost: bool,
+    },
+    /// An AAC frame.
+    Audio {
+        /// Index into the job's encodes.
+        encode: usize,
+        /// The frame.
+        sample: Sample,
+    },
+    /// A rung is left out: the machine is overloaded.
+    Shed {
+        /// Index into the job's rungs.
+        rung: usize,
+    },
+    /// A rung is back.
+    Restored {
+        /// Index into the job's rungs.
+        rung: usize,
+    },
+    /// Something broke and is being restarted, in words for the log.
+    Failed {
+        /// What.
+        what: String,
+    },
+}
+
+/// A transcoder that runs.
+pub struct Started {
+    /// Takes the source.
+    pub transcoder: Transcoder,
+    /// Gives the products; ends after [`Transcoder::finish`].
+    pub output_rx: mpsc::Receiver<Output>,
+    /// The configuration of each rung.
+    pub video: Vec<Arc<avc::Config>>,
+    /// The configuration of each audio encode.
+    pub audio: Vec<Arc<aac::Config>>,
+}
+
+/// The handle of a running transcoder. Dropped, it makes the threads stop soon.
+pub struct Transcoder {
+    input_tx: Option<flume::Sender<Input>>,
+    queued_bytes: Arc<AtomicUsize>,
+    /// Of the pictures to come, if the decoder has not been told yet.
+    new_config: Option<Arc<avc::Config>>,
+    /// Pictures were lost; nothing can be decoded before the next keyframe.
+    is_skipping: bool,
+    audio: Option<AudioWorker>,
+    audio_timescale: Timescale,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl Transcoder {
+    /// Opens all codecs and starts the threads. This takes some hundredths of a second: call it where
+    /// that is no harm.
+    ///
+    /// # Errors
+    /// If a codec cannot be opened, or there is no thread.
+    pub fn start(job: &Job) -> Result<Started, Error> {
+        let colour = job.video.picture.colour;
+        let settings = (job.config.preset.clone(), job.segment_ms);
+        let open: Arc<OpenEncoder> = Arc::new(move |rung: &VideoRung| {
+            let settings = VideoSettings {
+                width: rung.width,
+                height: rung.height,
+                fps_millis: rung.fps_millis,
+                bitrate_bps: rung.bitrate_bps,
+                preset: settings.0.clone(),
+                segment_ms: settings.1,
+                colour,
+            };
+            let encoder: Box<dyn EncodeVideo> = Box::new(X264Encoder::open(&settings)?);
+            Ok(encoder)
+        });
+        Self::start_with(job, &open)
+    }
+
+    fn start_with(job: &Job, open: &Arc<OpenEncoder>) -> Result<Started, Error> {
+        let (output_tx, output_rx) = mpsc::channel(MAX_OUTPUTS);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let (audio, audio_configs) = match &job.audio {
+            Some(source) if !job.audio_encodes.is_empty() => {
+                let emit = emit_audio(output_tx.clone());
+                let (audio, configs) = AudioWorker::start(source, &job.audio_encodes, emit)?;
+                (Some(audio), configs)
+            }
+            _ => (None, Vec::new()),
+        };
+        let audio_timescale = job.audio.as_ref().map(|config| config.timescale());
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let mut video = Vec::new();
+        let mut input_tx = None;
+        if !job.rungs.is_empty() {
+            let encoders = job.rungs.iter().map(|rung| open(rung));
+            let encoders = encoders.collect::<Result<Vec<_>, Error>>()?;
+            let mut queues = Vec::new();
+            for ((index, rung), encoder) in job.rungs.iter().enumerate().zip(encoders) {
+                video.push(Arc::clone(encoder.config()));
+                let (frame_tx, frame_rx) = flume::bounded(MAX_FRAMES);
+                let stopped = Arc::clone(&is_stopped);
+                let encoded = (index, rung.clone(), encoder);
+                let lane = Lane::new(encoded, Arc::clone(open), output_tx.clone(), stopped);
+                thread(&format!("weir-{}", rung.name), move || lane.run(&frame_rx))?;
+                queues.push(LaneQueue::new(frame_tx, rung.name.clone()));
+            }
+            let (tx, rx) = flume::bounded(MAX_QUEUED);
+            let shared = (Arc::clone(&queued_bytes), Arc::clone(&is_stopped));
+            let worker = Worker::new(job, queues, output_tx, shared)?;
+            thread("weir-decode", move || worker.run(&rx))?;
+            input_tx = Some(tx);
+        }
+        Ok(Started {
+            transcoder: Self {
+                input_tx,
+                queued_bytes,
+                new_config: None,
+                is_skipping: false,
+                audio,
+                audio_timescale: audio_timescale.unwrap_or(Timescale::MILLIS),
+                is_stopped,
+            },
+            output_rx,
+            video,
+            audio: audio_configs,
+        })
+    }
+
+    /// Takes a picture that arrived at `arrival`; none for one that was held. `opens_at`: a segment opens with the first frame
+    /// that is not shown before it (with the source's clock). False if the decode thread is gone.
+    pub fn video(
+        &mut self,
+        sample: Sample,
+        arrival: Option<Instant>,
+        opens_at: Option<i64>,
+    ) -> bool {
+        let Some(input_tx) = &self.input_tx else {
+            return true;
+        };
+        if input_tx.is_disconnected() {
+            return false;
+        }
+        if self.is_skipping && !sample.is_sync {
+            return true;
+        }
+        let bytes = sample.data.len();
+        let has_room = self.queued_bytes.load(Ordering::Relaxed) + bytes <= MAX_QUEUED_BYTES;
+        let input = Input::Video {
+            sample,
+            arrival,
+            opens_at,
+            config: self.new_config.clone(),
+            follows_loss: self.is_skipping,
+        };
+        if has_room && input_tx.try_send(input).is_ok() {
+            self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.is_skipping = false;
+            self.new_config = None;
+        } else if !self.is_skipping {
+            metrics::counter!("weir_transcode_losses_total").increment(1);
+            tracing::warn!("the decoder is behind; pictures are lost up to the next keyframe");
+            self.is_skipping = true;
+        }
+        true
+    }
+
+    /// The configuration of the pictures to come.
+    pub fn video_config(&mut self, config: Arc<avc::Config>) {
+        self.new_config = Some(config);
+    }
+
+    /// Takes a frame of sound.
+    pub fn audio(&mut self, sample: Sample) {
+        if let Some(input_tx) = &self.input_tx {
+            let pts = self.audio_timescale.convert(sample.dts, Timescale::VIDEO);
+            // A hint that the next frame of sound repeats.
+            input_tx.try_send(Input::Sound { pts }).ok();
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.push(sample);
+        }
+    }
+
+    /// No more input: what is inside comes out, then the outputs end.
+    pub fn finish(&mut self) {
+        self.input_tx = None;
+        if let Some(audio) = &mut self.audio {
+            drop(audio.finish());
+        }
+    }
+}
+
+impl Drop for Transcoder {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    // The kernel keeps 15 bytes.
+    let name: String = name.chars().take(15).collect();
+    let span = tracing::Span::current();
+    let run = move || span.in_scope(run);
+    let spawned = std::thread::Builder::new().name(name).spawn(run);
+    spawned.map(drop).map_err(Error::Thread)
+}
+
+fn emit_audio(output_tx: mpsc::Sender<Output>) -> impl FnMut(AudioOutput) -> bool + Send + 'static {
+    move |made| {
+        let output = match made {
+            AudioOutput::Sample { encode, sample } => Output::Audio { encode, sample },
+            AudioOutput::Failed { what } => Output::Failed { what },
+        };
+        output_tx.blocking_send(output).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

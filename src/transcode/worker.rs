@@ -1,0 +1,435 @@
+//! The thread that decodes a source once and hands its frames to all lanes.
+//!
+//! In:  [`Input`]s through a bounded queue. Out: [`Frame`]s to the lanes, ticks and what concerns the
+//! whole transcoder to its owner. A decoder that breaks, even by a panic, is made anew and given the
+//! current GOP again; frames that were out already are skipped.
+//! Not here: frame times (`frame_clock`), overload's rules (`load`), encoding (`lane`).
+
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Error;
+use super::decoder::VideoDecoder;
+use super::frame_clock::{FrameClock, Schedule, Slot};
+use super::lane::Frame;
+use super::load::{Advice, Load};
+use super::raw_frame::RawFrame;
+use super::transcoder::{Job, Output, VideoRung};
+use crate::media::Sample;
+use crate::media::codec::avc;
+
+/// Most bytes of the current GOP that are kept for a decoder made anew.
+const MAX_GOP_BYTES: usize = 32 * 1024 * 1024;
+/// More pictures than any decoder holds back.
+const MAX_INSIDE: usize = 64;
+/// How long a lane that takes no frame is waited for before the frame is lost for it.
+const LANE_PATIENCE: Duration = Duration::from_millis(500);
+/// How often a source that sends nothing is looked after.
+const IDLE_STEP: Duration = Duration::from_millis(100);
+
+/// What the decode thread is given.
+pub(super) enum Input {
+    /// A picture.
+    Video {
+        sample: Sample,
+        /// None if it was held.
+        arrival: Option<Instant>,
+        opens_at: Option<i64>,
+        /// Its configuration, if it is another than before.
+        config: Option<Arc<avc::Config>>,
+        /// Pictures before it were lost.
+        follows_loss: bool,
+    },
+    /// Sound has gone on to this time.
+    Sound { pts: i64 },
+}
+
+/// The way to a lane.
+pub(super) struct LaneQueue {
+    frame_tx: flume::Sender<Frame>,
+    /// Its rung's name.
+    name: String,
+    is_stuck: bool,
+}
+
+impl LaneQueue {
+    pub(super) fn new(frame_tx: flume::Sender<Frame>, name: String) -> Self {
+        Self {
+            frame_tx,
+            name,
+            is_stuck: false,
+        }
+    }
+}
+
+/// The decode thread's state.
+pub(super) struct Worker {
+    config: Arc<avc::Config>,
+    fps_millis: u32,
+    /// Of the largest rung.
+    most_pixels: u32,
+    decoder: Option<VideoDecoder>,
+    /// Samples since the last keyframe, to begin again with.
+    gop: Vec<Sample>,
+    gop_bytes: usize,
+    /// Times of the pictures that are in the decoder.
+    inside: BTreeSet<i64>,
+    /// When pictures arrived, by their times.
+    arrivals: VecDeque<(i64, Instant)>,
+    first_pts: i64,
+    /// Time of the last frame that left.
+    last_pts: i64,
+    /// The shortest time there was between two pictures; at first what the rate says.
+    step: i64,
+    last_frame: Option<RawFrame>,
+    last_input: Instant,
+    schedule: Schedule,
+    has_ticks: bool,
+    lanes: Vec<LaneQueue>,
+    frame_count: u64,
+    rung_count: usize,
+    shed: u32,
+    load: Load,
+    output_tx: mpsc::Sender<Output>,
+    queued_bytes: Arc<AtomicUsize>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+/// Nobody takes the output any more.
+struct Gone;
+
+impl Worker {
+    pub(super) fn new(
+        job: &Job,
+        lanes: Vec<LaneQueue>,
+        output_tx: mpsc::Sender<Output>,
+        (queued_bytes, is_stopped): (Arc<AtomicUsize>, Arc<AtomicBool>),
+    ) -> Result<Self, Error> {
+        let pixels = |rung: &VideoRung| u32::from(rung.width) * u32::from(rung.height);
+        let most_pixels = job.rungs.iter().map(pixels).max().unwrap_or(0);
+        let decoder = VideoDecoder::open(&job.video, job.fps_millis, most_pixels)?;
+        let max_lag = Duration::from_millis(job.config.max_lag_ms);
+        Ok(Self {
+            config: Arc::clone(&job.video),
+            fps_millis: job.fps_millis,
+            most_pixels,
+            decoder: Some(decoder),
+            gop: Vec::new(),
+            gop_bytes: 0,
+            inside: BTreeSet::new(),
+            arrivals: VecDeque::new(),
+            first_pts: job.first_pts.unwrap_or(i64::MIN),
+            last_pts: i64::MIN,
+            step: 90_000_000 / i64::from(job.fps_millis.max(1)),
+            last_frame: None,
+            last_input: Instant::now(),
+            schedule: Schedule::new(job.clock, job.segment_ms),
+            has_ticks: matches!(job.clock, FrameClock::Constant(_)),
+            lanes,
+            frame_count: 0,
+            rung_count: job.rungs.len(),
+            shed: 0,
+            load: Load::new(max_lag, Instant::now()),
+            output_tx,
+            queued_bytes,
+            is_stopped,
+        })
+    }
+
+    /// Decodes until the inputs end, then gives what is inside.
+    pub(super) fn run(mut self, inputs: &flume::Receiver<Input>) {
+        loop {
+            let done = match inputs.recv_timeout(IDLE_STEP) {
+                _ if self.is_stopped.load(Ordering::Relaxed) => return,
+                Ok(input) => self.take(input),
+                Err(flume::RecvTimeoutError::Timeout) => self.idle(),
+                Err(flume::RecvTimeoutError::Disconnected) => break,
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+        // If it fails: who takes the output has gone, or the lanes end now by themselves.
+        self.drain().ok();
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), Gone> {
+        match input {
+            Input::Sound { pts } => {
+                let slots = self.schedule.sound(pts);
+                self.repeat(slots)
+            }
+            Input::Video {
+                sample,
+                arrival,
+                opens_at,
+                config,
+                follows_loss,
+            } => {
+                self.queued_bytes
+                    .fetch_sub(sample.data.len(), Ordering::Relaxed);
+                let live = arrival;
+                let arrival = live.unwrap_or_else(Instant::now);
+                self.last_input = arrival;
+                if let Some(at) = opens_at {
+                    self.schedule.open_at(at);
+                }
+                if follows_loss {
+                    self.inside.clear();
+                    // A number is missing: each lane begins anew with a keyframe.
+                    self.frame_count += 1;
+                    if let Some(decoder) = &mut self.decoder {
+                        decoder.flush();
+                    }
+                }
+                if let Some(config) = config {
+                    self.restart_with(config)?;
+                }
+                if self.arrivals.len() >= MAX_INSIDE {
+                    self.arrivals.pop_front(); // It was never decoded.
+                }
+                self.arrivals.push_back((sample.pts(), arrival));
+                let frames = self.decode(sample);
+                self.emit(frames)?;
+                live.map_or(Ok(()), |arrival| self.balance(arrival))
+            }
+        }
+    }
+
+    /// The frames that a sample completes.
+    fn decode(&mut self, sample: Sample) -> Vec<RawFrame> {
+        if sample.is_sync {
+            self.gop.clear();
+            self.gop_bytes = 0;
+        }
+        self.inside.insert(sample.pts());
+        if self.inside.len() > MAX_INSIDE {
+            self.inside.pop_first(); // It was never decoded.
+        }
+        self.gop_bytes += sample.data.len();
+        let decoded = match &mut self.decoder {
+            Some(decoder) => attempt(decoder, std::slice::from_ref(&sample), self.last_pts),
+            None if sample.is_sync => self.begin_again(std::slice::from_ref(&sample)),
+            None => return Vec::new(),
+        };
+        match decoded {
+            Ok(frames) => {
+                if self.gop_bytes <= MAX_GOP_BYTES {
+                    self.gop.push(sample);
+                }
+                frames
+            }
+            Err(what) => self.recover(&what),
+        }
+    }
+
+    /// The decoder broke with a sample: a new one gets the GOP without it.
+    fn recover(&mut self, what: &str) -> Vec<RawFrame> {
+        metrics::counter!("weir_transcode_restarts_total", "what" => "decoder").increment(1);
+        let words = format!("decoder: {what}");
+        // If nobody listens, the next output ends the thread.
+        self.output_tx
+            .blocking_send(Output::Failed { what: words })
+            .ok();
+        self.decoder = None;
+        let gop = std::mem::take(&mut self.gop);
+        if let Ok(frames) = self.begin_again(&gop) {
+            self.gop = gop;
+            frames
+        } else {
+            // It is the GOP itself: the next one is waited for.
+            self.decoder = None;
+            Vec::new()
+        }
+    }
+
+    fn begin_again(&mut self, gop: &[Sample]) -> Result<Vec<RawFrame>, String> {
+        let opened = VideoDecoder::open(&self.config, self.fps_millis, self.most_pixels);
+        let decoder = self
+            .decoder
+            .insert(opened.map_err(|error| error.to_string())?);
+        attempt(decoder, gop, self.last_pts)
+    }
+
+    /// Hands on what the decoder still holds.
+    fn drain(&mut self) -> Result<(), Gone> {
+        let drained = catch_unwind(AssertUnwindSafe(|| match &mut self.decoder {
+            Some(decoder) => decoder.drain().unwrap_or_default(),
+            None => Vec::new(),
+        }));
+        self.emit(drained.unwrap_or_default())
+    }
+
+    fn restart_with(&mut self, config: Arc<avc::Config>) -> Result<(), Gone> {
+        self.drain()?;
+        self.config = config;
+        self.gop.clear();
+        self.gop_bytes = 0;
+        self.inside.clear();
+        self.decoder = VideoDecoder::open(&self.config, self.fps_millis, self.most_pixels).ok();
+        Ok(())
+    }
+
+    /// Hands decoded frames on.
+    fn emit(&mut self, frames: Vec<RawFrame>) -> Result<(), Gone> {
+        let mut frames = frames.into_iter().peekable();
+        while let Some(frame) = frames.next() {
+            let pts = frame.pts();
+            if pts <= self.last_pts {
+                continue; // It was out before the decoder was made anew.
+            }
+            if self.last_pts > i64::MIN {
+                self.step = self.step.min(pts - self.last_pts);
+            }
+            self.last_pts = pts;
+            self.inside = self.inside.split_off(&(pts + 1));
+            let known = self.arrivals.iter().position(|(time, _)| *time == pts);
+            let known = known.and_then(|index| self.arrivals.remove(index));
+            let arrival = known.map_or(self.last_input, |(_, at)| at);
+            if pts < self.first_pts {
+                continue;
+            }
+            let following = frames.peek().map(RawFrame::pts);
+            let next = following.or_else(|| self.next_inside(pts));
+            let slots = self.schedule.picture(pts, next);
+            for slot in slots {
+                let picture = match (slot.is_new, &self.last_frame) {
+                    (false, Some(last)) => last.clone(),
+                    _ => frame.clone(),
+                };
+                self.give(picture, slot, arrival)?;
+            }
+            self.last_frame = Some(frame);
+        }
+        Ok(())
+    }
+
+    /// The picture after the one at `pts`, if it is in the decoder. Another, further away, may be
+    /// shown after one that is still to come: B pictures follow what they refer to.
+    fn next_inside(&self, pts: i64) -> Option<i64> {
+        let next = *self.inside.first()?;
+        (next - pts < self.step * 2).then_some(next)
+    }
+
+    /// Gives the last picture again.
+    fn repeat(&mut self, slots: Vec<Slot>) -> Result<(), Gone> {
+        let Some(last) = self.last_frame.clone() else {
+            return Ok(());
+        };
+        for slot in slots {
+            self.give(last.clone(), slot, Instant::now())?;
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<(), Gone> {
+        let idle = i64::try_from(self.last_input.elapsed().as_millis()).unwrap_or(i64::MAX / 90);
+        let slots = self.schedule.idle(idle * 90);
+        self.repeat(slots)
+    }
+
+    /// Gives a frame to all lanes. One that takes none in time has lost it.
+    fn give(&mut self, picture: RawFrame, slot: Slot, arrival: Instant) -> Result<(), Gone> {
+        if self.has_ticks {
+            let tick = Output::Tick {
+                pts: slot.pts,
+                opens_segment: slot.index == 0,
+            };
+            self.output_tx.blocking_send(tick).map_err(|_| Gone)?;
+        }
+        let frame = Frame {
+            picture,
+            slot,
+            arrival,
+            number: self.frame_count,
+            shed: self.shed,
+        };
+        self.frame_count += 1;
+        for lane in &mut self.lanes {
+            let patience = if lane.is_stuck {
+                Duration::ZERO
+            } else {
+                LANE_PATIENCE
+            };
+            match lane.frame_tx.send_timeout(frame.clone(), patience) {
+                Ok(()) => lane.is_stuck = false,
+                Err(flume::SendTimeoutError::Timeout(_)) => {
+                    metrics::counter!("weir_transcode_lost_frames_total").increment(1);
+                    if !lane.is_stuck {
+                        tracing::warn!(rendition = lane.name, "an encoder takes no frames");
+                    }
+                    lane.is_stuck = true;
+                }
+                Err(flume::SendTimeoutError::Disconnected(_)) => return Err(Gone),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sheds or restores a rung, as the lateness of the picture that arrived at `arrival` asks for.
+    fn balance(&mut self, arrival: Instant) -> Result<(), Gone> {
+        let now = Instant::now();
+        let advice = self.load.observe(now, now - arrival, self.shed != 0);
+        let is_shed = |rung: &usize| self.shed >> *rung & 1 == 1;
+        let output = match advice {
+            Advice::Keep => return Ok(()),
+            Advice::Shed => {
+                // Where no source is passed on, the cheapest stays: better few pictures than none.
+                let most = self.rung_count - usize::from(self.has_ticks);
+                let Some(rung) = (0..most).find(|rung| !is_shed(rung)) else {
+                    return Ok(());
+                };
+                self.shed |= 1 << rung;
+                metrics::counter!("weir_rungs_shed_total").increment(1);
+                metrics::gauge!("weir_rungs_shed").increment(1.0);
+                Output::Shed { rung }
+            }
+            Advice::Restore => {
+                let Some(rung) = (0..self.rung_count).rev().find(is_shed) else {
+                    return Ok(());
+                };
+                self.shed &= !(1 << rung);
+                metrics::gauge!("weir_rungs_shed").decrement(1.0);
+                Output::Restored { rung }
+            }
+        };
+        self.output_tx.blocking_send(output).map_err(|_| Gone)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        metrics::gauge!("weir_rungs_shed").decrement(f64::from(self.shed.count_ones()));
+    }
+}
+
+/// Decodes samples, for the frames that are shown after `last_pts`; words if the decoder breaks.
+fn attempt(
+    decoder: &mut VideoDecoder,
+    samples: &[Sample],
+    last_pts: i64,
+) -> Result<Vec<RawFrame>, String> {
+    // A decoder that panicked is thrown away.
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        let mut frames = Vec::new();
+        for sample in samples {
+            let decoded = decoder.decode(sample)?.into_iter();
+            frames.extend(decoded.filter(|frame| frame.pts() > last_pts));
+        }
+        Ok(frames)
+    }));
+    match decoded {
+        Ok(Ok(frames)) => Ok(frames),
+        Ok(Err(error)) => {
+            let error: Error = error;
+            Err(error.to_string())
+        }
+        Err(_) => Err("it panicked".to_owned()),
+    }
+}

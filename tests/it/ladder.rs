@@ -1,0 +1,323 @@
+//! Ladders from every kind of source: all renditions on one grid, all decode to the last frame, the
+//! playlist tells the truth, sound and picture belong together.
+
+use super::support::clips::{clip, frame_count, real_clip};
+use super::support::ladder::scene::{
+    Frames, Scene, Source, check_frames, file, heights, play_all, recording, scene,
+};
+use super::support::ladder::{Ladder, Rendition, watch};
+use super::support::server::TestServer;
+use super::support::{MACHINE, within};
+
+/// Sound and picture may be this far apart (EBU R37 allows 40 ms of early sound).
+const MAX_OFFSET_MS: f64 = 40.0;
+
+fn property(rendition: &Rendition, name: &str) -> String {
+    let value = rendition.decode().property("video", name).unwrap();
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_channel_type_makes_its_ladder_from_a_720p_source() {
+    let of = |name, options, heights| Scene {
+        options,
+        ..scene(name, file("ladder_720p30.flv"), heights, Frames::All)
+    };
+    let scenes = [
+        of("standard", &["--type", "STANDARD"], &[720, 480, 360, 160]),
+        of("basic", &["--type", "BASIC"], &[720]),
+        of(
+            "hd",
+            &[
+                "--type",
+                "ADVANCED_HD",
+                "--preset",
+                "HIGHER_BANDWIDTH_DELIVERY",
+            ],
+            &[720, 480, 360, 160, 0],
+        ),
+        of(
+            "sd",
+            &[
+                "--type",
+                "ADVANCED_SD",
+                "--preset",
+                "CONSTRAINED_BANDWIDTH_DELIVERY",
+            ],
+            &[480, 360, 160, 0],
+        ),
+    ];
+    let ladders = play_all(&scenes).await;
+    let rate = |ladder: &Ladder, name: &str| ladder.rendition(name).variant.frame_rate();
+    assert_eq!(rate(&ladders[0], "480p30"), Some(30.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_frames_a_second_are_halved_below_720p() {
+    let scenes = [scene(
+        "halved",
+        file("ladder_480p60.flv"),
+        &[480, 360, 160],
+        Frames::All,
+    )];
+    let ladders = play_all(&scenes).await;
+    let rates = ladders[0]
+        .renditions
+        .iter()
+        .map(|rendition| rendition.variant.frame_rate());
+    assert_eq!(
+        rates.collect::<Vec<_>>(),
+        [Some(60.0), Some(30.0), Some(30.0)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_frame_rate_makes_a_ladder() {
+    let small = |name, clip| scene(name, file(clip), &[180, 160], Frames::All);
+    let scenes = [
+        small("fps24", "fps24.flv"),
+        small("fps25", "fps25.flv"),
+        small("fps29_97", "fps29_97.flv"),
+        small("fps12_5", "fps12_5.flv"),
+        small("fps10", "fps10.flv"),
+        // Rates that give no good parts are made constant by copies.
+        scene(
+            "fps11",
+            file("fps11.flv"),
+            &[180, 160],
+            Frames::Seconds(8.0),
+        ),
+        scene("fps5", file("fps5.flv"), &[180, 160], Frames::Seconds(8.0)),
+    ];
+    play_all(&scenes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_gops_and_surround_sound_make_a_ladder() {
+    let mut scenes = vec![scene(
+        "longgop51",
+        file("longgop51.flv"),
+        &[360, 160],
+        Frames::All,
+    )];
+    if let Some(path) = real_clip("big-buck-bunny-480p24-30s.mp4") {
+        scenes.push(scene(
+            "bunny",
+            Source::File(path),
+            &[480, 360, 160],
+            Frames::All,
+        ));
+    }
+    for ladder in play_all(&scenes).await {
+        for rendition in &ladder.renditions {
+            let channels = rendition.decode().property("audio", "channels").unwrap();
+            assert_eq!(channels, 2, "{}", rendition.variant.name);
+            let extinfs = rendition.watched.segments.values().copied();
+            assert!(
+                extinfs.fold(0.0, f64::max) < 2.5,
+                "{}",
+                rendition.variant.name
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_pictures_end_as_plain_ones() {
+    let scenes = [
+        scene("portrait", file("portrait.flv"), &[640, 284], Frames::All),
+        scene(
+            "anamorphic",
+            file("anamorphic.flv"),
+            &[468, 350, 156],
+            Frames::All,
+        ),
+        scene("high422", file("high422.flv"), &[180, 160], Frames::All),
+        scene("fullrange", file("fullrange.flv"), &[180, 160], Frames::All),
+    ];
+    for (scene, ladder) in std::iter::zip(&scenes, play_all(&scenes).await) {
+        let shape = |rendition: &Rendition| {
+            let (width, height) = rendition.variant.resolution().unwrap();
+            f64::from(width) / f64::from(height)
+        };
+        let (source, rungs) = ladder.renditions.split_first().unwrap();
+        for rung in rungs {
+            assert_eq!(property(rung, "pix_fmt"), "yuv420p", "{}", scene.name);
+            assert_eq!(
+                property(rung, "sample_aspect_ratio"),
+                "1:1",
+                "{}",
+                scene.name
+            );
+            let off = shape(rung) / shape(source) - 1.0;
+            assert!(
+                off.abs() < 0.02,
+                "{}: {} is {off:+.3} wider",
+                scene.name,
+                rung.variant.name
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uneven_frame_rates_and_standstills_play_on() {
+    let still = frame_count(&clip("standstill.flv"));
+    let scenes = [
+        scene(
+            "vfr",
+            file("vfr.flv"),
+            &[360, 160],
+            Frames::AtLeast(frame_count(&clip("vfr.flv"))),
+        ),
+        scene(
+            "standstill",
+            file("standstill.flv"),
+            &[360, 160],
+            Frames::AtLeast(still),
+        ),
+        scene(
+            "standstill-mute",
+            file("standstill_noaudio.flv"),
+            &[360, 160],
+            Frames::AtLeast(still),
+        ),
+    ];
+    let server = TestServer::start().await;
+    for mut scene in scenes {
+        // Whether a pause is bridged or broken by a discontinuity may differ; that all agree may not.
+        let _shared = MACHINE.read().await;
+        let channel = server.new_channel_with(scene.name, scene.options).await;
+        let both = async {
+            tokio::join!(
+                watch(&channel.playback_url),
+                scene.source.publish(&server, &channel)
+            )
+        };
+        let (ladder, ()) = within(90, "end of the ladder", both).await;
+        scene.discontinuities = ladder.renditions[0].watched.discontinuities.len();
+        assert_eq!(heights(&ladder), scene.heights, "{}", scene.name);
+        ladder.check_grid();
+        check_frames(&scene, &ladder);
+        let played: f64 = ladder.renditions[0].watched.segments.values().sum();
+        assert!(played > 7.5, "{}: {played} s in all", scene.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_size_in_mid_stream_is_played_by_all() {
+    let source = recording("ladder_360p30.flv")
+        .gops(3)
+        .then(recording("fps30_480p.flv"));
+    let advanced = recording("ladder_360p30.flv")
+        .gops(3)
+        .then(recording("fps30_480p.flv"));
+    let scenes = [
+        // The source rendition changes with its source; all renditions break there.
+        Scene {
+            discontinuities: 1,
+            ..scene("size", Source::Edited(source), &[360, 160], Frames::All)
+        },
+        // Everything is encoded: the change is hidden.
+        Scene {
+            options: &["--type", "ADVANCED_HD"],
+            ..scene(
+                "size-hidden",
+                Source::Edited(advanced),
+                &[360, 160, 0],
+                Frames::All,
+            )
+        },
+    ];
+    play_all(&scenes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_that_vanishes_does_not_stop_the_picture() {
+    let vanishing = |range: std::ops::Range<u32>| {
+        Source::Edited(recording("ladder_360p30.flv").without_audio(range))
+    };
+    let scenes = [
+        scene("gap", vanishing(4_500..7_500), &[360, 160], Frames::All),
+        scene(
+            "forever",
+            vanishing(5_000..u32::MAX),
+            &[360, 160],
+            Frames::All,
+        ),
+    ];
+    let ladders = play_all(&scenes).await;
+    for rendition in &ladders[0].renditions {
+        let decoded = rendition.decode();
+        let codec = decoded.property("audio", "codec_name").unwrap();
+        assert_eq!(
+            codec, "aac",
+            "{}: the sound is back",
+            rendition.variant.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_jump_are_followed_by_all() {
+    let jumping = |by_ms| Source::Edited(recording("ladder_360p30.flv").jump(6_000, by_ms));
+    // Viewers see no break: media time goes on where wall time is.
+    let jump = |name, by_ms| scene(name, jumping(by_ms), &[360, 160], Frames::All);
+    play_all(&[
+        jump("forward", 60_000),
+        jump("back", -5_000),
+        jump("small", 40),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_and_picture_belong_together_in_every_rendition() {
+    let scenes = [
+        scene("sync", file("sync.flv"), &[360, 160], Frames::All),
+        scene(
+            "sync-long",
+            file("sync_longgop51.flv"),
+            &[360, 160],
+            Frames::All,
+        ),
+        Scene {
+            options: &["--type", "ADVANCED_HD"],
+            ..scene("sync-hd", file("sync.flv"), &[360, 160, 0], Frames::All)
+        },
+    ];
+    for (scene, ladder) in std::iter::zip(&scenes, play_all(&scenes).await) {
+        for rendition in ladder
+            .renditions
+            .iter()
+            .filter(|r| r.variant.resolution().is_some())
+        {
+            let worst = rendition.decode().worst_offset_ms();
+            assert!(
+                worst <= MAX_OFFSET_MS,
+                "{} in {}: {worst:.0} ms",
+                rendition.variant.name,
+                scene.name
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transmuxed_stream_passes_the_same_checks() {
+    let options = &["--type", "BASIC"];
+    let of = |name, source, heights| Scene {
+        options,
+        ..scene(name, source, heights, Frames::All)
+    };
+    let edited = Source::Edited(recording("fps30_480p.flv").gops(3));
+    let scenes = [
+        of("basic-sync", file("sync.flv"), &[360]),
+        of("basic-edited", edited, &[480]),
+    ];
+    let ladders = play_all(&scenes).await;
+    let worst = ladders[0].renditions[0].decode().worst_offset_ms();
+    assert!(worst <= MAX_OFFSET_MS, "{worst:.0} ms");
+}

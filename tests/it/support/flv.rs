@@ -1,0 +1,192 @@
+//! FLV files taken apart into tags and put together again as encoders misbehave: sound that vanishes,
+//! another size from here on, clocks that jump. Sent tag by tag, so that no muxer repairs them.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::rtmp_client;
+
+/// Tag types, which are RTMP's message types too.
+pub(crate) mod kind {
+    pub(crate) const AUDIO: u8 = 8;
+    pub(crate) const VIDEO: u8 = 9;
+    pub(crate) const SCRIPT: u8 = 18;
+}
+
+/// One tag: a message of the encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tag {
+    pub(crate) kind: u8,
+    /// Its timestamp.
+    pub(crate) at_ms: u32,
+    /// When it is sent, counted from the first tag: the wall clock of the encoder.
+    pub(crate) send_ms: u32,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A stream of tags in sending order, without script tags.
+#[derive(Clone, Debug)]
+pub(crate) struct Recording {
+    pub(crate) tags: Vec<Tag>,
+}
+
+impl Tag {
+    /// A picture of AVC, configurations not counted.
+    pub(crate) fn is_picture(&self) -> bool {
+        self.kind == kind::VIDEO && self.body.get(1) == Some(&1)
+    }
+
+    fn is_key_picture(&self) -> bool {
+        self.is_picture() && self.body[0] >> 4 == 1
+    }
+
+    /// A decoder configuration, of video or audio.
+    fn is_config(&self) -> bool {
+        matches!(self.kind, kind::VIDEO | kind::AUDIO) && self.body.get(1) == Some(&0)
+    }
+}
+
+impl Recording {
+    /// Reads a file; the encoder sent each tag at its timestamp.
+    pub(crate) fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        assert_eq!(&bytes[..3], b"FLV", "{}", path.display());
+        let mut tags = Vec::new();
+        // The header, then the size of a tag before the first.
+        let mut rest = &bytes[9 + 4..];
+        while let Some((header, behind)) = rest.split_at_checked(11) {
+            let number =
+                |at: usize| u32::from_be_bytes([0, header[at], header[at + 1], header[at + 2]]);
+            let at_ms = number(4) | u32::from(header[7]) << 24;
+            let (body, behind) = behind.split_at(usize::try_from(number(1)).unwrap());
+            tags.push(Tag {
+                kind: header[0],
+                at_ms,
+                send_ms: at_ms,
+                body: body.to_vec(),
+            });
+            rest = &behind[4..];
+        }
+        tags.retain(|tag| tag.kind != kind::SCRIPT);
+        Self { tags }
+    }
+
+    /// Pictures in it.
+    pub(crate) fn pictures(&self) -> u64 {
+        self.tags.iter().filter(|tag| tag.is_picture()).count() as u64
+    }
+
+    /// The first `count` GOPs with the sound beside them.
+    pub(crate) fn gops(mut self, count: usize) -> Self {
+        let keys = self.tags.iter().filter(|tag| tag.is_key_picture());
+        if let Some(end) = keys.map(|tag| tag.at_ms).nth(count) {
+            self.tags.retain(|tag| tag.at_ms < end);
+        }
+        self
+    }
+
+    /// Without the sound whose timestamp lies in `range` (milliseconds); its configuration stays.
+    pub(crate) fn without_audio(mut self, range: impl std::ops::RangeBounds<u32>) -> Self {
+        self.tags.retain(|tag| {
+            tag.kind != kind::AUDIO || tag.is_config() || !range.contains(&tag.at_ms)
+        });
+        self
+    }
+
+    /// Timestamps from the first picture at or after `from_ms` on, sound included, are changed by
+    /// `by_ms`; the tags are sent when they would have been.
+    pub(crate) fn jump(mut self, from_ms: u32, by_ms: i32) -> Self {
+        let at_or_after = |tag: &Tag| tag.is_key_picture() && tag.at_ms >= from_ms;
+        let at = self.tags.iter().position(at_or_after).unwrap();
+        for tag in &mut self.tags[at..] {
+            tag.at_ms = tag.at_ms.checked_add_signed(by_ms).unwrap();
+        }
+        self
+    }
+
+    /// `next` behind this one, configurations included, with timestamps that go on.
+    pub(crate) fn then(mut self, next: Self) -> Self {
+        let pictures: Vec<u32> = self
+            .tags
+            .iter()
+            .filter(|tag| tag.is_picture())
+            .map(|tag| tag.at_ms)
+            .collect();
+        let [.., before, last] = pictures[..] else {
+            panic!("too short to go on");
+        };
+        let end = last + (last - before);
+        let send_end = self.tags.iter().map(|tag| tag.send_ms).max().unwrap() + (last - before);
+        self.tags.extend(next.tags.into_iter().map(|tag| Tag {
+            at_ms: tag.at_ms + end,
+            send_ms: tag.send_ms + send_end,
+            ..tag
+        }));
+        self
+    }
+
+    /// Writes a file, for tools that only read files.
+    pub(crate) fn write(&self, path: &Path) {
+        let mut bytes = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+        for tag in &self.tags {
+            let size = u32::try_from(tag.body.len()).unwrap();
+            bytes.push(tag.kind);
+            bytes.extend(&size.to_be_bytes()[1..]);
+            bytes.extend(&tag.at_ms.to_be_bytes()[1..]);
+            bytes.extend([tag.at_ms.to_be_bytes()[0], 0, 0, 0]);
+            bytes.extend(&tag.body);
+            bytes.extend((size + 11).to_be_bytes());
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// Publishes all tags at their time, then unpublishes and waits for the server to close.
+    pub(crate) async fn publish(&self, mut publisher: rtmp_client::Publisher) -> io::Result<()> {
+        let begin = Instant::now();
+        for tag in &self.tags {
+            // An encoder's pace, not a wait for something to happen.
+            sleep_until(begin + Duration::from_millis(tag.send_ms.into())).await;
+            publisher
+                .send_message(tag.kind, tag.at_ms, &tag.body)
+                .await?;
+        }
+        publisher.unpublish().await
+    }
+}
+
+#[test]
+fn tags_are_cut_shifted_and_joined() {
+    let read = |name| Recording::read(&super::clips::clip(name));
+    let whole = read("fps30.flv");
+    assert_eq!(whole.pictures(), 240);
+    let half = whole.clone().gops(2);
+    assert_eq!(half.pictures(), 120);
+    let both = half.clone().then(read("fps30_480p.flv").gops(1));
+    assert_eq!(both.pictures(), 180);
+    let configs = both
+        .tags
+        .iter()
+        .filter(|tag| tag.is_config() && tag.kind == kind::VIDEO);
+    assert_eq!(configs.map(|tag| tag.at_ms).collect::<Vec<_>>(), [0, 4000]);
+    let steps = both
+        .tags
+        .windows(2)
+        .map(|pair| pair[1].at_ms.abs_diff(pair[0].at_ms));
+    assert!(steps.max().unwrap() < 100, "no jump at the seam");
+
+    let mute = whole.clone().without_audio(3000..5000);
+    assert!(mute.tags.len() < whole.tags.len());
+    assert_eq!(mute.pictures(), 240);
+    let jumped = whole.clone().jump(4000, 60_000);
+    assert_eq!(
+        jumped.tags.last().unwrap().at_ms,
+        whole.tags.last().unwrap().at_ms + 60_000
+    );
+    assert_eq!(
+        jumped.tags.last().unwrap().send_ms,
+        whole.tags.last().unwrap().send_ms
+    );
+}

@@ -1,0 +1,66 @@
+//! Looks into CMAF bytes: where a part begins, which tracks an initialization section declares.
+
+use mp4_atom::{Atom as _, Decode as _, DecodeAtom as _, Ftyp, Header, Moof, Moov};
+
+/// One track of an initialization section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Track {
+    pub(crate) id: u32,
+    pub(crate) is_video: bool,
+    pub(crate) timescale: u32,
+}
+
+/// Where a track's samples in a part begin, in its timescale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) decode: i64,
+    pub(crate) presentation: i64,
+}
+
+/// The tracks of an initialization section.
+pub(crate) fn tracks(init: &[u8]) -> Vec<Track> {
+    let mut rest = init;
+    Ftyp::decode(&mut rest).unwrap();
+    let moov = Moov::decode(&mut rest).unwrap();
+    let track = |trak: &mp4_atom::Trak| Track {
+        id: trak.tkhd.track_id,
+        is_video: trak.mdia.hdlr.handler == b"vide".into(),
+        timescale: trak.mdia.mdhd.timescale,
+    };
+    moov.trak.iter().map(track).collect()
+}
+
+/// Where `track` begins in a part; `None` if the part has no sample of it.
+pub(crate) fn start(part: &[u8], track: u32) -> Option<Start> {
+    let mut rest = part;
+    while let Ok(header) = Header::decode(&mut rest) {
+        let (body, behind) = rest.split_at(header.size.unwrap_or(rest.len()));
+        rest = behind;
+        if header.kind != Moof::KIND {
+            continue;
+        }
+        let moof = Moof::decode_atom(&header, &mut &*body).unwrap();
+        let Some(traf) = moof.traf.iter().find(|traf| traf.tfhd.track_id == track) else {
+            continue;
+        };
+        let decode = i64::try_from(traf.tfdt.as_ref().unwrap().base_media_decode_time).unwrap();
+        let first = traf
+            .trun
+            .first()
+            .and_then(|run| run.samples.iter().next())?;
+        return Some(Start {
+            decode,
+            presentation: decode + first.cts.unwrap_or(0),
+        });
+    }
+    None
+}
+
+/// The RFC 6381 string of the AVC track: what its configuration says.
+pub(crate) fn avc_codec(init: &[u8]) -> Option<String> {
+    let at = init.windows(4).position(|name| name == b"avcC")?;
+    let [profile, compatibility, level] = init[at + 5..at + 8] else {
+        return None;
+    };
+    Some(format!("avc1.{profile:02X}{compatibility:02X}{level:02X}"))
+}

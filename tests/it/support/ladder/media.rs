@@ -1,0 +1,220 @@
+//! What a rendition is when decoded, and whether the playlist told the truth about it (rules 52, 55).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::super::clips::frame_count;
+use super::super::{fragments, sync};
+use super::Rendition;
+
+impl Rendition {
+    /// Rule 52: BANDWIDTH is not exceeded by more than a quarter over any run of segments of about a
+    /// target duration, AVERAGE-BANDWIDTH not by more than a tenth over all.
+    pub(super) fn check_rates(&self) {
+        let Self { variant, watched } = self;
+        let segments: Vec<(f64, f64)> = watched
+            .segments
+            .iter()
+            .filter_map(|(msn, extinf)| {
+                let parts = watched.parts.range((*msn, 0)..(msn + 1, 0));
+                let bytes: usize = parts.map(|(_, (_, bytes))| bytes.len()).sum();
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+                (bytes > 0).then_some((bytes as f64 * 8.0, *extinf))
+            })
+            .collect();
+        let rate = |run: &[(f64, f64)]| {
+            let (bits, seconds) = run.iter().fold((0.0, 0.0), |(b, s), (bits, seconds)| {
+                (b + bits, s + seconds)
+            });
+            ((1.0..=3.0).contains(&seconds) || run.len() == segments.len())
+                .then_some(bits / seconds)
+        };
+        let runs = (0..segments.len())
+            .flat_map(|from| (from + 1..=segments.len()).map(move |to| from..to));
+        let peak = runs
+            .filter_map(|run| rate(&segments[run]))
+            .fold(0.0, f64::max);
+        let average = rate(&segments).unwrap_or(peak);
+        let (allowed, allowed_average) = (
+            variant.number("BANDWIDTH"),
+            variant.number("AVERAGE-BANDWIDTH"),
+        );
+        assert!(allowed_average <= allowed, "{}", variant.tag);
+        assert!(
+            peak <= 1.25 * allowed,
+            "{}: peak {peak:.0} b/s: {}",
+            variant.name,
+            variant.tag
+        );
+        assert!(
+            average <= 1.1 * allowed_average,
+            "{}: average {average:.0} b/s: {}",
+            variant.name,
+            variant.tag
+        );
+    }
+
+    /// CODECS, RESOLUTION and FRAME-RATE are those of the media. A source that changes its size in
+    /// mid-stream is described by its first stretch.
+    pub(super) fn check_tracks(&self) {
+        let Self { variant, watched } = self;
+        let folder = tempfile::tempdir().unwrap();
+        let file = &watched.write(folder.path())[0];
+        let streams = probe(file);
+        let of = |kind: &str| streams.iter().find(|stream| stream["codec_type"] == kind);
+        let declared = variant.attribute("CODECS");
+        let init = watched.inits.first_key_value().unwrap().1;
+        let mut codecs: Vec<String> = fragments::avc_codec(init).into_iter().collect();
+        if let Some(audio) = of("audio") {
+            assert_eq!(
+                (&audio["codec_name"], &audio["profile"]),
+                (&"aac".into(), &"LC".into()),
+                "{}",
+                variant.name
+            );
+            codecs.push("mp4a.40.2".to_owned());
+        }
+        assert_eq!(declared, codecs.join(","), "{}", variant.name);
+        let Some(video) = of("video") else {
+            assert_eq!(
+                variant.resolution(),
+                None,
+                "{}: {}",
+                variant.name,
+                variant.tag
+            );
+            return;
+        };
+        let pixels = |name: &str| u32::try_from(video[name].as_u64().unwrap()).unwrap();
+        let (width, height) = variant.resolution().unwrap();
+        assert_eq!(
+            (width, height),
+            (displayed_width(video), pixels("height")),
+            "{}",
+            variant.name
+        );
+        let extension = video["pix_fmt"].as_str().unwrap();
+        assert!(
+            extension.starts_with("yuv"),
+            "{}: {extension}",
+            variant.name
+        );
+        if let Some(rate) = variant.frame_rate() {
+            let (frames, seconds) = counted(file);
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+            let measured = (frames - 1) as f64 / seconds;
+            assert!(
+                (measured - rate).abs() < 0.01 * rate,
+                "{}: {measured:.3} fps: {}",
+                variant.name,
+                variant.tag
+            );
+        }
+    }
+
+    /// Decodes all of it; each stretch between discontinuities is a decoder's job of its own.
+    pub(crate) fn decode(&self) -> Decoded {
+        let folder = tempfile::tempdir().unwrap();
+        let files = self.watched.write(folder.path());
+        for file in &files {
+            let output = Command::new("ffmpeg")
+                .args(["-nostdin", "-loglevel", "warning", "-xerror", "-i"])
+                .arg(file)
+                .args(["-map", "0", "-f", "null", "-"])
+                .output()
+                .unwrap();
+            let words = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success() && words.is_empty(),
+                "{} {}: {words}",
+                self.variant.name,
+                file.display()
+            );
+        }
+        Decoded {
+            files,
+            _folder: folder,
+        }
+    }
+}
+
+/// What a rendition is as files, all of which decode without a complaint.
+pub(crate) struct Decoded {
+    pub(crate) files: Vec<PathBuf>,
+    _folder: TempDir,
+}
+
+impl Decoded {
+    /// Pictures of all stretches.
+    pub(crate) fn frames(&self) -> u64 {
+        self.files.iter().map(|file| frame_count(file)).sum()
+    }
+
+    /// The largest distance of sound and picture in the `sync` clips, in milliseconds.
+    pub(crate) fn worst_offset_ms(&self) -> f64 {
+        let offsets = self.files.iter().flat_map(|file| sync::offsets_ms(file));
+        offsets.map(f64::abs).fold(0.0, f64::max)
+    }
+
+    /// Entry `name` of ffprobe's description of the first track of this kind, in the last stretch.
+    pub(crate) fn property(&self, kind: &str, name: &str) -> Option<Value> {
+        let streams = probe(self.files.last().unwrap());
+        let stream = streams
+            .into_iter()
+            .find(|stream| stream["codec_type"] == kind)?;
+        Some(stream[name].clone())
+    }
+}
+
+/// The width at which pixels are square.
+fn displayed_width(video: &Value) -> u32 {
+    let width = video["width"].as_u64().unwrap();
+    let ratio = video["sample_aspect_ratio"].as_str().and_then(|text| {
+        let (across, down) = text.split_once(':')?;
+        Some((across.parse::<u64>().ok()?, down.parse::<u64>().ok()?))
+    });
+    let (across, down) = ratio
+        .filter(|(across, down)| across * down > 0)
+        .unwrap_or((1, 1));
+    u32::try_from((width * across + down / 2) / down).unwrap()
+}
+
+/// ffprobe's streams of a file.
+fn probe(media: &Path) -> Vec<Value> {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-show_streams", "-of", "json"])
+        .arg(media)
+        .output()
+        .unwrap();
+    let streams: Value = serde_json::from_slice(&output.stdout).unwrap();
+    streams["streams"].as_array().unwrap().clone()
+}
+
+/// Pictures, and seconds from the first to the last of them.
+fn counted(media: &Path) -> (u64, f64) {
+    let output = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            "v:0",
+            "-show_entries",
+            "packet=pts_time",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(media)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let times: Vec<f64> = text
+        .lines()
+        .filter_map(|line| line.trim_end_matches(',').parse().ok())
+        .collect();
+    let first = times.iter().copied().fold(f64::INFINITY, f64::min);
+    let last = times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (times.len() as u64, last - first)
+}

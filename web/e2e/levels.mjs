@@ -43,6 +43,9 @@ function start({ url, stallMs, startSeconds }) {
     video.addEventListener("playing", resolve, { once: true });
     setTimeout(reject, startSeconds * 1000, new Error(`nothing plays after ${startSeconds} s: ${seen.errors}`));
   });
+  // Every level is chosen by hand, the first one too: what the player fetched of another on its own account would
+  // still be shown during the first visit.
+  hls.once("hlsManifestParsed", () => (hls.loadLevel = 0));
   hls.loadSource(url);
   hls.attachMedia(video);
   video.play().catch((error) => seen.errors.push(`play: ${error.message}`));

@@ -10,6 +10,7 @@ pub mod audience;
 pub mod directory;
 pub mod file_name;
 pub mod multivariant;
+pub mod plain;
 pub mod snapshot;
 pub mod window;
 mod media;
@@ -22,7 +23,9 @@ pub use audience::Audience;
 pub use directory::{Directory, Listed, LiveChannel, RenditionHandle};
 pub use file_name::{MediaFile, Position};
 pub use multivariant::Variant;
+pub use plain::{Plain, PlainSegment};
 pub use snapshot::Snapshot;
+pub use window::restore::{Past, PastSegment};
 pub use window::{RenditionReport, Segment, Window};
 
 use serde::{Deserialize, Serialize};

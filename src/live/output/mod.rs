@@ -7,6 +7,7 @@
 //! Order at each part: bytes reachable, then waiters woken (both are one snapshot).
 //! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
 
+mod filler;
 mod rendition;
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+pub(super) use self::filler::{Filler, Slate};
 
 use self::rendition::Rendition;
 use super::SourceConfig;
@@ -147,15 +150,12 @@ impl Output {
             ),
         };
         let mut run = Run {
-            cutter: Cutter::Ticks(Segmenter::new(&self.packaging)),
             transcoder,
             made_rx,
             rung_slots: setup.rung_slots,
             encode_slots: setup.encode_slots,
-            source_audio_slots: Vec::new(),
-            sound_only_slots: Vec::new(),
             silence: silence(source),
-            shift: 0,
+            ..Run::led_by_ticks(Segmenter::new(&self.packaging))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
             let tracks = run.tracks(slot, rung, source, &made);
@@ -187,6 +187,9 @@ impl Output {
                 continue;
             };
             rendition.begin(packager, variant, at);
+            if slot == 0 {
+                rendition.keep_gop();
+            }
         }
         self.ladder = setup.ladder;
         self.run = Some(run);
@@ -462,6 +465,21 @@ impl Output {
 }
 
 impl Run {
+    /// Nothing runs yet.
+    fn led_by_ticks(segmenter: Segmenter) -> Self {
+        Self {
+            cutter: Cutter::Ticks(segmenter),
+            transcoder: None,
+            made_rx: None,
+            rung_slots: Vec::new(),
+            encode_slots: Vec::new(),
+            source_audio_slots: Vec::new(),
+            sound_only_slots: Vec::new(),
+            silence: None,
+            shift: 0,
+        }
+    }
+
     /// What was encoded, on the leader's decoding times.
     fn on_the_grid(&self, sample: Sample) -> Sample {
         Sample {

@@ -14,6 +14,7 @@ use super::plan::Transcoding;
 use super::{Config, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
+use crate::events::Bus;
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::Channel;
 use crate::model::repository::EpochRepository;
@@ -31,6 +32,8 @@ pub struct Context {
     pub directory: Arc<Directory>,
     /// Where epochs are made durable.
     pub epochs: Arc<dyn EpochRepository>,
+    /// Who is told what happens.
+    pub events: Arc<Bus>,
     /// Wall clock for PROGRAM-DATE-TIME and start times.
     pub clock: SharedClock,
     /// The tasks of this room.

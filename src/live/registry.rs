@@ -48,6 +48,8 @@ pub(super) struct Attach {
     pub(super) stream_id: String,
     /// The encoder as it names itself.
     pub(super) encoder: String,
+    /// `?priority=` of the publish, for takeovers.
+    pub(super) priority: Option<u32>,
     /// What it sends.
     pub(super) media_rx: MediaReceiver,
     /// Ends its connection, with the reason for the streamer.

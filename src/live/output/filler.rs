@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::rendition::Rendition;
-use super::{Cutter, Output, Run};
+use super::{Output, Run};
 use crate::base::clock::WallTime;
 use crate::media::codec::aac;
 use crate::media::{Sample, Timescale, TrackKind, Tracks, VideoTrack};
@@ -117,7 +117,12 @@ impl Filler {
     }
 
     /// A slate, from `began` on.
-    pub(super) fn slate(grid: SlateGrid, reels: Vec<Reel>, sounds: Vec<Sound>, began: Instant) -> Self {
+    pub(super) fn slate(
+        grid: SlateGrid,
+        reels: Vec<Reel>,
+        sounds: Vec<Sound>,
+        began: Instant,
+    ) -> Self {
         Self {
             rungs: reels.len(),
             reels,
@@ -127,7 +132,7 @@ impl Filler {
     }
 
     /// Whether it shows nothing.
-    pub(in crate::live) fn is_gap(&self) -> bool {
+    fn is_gap(&self) -> bool {
         self.reels.is_empty()
     }
 
@@ -138,9 +143,9 @@ impl Filler {
         self.began + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
-    /// Whether the next frame opens a segment.
-    pub(in crate::live) fn opens_segment(&self) -> bool {
-        self.index() == 0
+    /// Whether it shows nothing and the next frame opens a segment: something else can begin.
+    pub(in crate::live) fn may_become_slate(&self) -> bool {
+        self.is_gap() && self.index() == 0
     }
 
     fn index(&self) -> u32 {
@@ -182,23 +187,38 @@ impl Filler {
                     ..picture.clone()
                 };
                 let arrival = now;
-                made.push(Made::Video { rung, sample, arrival });
+                made.push(Made::Video {
+                    rung,
+                    sample,
+                    arrival,
+                });
             }
-            made.push(Made::VideoUntil { rung, until, is_lost });
+            made.push(Made::VideoUntil {
+                rung,
+                until,
+                is_lost,
+            });
         }
     }
 }
 
 impl Output {
     /// What a slate of this stream would be made of: `file`, or else the last picture.
-    pub(in crate::live) fn slate_plan(&self, file: Option<std::path::PathBuf>, preset: &str) -> SlatePlan {
+    pub(in crate::live) fn slate_plan(
+        &self,
+        file: Option<std::path::PathBuf>,
+        preset: &str,
+    ) -> SlatePlan {
         let frozen = self.renditions.iter().find_map(Rendition::last_gop);
         let picture = match (file, frozen) {
             (Some(file), _) => SlatePicture::File(file),
             (None, Some((config, gop))) => SlatePicture::Frozen { config, gop },
             (None, None) => SlatePicture::Black,
         };
-        let shown = self.renditions.iter().filter(|rendition| rendition.has_picture());
+        let shown = self
+            .renditions
+            .iter()
+            .filter(|rendition| rendition.has_picture());
         let heard = self.renditions.iter().filter_map(Rendition::sound);
         SlatePlan {
             picture,
@@ -210,7 +230,10 @@ impl Output {
     }
 
     fn slate_grid(&self) -> SlateGrid {
-        SlateGrid::new(self.packaging.part_target_ms, self.packaging.target_duration_s)
+        SlateGrid::new(
+            self.packaging.part_target_ms,
+            self.packaging.target_duration_s,
+        )
     }
 
     /// Begins a filler's timeline at wall time `at`, which is `began`; the one before it has been closed by
@@ -264,6 +287,11 @@ impl Output {
         }))
     }
 
+    /// Whether anybody is there to see a slate.
+    pub(in crate::live) fn is_watched(&self) -> bool {
+        self.is_announced
+    }
+
     /// Packages what is due of a filler.
     pub(in crate::live) fn fill(&mut self, filler: &mut Filler, now: Instant) {
         for made in filler.make(now) {
@@ -299,7 +327,7 @@ mod tests {
     }
 
     fn reel() -> Reel {
-        let sample = |n| Sample {
+        let sample = |n: i64| Sample {
             track: TrackKind::Video,
             dts: n * 15_000,
             composition_offset: 0,
@@ -321,7 +349,10 @@ mod tests {
         assert_eq!(filler.due(), began);
         let made = filler.make(began + Duration::from_millis(2100));
         let opened = made.iter().filter_map(|made| match made {
-            Made::Tick { pts, opens_segment: true } => Some(*pts),
+            Made::Tick {
+                pts,
+                opens_segment: true,
+            } => Some(*pts),
             _ => None,
         });
         assert_eq!(opened.collect::<Vec<_>>(), [0, 180_000]);
@@ -346,7 +377,7 @@ mod tests {
         let expected: Vec<_> = (0..102).map(|n| n * 1024).collect();
         assert_eq!(sounds, expected);
         assert!(filler.make(began + Duration::from_millis(2100)).is_empty());
-        assert!(!filler.opens_segment() && !filler.is_gap());
+        assert!(!filler.is_gap());
     }
 
     #[test]
@@ -358,9 +389,20 @@ mod tests {
         assert!(matches!(
             made[..],
             [
-                Made::Tick { pts: 0, opens_segment: true },
-                Made::VideoUntil { rung: 0, until: 15_000, is_lost: true },
-                Made::VideoUntil { rung: 1, until: 15_000, is_lost: true },
+                Made::Tick {
+                    pts: 0,
+                    opens_segment: true
+                },
+                Made::VideoUntil {
+                    rung: 0,
+                    until: 15_000,
+                    is_lost: true
+                },
+                Made::VideoUntil {
+                    rung: 1,
+                    until: 15_000,
+                    is_lost: true
+                },
             ]
         ));
         let late = filler.make(began + Duration::from_hours(1));

@@ -78,12 +78,7 @@ impl Rendition {
     }
 
     /// Begins a timeline at wall time `at` with what fills it.
-    pub(super) fn begin(
-        &mut self,
-        packager: Packager,
-        variant: Variant,
-        at: WallTime,
-    ) {
+    pub(super) fn begin(&mut self, packager: Packager, variant: Variant, at: WallTime) {
         self.variant_tx.send_replace(variant);
         self.begin_filler(packager, at);
     }
@@ -114,7 +109,9 @@ impl Rendition {
 
     /// Whether its last timeline had pictures.
     pub(super) fn has_picture(&self) -> bool {
-        self.tracks.as_ref().is_some_and(|tracks| tracks.video.is_some())
+        self.tracks
+            .as_ref()
+            .is_some_and(|tracks| tracks.video.is_some())
     }
 
     /// The sound of its last timeline.

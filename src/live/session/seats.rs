@@ -88,7 +88,11 @@ mod tests {
         use Seating::{Candidate, Current, InvalidPriority, LimitBreached, Occupied};
         use Takeover::{Ivs, Newest};
         let sitting = |is_live, priority, takeovers| {
-            Some(Sitting { is_live, priority, takeovers })
+            Some(Sitting {
+                is_live,
+                priority,
+                takeovers,
+            })
         };
         let taken = Candidate { is_takeover: true };
         let replaced = Candidate { is_takeover: false };
@@ -99,14 +103,38 @@ mod tests {
             (sitting(true, None, 0), Some(1), taken, taken),
             (sitting(true, Some(5), 1), Some(6), taken, taken),
             (sitting(true, Some(5), 1), Some(5), replaced, Occupied),
-            (sitting(true, Some(5), 1), Some(4), InvalidPriority, InvalidPriority),
-            (sitting(true, Some(5), 1), None, InvalidPriority, InvalidPriority),
-            (sitting(true, Some(5), 100), Some(6), LimitBreached, LimitBreached),
+            (
+                sitting(true, Some(5), 1),
+                Some(4),
+                InvalidPriority,
+                InvalidPriority,
+            ),
+            (
+                sitting(true, Some(5), 1),
+                None,
+                InvalidPriority,
+                InvalidPriority,
+            ),
+            (
+                sitting(true, Some(5), 100),
+                Some(6),
+                LimitBreached,
+                LimitBreached,
+            ),
             (sitting(false, None, 0), None, Current, Occupied),
             (sitting(false, None, 0), Some(1), Current, Current),
-            (sitting(false, Some(2), 0), Some(1), InvalidPriority, InvalidPriority),
+            (
+                sitting(false, Some(2), 0),
+                Some(1),
+                InvalidPriority,
+                InvalidPriority,
+            ),
         ] {
-            assert_eq!(seat(there, newcomer, Newest), newest, "{there:?} {newcomer:?}");
+            assert_eq!(
+                seat(there, newcomer, Newest),
+                newest,
+                "{there:?} {newcomer:?}"
+            );
             assert_eq!(seat(there, newcomer, Ivs), ivs, "{there:?} {newcomer:?}");
         }
     }

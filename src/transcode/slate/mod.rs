@@ -137,7 +137,9 @@ fn reel(
         samples.extend(encoder.encode(&frame, n == 0)?);
     }
     if samples.len() != usize::try_from(grid.frames).unwrap_or(0) {
-        return Err(Error::Encoder("it held pictures of a slate back".to_owned()));
+        return Err(Error::Encoder(
+            "it held pictures of a slate back".to_owned(),
+        ));
     }
     Ok(Reel {
         config: Arc::clone(encoder.config()),
@@ -166,7 +168,11 @@ fn picture_of(path: &Path) -> Result<RawFrame, Error> {
     let context = codec::Context::from_parameters(stream.parameters()).map_err(&at)?;
     let mut decoder = context.decoder().video().map_err(&at)?;
     if decoder.width() > MAX_EDGE || decoder.height() > MAX_EDGE {
-        let size = format!("a slate of {} x {} pixels", decoder.width(), decoder.height());
+        let size = format!(
+            "a slate of {} x {} pixels",
+            decoder.width(),
+            decoder.height()
+        );
         return Err(Error::Unsupported(size));
     }
     let mut picture = frame::Video::empty();

@@ -22,19 +22,36 @@ fn luma(reel: &Reel) -> i64 {
     let picture = &shown.picture;
     let rows = picture.data(0).chunks(picture.stride(0));
     let width = usize::try_from(picture.width()).unwrap();
-    let sum: i64 = rows.flat_map(|row| &row[..width]).map(|y| i64::from(*y)).sum();
+    let sum: i64 = rows
+        .flat_map(|row| &row[..width])
+        .map(|y| i64::from(*y))
+        .sum();
     sum / i64::from(picture.width() * picture.height())
 }
 
 #[test]
 fn grids_give_parts_of_legal_length() {
-    for (part_ms, target_s) in [(334, 2), (500, 2), (1000, 2), (450, 2), (100, 1), (334, 10), (2000, 2)] {
+    for (part_ms, target_s) in [
+        (334, 2),
+        (500, 2),
+        (1000, 2),
+        (450, 2),
+        (100, 1),
+        (334, 10),
+        (2000, 2),
+    ] {
         let grid = SlateGrid::new(part_ms, target_s);
         let (target, part) = (i64::from(part_ms) * 90, grid.interval * 2);
-        assert!(part <= target && part * 100 >= target * 85, "{part_ms}: {grid:?}");
+        assert!(
+            part <= target && part * 100 >= target * 85,
+            "{part_ms}: {grid:?}"
+        );
         let segment = grid.interval * i64::from(grid.frames);
         let asked = i64::from(target_s) * 90_000;
-        assert!(segment <= asked && segment + part > asked, "{part_ms}: {grid:?}");
+        assert!(
+            segment <= asked && segment + part > asked,
+            "{part_ms}: {grid:?}"
+        );
     }
     let usual = SlateGrid::new(334, 2);
     assert_eq!((usual.interval, usual.frames), (15_000, 12));
@@ -60,7 +77,10 @@ fn a_frozen_picture_is_the_last_one_in_every_size() {
     let made = reels(&frozen, &RUNGS, grid, "superfast").unwrap();
     assert_eq!(made.len(), 2);
     for (reel, rung) in made.iter().zip(RUNGS) {
-        assert_eq!((reel.config.width, reel.config.height), (rung.width, rung.height));
+        assert_eq!(
+            (reel.config.width, reel.config.height),
+            (rung.width, rung.height)
+        );
         let times: Vec<_> = reel.samples.iter().map(|s| (s.dts, s.is_sync)).collect();
         let expected: Vec<_> = (0..12).map(|n| (n * 15_000, n == 0)).collect();
         assert_eq!(times, expected);
@@ -83,6 +103,9 @@ fn a_file_and_nothing_can_be_shown_and_what_is_no_picture_is_told() {
     std::fs::write(&path, "no picture").unwrap();
     assert!(reels(&SlatePicture::File(path), &RUNGS, grid, "superfast").is_err());
     let config = Arc::clone(X264Encoder::open(&settings(320, 180)).unwrap().config());
-    let empty = SlatePicture::Frozen { config, gop: Vec::new() };
+    let empty = SlatePicture::Frozen {
+        config,
+        gop: Vec::new(),
+    };
     assert!(reels(&empty, &RUNGS, grid, "superfast").is_err());
 }

@@ -16,6 +16,7 @@ mod start;
 mod plan;
 mod silence;
 mod output;
+pub mod viewers;
 
 pub use gate::Admission;
 pub use plan::Transcoding;

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::plan::Transcoding;
@@ -120,6 +121,12 @@ impl Registry {
         all.retain(|status| status.state != State::Starting);
         all.sort_by(|a, b| a.channel.id.cmp(&b.channel.id));
         all
+    }
+
+    /// How many watch a channel now.
+    pub fn viewers(&self, channel: &Channel) -> u64 {
+        let audience = self.context.directory.audience(channel.id.as_str());
+        audience.map_or(0, |audience| audience.count(Instant::now()))
     }
 
     /// Hands a publisher to its channel's task, starting one if there is none; refused when the

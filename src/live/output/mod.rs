@@ -26,7 +26,7 @@ use crate::base::clock::WallTime;
 use crate::media::{AudioTrack, Sample, TrackKind, Tracks, VideoTrack};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
-use crate::playlist::{self, Directory, LiveChannel, Variant};
+use crate::playlist::{self, Audience, Directory, LiveChannel, Variant};
 use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo, SOURCE};
 use crate::transcode::{Output as Made, Started, Transcoder, silent_frame};
 
@@ -107,6 +107,8 @@ impl Output {
         ladder: &Ladder,
         directory: Arc<Directory>,
     ) -> Self {
+        let audience = directory.audience(&place.channel_id);
+        let nobody = || Arc::new(Audience::new(Instant::now()));
         let rungs = ladder.rungs.iter();
         let (renditions, handles) = rungs
             .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
@@ -124,6 +126,7 @@ impl Output {
                 channel_id: place.channel_id,
                 epoch: place.epoch,
                 renditions: handles,
+                audience: audience.unwrap_or_else(nobody),
             }),
             is_announced: false,
         }

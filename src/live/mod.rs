@@ -74,8 +74,8 @@ pub struct Config {
     pub slate_image: PathBuf,
     /// Seconds without a picture after which a connected publisher's playlists go on without it.
     pub slate_after_seconds: u64,
-    /// Hours after which a stream is ended.
-    pub max_stream_hours: u64,
+    /// Seconds after which a stream is ended.
+    pub max_stream_seconds: u64,
 }
 
 /// What the playlists show while no pictures come.
@@ -101,7 +101,7 @@ impl Default for Config {
             slate: SlateMode::default(),
             slate_image: PathBuf::new(),
             slate_after_seconds: 3,
-            max_stream_hours: 48,
+            max_stream_seconds: 48 * 3600,
         }
     }
 }
@@ -128,6 +128,10 @@ impl Config {
             self.slate_after_seconds,
             1..=3_600,
         )?;
-        within("live.max_stream_hours", self.max_stream_hours, 1..=8_760)
+        within(
+            "live.max_stream_seconds",
+            self.max_stream_seconds,
+            1..=31_536_000,
+        )
     }
 }

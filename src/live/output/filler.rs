@@ -289,7 +289,7 @@ impl Output {
 
     /// Whether anybody is there to see a slate.
     pub(in crate::live) fn is_watched(&self) -> bool {
-        self.is_announced
+        self.is_announced && self.channel.audience.has_viewers(Instant::now())
     }
 
     /// Packages what is due of a filler.

@@ -157,7 +157,7 @@ impl ChannelTask {
         let current = seats.current.as_ref();
         let live = current.filter(|publisher| publisher.live_since.is_some());
         let slate = live.filter(|_| self.filler.is_none() && self.is_led_by_pictures());
-        let longest = seconds(config.max_stream_hours * 3600);
+        let longest = seconds(config.max_stream_seconds);
         let hold = if current.is_none() {
             self.held_until
         } else {
@@ -189,8 +189,8 @@ impl ChannelTask {
                     return false;
                 };
                 let ending = if what == Due::Longest {
-                    let hours = self.context.config.max_stream_hours;
-                    Ending::Refused(format!("a stream may last {hours} hours; start a new one"))
+                    let longest = self.context.config.max_stream_seconds;
+                    Ending::Refused(format!("a stream may last {longest} s; start a new one"))
                 } else {
                     publisher.overdue()
                 };

@@ -26,6 +26,8 @@ pub mod storage;
 pub mod recording;
 // IVS resources, their invariants, repository traits.
 pub mod model;
+// What happened, told once: the catalogue of IVS events, and the bus.
+pub mod events;
 // SQL behind `model::repository`.
 pub mod db;
 // Weir's own HTTP additions, and the IVS-compatible API to come.

@@ -30,6 +30,7 @@ use crate::base::shutdown::Shutdown;
 use crate::base::tasks::Tasks;
 use crate::base::telemetry::Metrics;
 use crate::config::Config;
+use crate::events::Bus;
 use crate::live::registry::Context;
 use crate::live::{self, Admission, Registry, Transcoding};
 use crate::model::repository::{ChannelRepository as _, Page};
@@ -97,6 +98,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         },
         directory: Arc::clone(&directory),
         epochs: opened.repository.clone(),
+        events: Arc::new(Bus::new()),
         clock: Arc::new(SystemClock),
         tasks: groups.live.clone(),
     });

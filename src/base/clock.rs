@@ -23,14 +23,23 @@ impl WallTime {
     pub fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// RFC 3339 in whole seconds, rounded down, for example `2026-10-01T10:00:00Z`.
+    pub fn in_seconds(self) -> String {
+        self.instant().format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    /// Instants outside chrono's range are the epoch.
+    fn instant(self) -> chrono::DateTime<chrono::Utc> {
+        chrono::DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for WallTime {
     /// RFC 3339, for example `2026-10-01T10:00:00.000Z`; instants outside chrono's range print
     /// as the epoch.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = chrono::DateTime::from_timestamp_millis(self.0).unwrap_or_default();
-        write!(f, "{}", instant.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        write!(f, "{}", self.instant().format("%Y-%m-%dT%H:%M:%S%.3fZ"))
     }
 }
 
@@ -110,9 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn prints_milliseconds_and_z() {
-        let t = WallTime(1_790_848_800_007);
-        assert_eq!(t.to_string(), "2026-10-01T10:00:00.007Z");
+    fn prints_milliseconds_or_seconds_and_z() {
+        let t = WallTime(1_790_848_800_907);
+        assert_eq!(t.to_string(), "2026-10-01T10:00:00.907Z");
+        assert_eq!(t.in_seconds(), "2026-10-01T10:00:00Z");
         assert_eq!(WallTime(i64::MAX).to_string(), "1970-01-01T00:00:00.000Z");
     }
 }

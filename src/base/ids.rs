@@ -35,6 +35,22 @@ pub fn alphanumeric(len: usize) -> String {
     id
 }
 
+/// A random UUID as text: version 4 of RFC 9562.
+///
+/// # Panics
+/// As [`random_bytes`].
+pub fn uuid() -> String {
+    let bits = u128::from_be_bytes(random_bytes());
+    let bits = (bits & !(0xF << 76)) | (4 << 76);
+    let bits = (bits & !(0x3 << 62)) | (2 << 62);
+    let hex = format!("{bits:032x}");
+    let (a, rest) = hex.split_at(8);
+    let (b, rest) = rest.split_at(4);
+    let (c, rest) = rest.split_at(4);
+    let (d, e) = rest.split_at(4);
+    format!("{a}-{b}-{c}-{d}-{e}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +63,16 @@ mod tests {
             assert!(id.bytes().all(|b| b.is_ascii_alphanumeric()));
         }
         assert_ne!(alphanumeric(12), alphanumeric(12));
+    }
+
+    #[test]
+    fn a_uuid_has_its_version_and_variant() {
+        let uuid = uuid();
+        let groups: Vec<&str> = uuid.split('-').collect();
+        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{uuid}");
+        assert!(groups[2].starts_with('4'), "{uuid}");
+        assert!(groups[3].starts_with(['8', '9', 'a', 'b']), "{uuid}");
+        assert_ne!(uuid, super::uuid());
     }
 }

@@ -21,7 +21,9 @@ pub mod viewers;
 pub use gate::Admission;
 pub use plan::Transcoding;
 pub use registry::{Registry, State, Status};
+pub use session::seats::Takeover;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,11 @@ struct SourceConfig {
 }
 
 impl SourceConfig {
+    /// Whether it can go on with the stream of `other`: the same picture size and tracks.
+    fn is_like(&self, other: &Self) -> bool {
+        self.display_size() == other.display_size() && self.audio.is_some() == other.audio.is_some()
+    }
+
     /// Size of the upright picture in square pixels.
     fn display_size(&self) -> (u16, u16) {
         let (width, height) = self.video.display_size();
@@ -59,6 +66,29 @@ pub struct Config {
     pub video_silence_seconds: u64,
     /// Seconds an ended stream's playlists and media stay fetchable.
     pub ended_seconds: u64,
+    /// What becomes of a newer connection with the same stream key.
+    pub takeover: Takeover,
+    /// What the playlists show while no pictures come.
+    pub slate: SlateMode,
+    /// A picture file for the slate; empty: the stream's last picture.
+    pub slate_image: PathBuf,
+    /// Seconds without a picture after which a connected publisher's playlists go on without it.
+    pub slate_after_seconds: u64,
+    /// Seconds after which a stream is ended.
+    pub max_stream_seconds: u64,
+}
+
+/// What the playlists show while no pictures come.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum SlateMode {
+    /// A still picture with silence, while somebody watches; else gaps.
+    #[default]
+    Picture,
+    /// EXT-X-GAP.
+    Gap,
+    /// Nothing: they stand still.
+    Off,
 }
 
 impl Default for Config {
@@ -67,6 +97,11 @@ impl Default for Config {
             hold_seconds: 30,
             video_silence_seconds: 10,
             ended_seconds: 90,
+            takeover: Takeover::default(),
+            slate: SlateMode::default(),
+            slate_image: PathBuf::new(),
+            slate_after_seconds: 3,
+            max_stream_seconds: 48 * 3600,
         }
     }
 }
@@ -87,6 +122,16 @@ impl Config {
             self.video_silence_seconds,
             1..=3_600,
         )?;
-        within("live.ended_seconds", self.ended_seconds, 0..=86_400)
+        within("live.ended_seconds", self.ended_seconds, 0..=86_400)?;
+        within(
+            "live.slate_after_seconds",
+            self.slate_after_seconds,
+            1..=3_600,
+        )?;
+        within(
+            "live.max_stream_seconds",
+            self.max_stream_seconds,
+            1..=31_536_000,
+        )
     }
 }

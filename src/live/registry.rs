@@ -15,6 +15,7 @@ use super::plan::Transcoding;
 use super::{Config, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
+use crate::events::Bus;
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::Channel;
 use crate::model::repository::EpochRepository;
@@ -32,6 +33,8 @@ pub struct Context {
     pub directory: Arc<Directory>,
     /// Where epochs are made durable.
     pub epochs: Arc<dyn EpochRepository>,
+    /// Who is told what happens.
+    pub events: Arc<Bus>,
     /// Wall clock for PROGRAM-DATE-TIME and start times.
     pub clock: SharedClock,
     /// The tasks of this room.
@@ -46,6 +49,8 @@ pub(super) struct Attach {
     pub(super) stream_id: String,
     /// The encoder as it names itself.
     pub(super) encoder: String,
+    /// `?priority=` of the publish, for takeovers.
+    pub(super) priority: Option<u32>,
     /// What it sends.
     pub(super) media_rx: MediaReceiver,
     /// Ends its connection, with the reason for the streamer.

@@ -20,6 +20,7 @@ mod load;
 mod parameter_sets;
 mod raw_frame;
 mod scaler;
+pub mod slate;
 mod transcoder;
 mod worker;
 

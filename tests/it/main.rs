@@ -21,5 +21,6 @@ mod repository;
 mod store;
 mod ladder;
 mod ladder_trouble;
+mod lifecycle;
 mod live_mirror;
 mod mirrored;

@@ -7,6 +7,7 @@
 //! Order at each part: bytes reachable, then waiters woken (both are one snapshot).
 //! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
 
+mod filler;
 mod rendition;
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+pub(super) use self::filler::{Filler, Slate};
 
 use self::rendition::Rendition;
 use super::SourceConfig;
@@ -72,6 +75,8 @@ struct Run {
     cutter: Cutter,
     transcoder: Option<Transcoder>,
     made_rx: Option<mpsc::Receiver<Made>>,
+    /// Whether it began with one.
+    needs_transcoder: bool,
     /// The rendition of each rung.
     rung_slots: Vec<usize>,
     /// The renditions of each audio encode.
@@ -150,15 +155,13 @@ impl Output {
             ),
         };
         let mut run = Run {
-            cutter: Cutter::Ticks(Segmenter::new(&self.packaging)),
+            needs_transcoder: transcoder.is_some(),
             transcoder,
             made_rx,
             rung_slots: setup.rung_slots,
             encode_slots: setup.encode_slots,
-            source_audio_slots: Vec::new(),
-            sound_only_slots: Vec::new(),
             silence: silence(source),
-            shift: 0,
+            ..Run::led_by_ticks(Segmenter::new(&self.packaging))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
             let tracks = run.tracks(slot, rung, source, &made);
@@ -190,6 +193,9 @@ impl Output {
                 continue;
             };
             rendition.begin(packager, variant, at);
+            if slot == 0 {
+                rendition.keep_gop();
+            }
         }
         self.ladder = setup.ladder;
         self.run = Some(run);
@@ -246,7 +252,7 @@ impl Output {
         if let Some(transcoder) = &mut run.transcoder
             && !transcoder.video(sample, arrival, opens_at)
         {
-            // Without a handle its other threads end too, and then the products.
+            // Without a handle its other threads end too, and then the products, which tells that it is lost.
             run.transcoder = None;
         }
         Ok(())
@@ -283,6 +289,32 @@ impl Output {
         if let Some(run) = &mut self.run {
             (run.transcoder, run.made_rx) = (None, None);
         }
+    }
+
+    /// Whether a transcoder was lost and not replaced.
+    pub(super) fn lacks_transcoder(&self) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| run.needs_transcoder && run.transcoder.is_none())
+    }
+
+    /// Goes on with a new transcoder of the same job, from the next picture on, an IDR picture; whether
+    /// what it makes can be decoded with what viewers have.
+    pub(super) fn replace_transcoder(&mut self, started: Started) -> bool {
+        let Some(run) = &mut self.run else {
+            return false;
+        };
+        let tracks = |slot: &usize| self.renditions.get(*slot).and_then(Rendition::tracks);
+        let sees = |(slot, config): (&usize, &Arc<_>)| {
+            let video = tracks(slot).and_then(|tracks| tracks.video.as_ref());
+            video.is_some_and(|track| track.config == *config)
+        };
+        let fits = run.rung_slots.len() == started.video.len()
+            && run.rung_slots.iter().zip(&started.video).all(sees);
+        if fits {
+            run.transcoder = Some(started.transcoder);
+            run.made_rx = Some(started.output_rx);
+        }
+        fits
     }
 
     /// Whether the transcoder's frames are the clock, and not the source's pictures.
@@ -465,6 +497,22 @@ impl Output {
 }
 
 impl Run {
+    /// Nothing runs yet.
+    fn led_by_ticks(segmenter: Segmenter) -> Self {
+        Self {
+            cutter: Cutter::Ticks(segmenter),
+            transcoder: None,
+            made_rx: None,
+            needs_transcoder: false,
+            rung_slots: Vec::new(),
+            encode_slots: Vec::new(),
+            source_audio_slots: Vec::new(),
+            sound_only_slots: Vec::new(),
+            silence: None,
+            shift: 0,
+        }
+    }
+
     /// What was encoded, on the leader's decoding times.
     fn on_the_grid(&self, sample: Sample) -> Sample {
         Sample {

@@ -29,7 +29,8 @@ impl Origin {
                 age,
             )
         };
-        let Some(channel) = self.directory.live(channel_id) else {
+        let find = || self.directory.live(channel_id);
+        let Some(channel) = self.find(channel_id, find).await else {
             return offline();
         };
         // Rule 64: nobody is sent to a playlist that cannot be played yet.

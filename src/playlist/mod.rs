@@ -20,7 +20,7 @@ mod tags;
 pub(crate) mod fixtures;
 
 pub use audience::Audience;
-pub use directory::{Directory, Listed, LiveChannel, RenditionHandle};
+pub use directory::{Directory, Expected, Listed, LiveChannel, RenditionHandle};
 pub use file_name::{MediaFile, Position};
 pub use multivariant::Variant;
 pub use plain::{Plain, PlainSegment};

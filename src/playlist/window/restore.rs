@@ -46,7 +46,7 @@ pub struct NoTimeline(u64);
 
 impl Window {
     /// The window that listed `past`, less what its length leaves out.
-    pub fn restore(config: &Config, past: Past) -> Result<Self, NoTimeline> {
+    pub fn restore(config: &Config, past: &Past) -> Result<Self, NoTimeline> {
         let mut window = Self::new(config, past.first_msn);
         window.listing.discontinuity_sequence = past.discontinuity_sequence;
         let mut segments = past.segments.as_slice();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn restored(text: &str) -> Window {
-        Window::restore(&Config::default(), past(text)).unwrap()
+        Window::restore(&Config::default(), &past(text)).unwrap()
     }
 
     /// The lines of a live playlist that must stay: all but parts, hints and reports.
@@ -195,7 +195,7 @@ mod tests {
         let text = mirrored(&fixtures::window(&Config::default(), 1, 12, 0).snapshot());
         // Wherever the first begins, one of ten ends between two ticks.
         let text = text.replace("2.00000", "1.99901");
-        let refused = Window::restore(&Config::default(), past(&text)).map(drop);
+        let refused = Window::restore(&Config::default(), &past(&text)).map(drop);
         assert_eq!(refused, Err(NoTimeline(1)));
     }
 

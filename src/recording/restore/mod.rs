@@ -17,7 +17,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use self::plan::{CopiedRendition, Copy, Plan, Terms, Unfit};
 use crate::base::clock::{SharedClock, WallTime};
-use crate::media::Tracks;
 use crate::packaging::InitSection;
 use crate::playlist::plain::{self, Unreadable};
 use crate::playlist::{self, Past, PastSegment, Plain, PlainSegment, Variant, multivariant};
@@ -79,6 +78,9 @@ pub enum Error {
         /// Where and what.
         problem: Unreadable,
     },
+    /// An initialization section that is not what its name says.
+    #[error("{0} is damaged")]
+    Damaged(String),
     /// It can be read, but is not to be continued.
     #[error("nothing to continue: {0}")]
     Unfit(String),
@@ -253,14 +255,8 @@ impl Restorer {
 
     async fn init(&self, keys: &LiveRendition, hash: &str) -> Result<Arc<InitSection>, Error> {
         let key = keys.init(hash).map_err(storage::Error::from)?;
-        Ok(Arc::new(InitSection {
-            bytes: self.store.get(&key, MAX_INIT_BYTES).await?,
-            hash: hash.to_owned(),
-            // What is in the bytes; nobody asks a restored segment's section.
-            tracks: Tracks {
-                video: None,
-                audio: None,
-            },
-        }))
+        let bytes = self.store.get(&key, MAX_INIT_BYTES).await?;
+        let init = InitSection::read(bytes, hash).ok_or_else(|| Error::Damaged(key.to_string()));
+        Ok(Arc::new(init?))
     }
 }

@@ -172,28 +172,31 @@ mod tests {
 
     const HEAD: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n";
 
-    /// Segments of two seconds from 10:00:20 on, `first` being number 10 of a stream; a
-    /// DISCONTINUITY before number 11.
+    /// Segments of two seconds, each at twice its number; a DISCONTINUITY before number 11.
     fn playlist(first: u64, last: u64) -> String {
         let sequence = if first > 11 { 4 } else { 3 };
-        let mut text = format!(
+        let head = format!(
             "{HEAD}#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:{sequence}\n"
         );
-        for msn in first..=last {
-            if msn == 11 {
-                text.push_str("#EXT-X-DISCONTINUITY\n");
-            }
-            if msn == 11 || msn == first {
-                let hash = if msn < 11 { "aa" } else { "bb" };
-                text.push_str(&format!("#EXT-X-MAP:URI=\"init-{hash}.mp4\"\n"));
-            }
+        let segments = (first..=last).map(|msn| {
+            let discontinuity = if msn == 11 {
+                "#EXT-X-DISCONTINUITY\n"
+            } else {
+                ""
+            };
+            let map = match msn {
+                11 => "#EXT-X-MAP:URI=\"init-bb.mp4\"\n",
+                _ if msn != first => "",
+                _ if msn < 11 => "#EXT-X-MAP:URI=\"init-aa.mp4\"\n",
+                _ => "#EXT-X-MAP:URI=\"init-bb.mp4\"\n",
+            };
             let second = msn * 2;
-            text.push_str(&format!(
-                "#EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:{second}.000Z\n\
+            format!(
+                "{discontinuity}{map}#EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:{second}.000Z\n\
                  #EXTINF:2.00000,live\n{msn}.m4s\n"
-            ));
-        }
-        text
+            )
+        });
+        std::iter::once(head).chain(segments).collect()
     }
 
     fn at(second: f64) -> WallTime {

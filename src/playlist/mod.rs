@@ -25,6 +25,7 @@ pub use file_name::{MediaFile, Position};
 pub use multivariant::Variant;
 pub use plain::{Plain, PlainSegment};
 pub use snapshot::Snapshot;
+pub use tags::Seconds5;
 pub use window::restore::{Past, PastSegment};
 pub use window::{RenditionReport, Segment, Window};
 

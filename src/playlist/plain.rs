@@ -30,7 +30,9 @@ pub struct Plain {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlainSegment {
     /// EXTINF.
-    pub(super) duration: Seconds5,
+    pub duration: Seconds5,
+    /// Whether no text is known, and EXTINF and date are what they most probably were.
+    pub is_assumed: bool,
     /// EXT-X-PROGRAM-DATE-TIME.
     pub program_date_time: WallTime,
     /// EXT-X-DISCONTINUITY.
@@ -94,11 +96,12 @@ impl PlainSegment {
         self.program_date_time.plus_millis(millis)
     }
 
-    /// What is listed for `millis` after it, of which nothing is there.
+    /// A segment after it that may have been listed for all we know, of which nothing is there.
     #[must_use]
-    pub fn gap_after(&self, millis: u32) -> Self {
+    pub fn gap_after(&self, duration: Seconds5) -> Self {
         Self {
-            duration: Seconds5::of_millis(millis),
+            duration,
+            is_assumed: true,
             program_date_time: self.until(),
             discontinuity: false,
             is_gap: true,
@@ -175,6 +178,7 @@ impl Reader {
         }
         self.segments.push(PlainSegment {
             duration: self.duration.take().ok_or("no EXTINF")?,
+            is_assumed: false,
             program_date_time: self.program_date_time.take().ok_or("no date")?,
             discontinuity: std::mem::take(&mut self.discontinuity),
             is_gap: std::mem::take(&mut self.is_gap),
@@ -217,6 +221,7 @@ mod tests {
         let plain = Plain::parse(&text()).unwrap();
         let segment = |seconds, date: &str, is_new| PlainSegment {
             duration: Seconds5::parse(seconds).unwrap(),
+            is_assumed: false,
             program_date_time: format!("2026-10-01T10:00:{date}Z").parse().unwrap(),
             discontinuity: is_new,
             is_gap: is_new,
@@ -249,7 +254,7 @@ mod tests {
     #[test]
     fn a_gap_follows_in_time() {
         let plain = Plain::parse(&text()).unwrap();
-        let gap = plain.segments[3].gap_after(1500);
+        let gap = plain.segments[3].gap_after(Seconds5::of_millis(1500));
         assert_eq!(gap.duration.to_string(), "1.50000");
         assert_eq!(
             gap.program_date_time.to_string(),

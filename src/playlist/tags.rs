@@ -74,8 +74,8 @@ impl<'a> Tag<'a> {
 }
 
 /// Units of 10 microseconds, printed as seconds with five decimals. Never negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seconds5(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds5(u64);
 
 impl Seconds5 {
     /// `ticks` of 90 kHz rounded down: a part's duration never prints above its target.
@@ -113,8 +113,14 @@ impl Seconds5 {
         i64::try_from(self.0.saturating_mul(9).saturating_add(5) / 10).unwrap_or(i64::MAX)
     }
 
-    pub(super) fn of_millis(millis: u32) -> Self {
+    /// This many milliseconds.
+    pub fn of_millis(millis: u32) -> Self {
         Self(u64::from(millis) * 100)
+    }
+
+    /// Whole milliseconds.
+    pub fn millis(self) -> u64 {
+        self.0 / 100
     }
 
     /// As much later as `other` is long.

@@ -96,12 +96,16 @@ fn first_timeline(segments: &[PastSegment]) -> Option<&[PastSegment]> {
 
 /// Where on a timeline segments begin, and where the last one ends, so that each of their EXTINFs
 /// reads as it did. The text tells the distances of rounded ends only: of the nine places in a
-/// rounding period at which the first can lie, one that makes all of them possible.
+/// rounding period at which the first can lie, one that makes all of them possible. What is only assumed
+/// to have been listed is as long as it can be.
 fn offsets(timeline: &[PastSegment]) -> Option<Vec<i64>> {
     (0..ROUNDING_PERIOD).find_map(|first| {
         let mut end = Seconds5::nearest(first);
         let ends = timeline.iter().map(|segment| {
             end = end.plus(segment.listed.duration);
+            if segment.listed.is_assumed {
+                end = Seconds5::nearest(end.nearest_ticks());
+            }
             end.ticks()
         });
         std::iter::once(Some(first)).chain(ends).collect()
@@ -197,6 +201,26 @@ mod tests {
         let text = text.replace("2.00000", "1.99901");
         let refused = Window::restore(&Config::default(), &past(&text)).map(drop);
         assert_eq!(refused, Err(NoTimeline(1)));
+    }
+
+    #[test]
+    fn what_is_assumed_is_rounded_to_ticks() {
+        let mut past = past(&mirrored(
+            &fixtures::window(&Config::default(), 1, 3, 0).snapshot(),
+        ));
+        let odd = Seconds5::parse("1.99901").unwrap();
+        for _ in 0..10 {
+            let last = past.segments.last().unwrap().clone();
+            past.segments.push(PastSegment {
+                listed: last.listed.gap_after(odd),
+                bytes: None,
+                ..last
+            });
+        }
+        let window = Window::restore(&Config::default(), &past).unwrap();
+        let text = mirrored(&window.snapshot());
+        assert_eq!(text.matches("#EXT-X-GAP\n#EXTINF:1.9990").count(), 10);
+        assert_eq!(window.next_msn(), 14);
     }
 
     proptest! {

@@ -3,13 +3,13 @@
 //!
 //! In:  a [`Copy`] of the playlists, the time. Out: a [`Plan`], or why there is none.
 //! The dead process may have announced segments that its mirror does not have. Their numbers are
-//! spent: they are listed as gaps, one for each half of a target duration that has passed, for no
-//! stream's segments are shorter in the long run. So new media gets only numbers that nobody knows.
+//! spent: they are listed as gaps, as many as there can have been if none was shorter than the shortest
+//! that is known. So new media gets only numbers that nobody knows.
 
 use std::time::Duration;
 
 use crate::base::clock::WallTime;
-use crate::playlist::{Plain, PlainSegment, Variant};
+use crate::playlist::{Plain, PlainSegment, Seconds5, Variant};
 
 /// Most gaps listed at the end: beyond it nobody waits in front of a player.
 const MAX_GAPS: u64 = 1_000;
@@ -102,7 +102,8 @@ impl Copy {
         let known = known
             .filter(|known| !known.is_empty())
             .ok_or(Unfit::Disjoint)?;
-        let gaps = self.gaps(&known, terms)?;
+        let length = shortest(&known, terms);
+        let gaps = self.gaps(&known, length, terms)?;
         let renditions = self.renditions.iter();
         Ok(Plan {
             first_msn,
@@ -110,7 +111,7 @@ impl Copy {
             renditions: renditions
                 .map(|r| PlannedRendition {
                     discontinuity_sequence: r.plain.discontinuity_sequence_at(first_msn),
-                    segments: r.segments(first_msn, &known, gaps, gap_millis(terms)),
+                    segments: r.segments(first_msn, &known, gaps, length),
                 })
                 .collect(),
         })
@@ -122,7 +123,7 @@ impl Copy {
     }
 
     /// How many numbers may be spent after the last that is known.
-    fn gaps(&self, known: &[&PlainSegment], terms: &Terms) -> Result<u64, Unfit> {
+    fn gaps(&self, known: &[&PlainSegment], length: Seconds5, terms: &Terms) -> Result<u64, Unfit> {
         let stored = self.renditions.iter().map(|r| r.stored).max();
         let end = known.last().map(|last| last.until());
         // A publisher that is faster than the clock has dates ahead of it.
@@ -130,7 +131,7 @@ impl Copy {
         let hole_ms = terms.now.millis_since(until).max(0);
         let hold_ms = i64::try_from(terms.hold.as_millis()).unwrap_or(i64::MAX);
         let hole = hole_ms.unsigned_abs();
-        let gaps = hole.div_ceil(gap_millis(terms).max(1).into()) + 1 + terms.resumptions;
+        let gaps = hole.div_ceil(length.millis().max(1)) + 1 + terms.resumptions;
         if hole_ms > hold_ms || gaps > MAX_GAPS {
             return Err(Unfit::TooLate(hole_ms));
         }
@@ -145,7 +146,7 @@ impl CopiedRendition {
         first_msn: u64,
         known: &[&PlainSegment],
         gaps: u64,
-        gap_millis: u32,
+        length: Seconds5,
     ) -> Vec<PlainSegment> {
         let plain = &self.plain;
         let last_init = plain.segments.last().map(|last| last.init_hash.as_str());
@@ -155,15 +156,23 @@ impl CopiedRendition {
         });
         let mut segments: Vec<_> = all.collect();
         for _ in 0..gaps {
-            segments.extend(segments.last().map(|last| last.gap_after(gap_millis)));
+            segments.extend(segments.last().map(|last| last.gap_after(length)));
         }
         segments
     }
 }
 
-/// What a gap stands for: half a target duration.
-fn gap_millis(terms: &Terms) -> u32 {
-    terms.target_duration_s.saturating_mul(500)
+/// The shortest length of a segment whose end was not that of its timeline. An unsteady encoder's
+/// segments can be shorter, but two of them last longer than a target duration.
+fn shortest(known: &[&PlainSegment], terms: &Terms) -> Seconds5 {
+    let pairs = known.iter().zip(known.iter().skip(1));
+    let whole = pairs.filter(|(_, next)| !next.discontinuity);
+    let shortest = whole.map(|(segment, _)| segment.duration).min();
+    let target = |millis| Seconds5::of_millis(terms.target_duration_s.saturating_mul(millis));
+    shortest
+        .or(known.last().map(|last| last.duration))
+        .unwrap_or(target(1000))
+        .clamp(target(500), target(1000))
 }
 
 #[cfg(test)]
@@ -226,16 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn spends_a_number_for_each_second_that_passed_and_one() {
+    fn spends_a_number_for_each_segment_that_there_was_time_for_and_one() {
         // Number 20 ends at second 42.
         for (now, resumptions, gaps) in [
             (41.0, 0, 1),
             (42.0, 0, 1),
             (42.001, 0, 2),
-            (43.0, 0, 2),
-            (45.5, 0, 5),
-            (45.5, 3, 8),
-            (52.0, 0, 11),
+            (44.0, 0, 2),
+            (45.5, 0, 3),
+            (45.5, 3, 6),
+            (52.0, 0, 6),
         ] {
             let terms = Terms {
                 resumptions,
@@ -247,15 +256,30 @@ mod tests {
             assert_eq!(u64::try_from(segments.len()).unwrap(), 11 + gaps);
             let dates = segments.iter().map(|s| (s.program_date_time, s.is_gap));
             for (index, (date, is_gap)) in dates.enumerate() {
-                let second = if index < 11 {
-                    20 + 2 * index
-                } else {
-                    31 + index
-                };
-                let second = f64::from(u32::try_from(second).unwrap());
+                let second = f64::from(u32::try_from(20 + 2 * index).unwrap());
                 assert_eq!((date, is_gap), (at(second), index >= 11));
             }
         }
+    }
+
+    #[test]
+    fn unsteady_segments_spend_more_numbers() {
+        for (from, to, gaps) in [
+            ("2.00000", "1.25000", 4),
+            ("2.00000", "0.30000", 5),
+            ("2.00000", "2.40000", 3),
+        ] {
+            let mut copy = copy(&[(12, 20)]);
+            let text = playlist(12, 20).replacen(from, to, 2);
+            copy.renditions[0].plain = Plain::parse(&text).unwrap();
+            let plan = copy.plan(&terms(45.5)).unwrap();
+            assert_eq!(plan.next_msn, 21 + gaps, "{to}");
+        }
+        // What a discontinuity cut short is no measure.
+        let mut copy = copy(&[(10, 20)]);
+        let text = playlist(10, 20).replacen("2.00000", "0.30000", 1);
+        copy.renditions[0].plain = Plain::parse(&text).unwrap();
+        assert_eq!(copy.plan(&terms(45.5)).unwrap().next_msn, 21 + 3);
     }
 
     #[test]
@@ -263,7 +287,7 @@ mod tests {
         let mut copy = copy(&[(10, 20)]);
         copy.renditions[0].stored = at(30.0);
         let plan = copy.plan(&terms(33.0)).unwrap();
-        assert_eq!(plan.next_msn, 21 + 4);
+        assert_eq!(plan.next_msn, 21 + 3);
     }
 
     #[test]

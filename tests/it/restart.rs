@@ -74,18 +74,26 @@ impl Known {
         assert!(*known == bytes, "{uri} has other bytes");
     }
 
-    /// Follows by blocking reload until `stop`.
+    /// Follows by blocking reload until `stop`, from where it was.
     async fn follow(&mut self, url: &Url, mut stop: impl FnMut(&MediaPlaylist) -> bool) {
         let mut target = url.clone();
+        if !self.last.segments.is_empty() {
+            target.set_query(Some(&self.last_query()));
+        }
         loop {
             let list = MediaPlaylist::parse(&text(target.as_str()).await);
             self.take(url, list).await;
             if stop(&self.last) {
                 return;
             }
-            let (msn, part) = self.last.next();
-            target.set_query(Some(&format!("_HLS_msn={msn}&_HLS_part={part}")));
+            target.set_query(Some(&self.last_query()));
         }
+    }
+
+    /// What a player asks for next.
+    fn last_query(&self) -> String {
+        let (msn, part) = self.last.next();
+        format!("_HLS_msn={msn}&_HLS_part={part}")
     }
 
     /// The same segments, asked for once more.

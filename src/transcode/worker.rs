@@ -25,11 +25,17 @@ use crate::media::Sample;
 use crate::media::codec::avc;
 
 /// Most bytes of the current GOP that are kept for a decoder made anew.
-const MAX_GOP_BYTES: usize = 32 * 1024 * 1024;
+const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
 /// More pictures than any decoder holds back.
 const MAX_INSIDE: usize = 64;
 /// How long a lane that takes no frame is waited for before the frame is lost for it.
 const LANE_PATIENCE: Duration = Duration::from_millis(500);
+/// Sound that is further ahead than this of the first pictures, in ticks: they stand still. 500 ms.
+const FIRST_LEAD: i64 = 45_000;
+/// Most pictures that are decoded again to have those shown that a decoder holds back.
+const MAX_REPLAYED: usize = 120;
+/// After so long without sound, wall time tells how long a picture has stood still.
+const SOUND_IS_GONE: Duration = Duration::from_secs(1);
 /// How often a source that sends nothing is looked after.
 const IDLE_STEP: Duration = Duration::from_millis(100);
 
@@ -75,6 +81,8 @@ pub(super) struct Worker {
     /// Of the largest rung.
     most_pixels: u32,
     decoder: Option<VideoDecoder>,
+    /// The decoder was made to give all it had: a new one needs the GOP.
+    is_expelled: bool,
     /// Samples since the last keyframe, to begin again with.
     gop: Vec<Sample>,
     gop_bytes: usize,
@@ -89,6 +97,7 @@ pub(super) struct Worker {
     step: i64,
     last_frame: Option<RawFrame>,
     last_input: Instant,
+    last_sound: Option<Instant>,
     schedule: Schedule,
     has_ticks: bool,
     lanes: Vec<LaneQueue>,
@@ -120,6 +129,7 @@ impl Worker {
             fps_millis: job.fps_millis,
             most_pixels,
             decoder: Some(decoder),
+            is_expelled: false,
             gop: Vec::new(),
             gop_bytes: 0,
             inside: BTreeSet::new(),
@@ -129,6 +139,7 @@ impl Worker {
             step: 90_000_000 / i64::from(job.fps_millis.max(1)),
             last_frame: None,
             last_input: Instant::now(),
+            last_sound: None,
             schedule: Schedule::new(job.clock, job.segment_ms),
             has_ticks: matches!(job.clock, FrameClock::Constant(_)),
             lanes,
@@ -162,6 +173,10 @@ impl Worker {
     fn take(&mut self, input: Input) -> Result<(), Gone> {
         match input {
             Input::Sound { pts } => {
+                self.last_sound = Some(Instant::now());
+                if self.is_held_back(pts) {
+                    self.expel()?;
+                }
                 let slots = self.schedule.sound(pts);
                 self.repeat(slots)
             }
@@ -213,6 +228,12 @@ impl Worker {
             self.inside.pop_first(); // It was never decoded.
         }
         self.gop_bytes += sample.data.len();
+        if std::mem::take(&mut self.is_expelled) && !sample.is_sync {
+            let gop = std::mem::take(&mut self.gop);
+            // What it gives was shown before; if it breaks, the next keyframe is waited for.
+            self.begin_again(&gop).ok();
+            self.gop = gop;
+        }
         let decoded = match &mut self.decoder {
             Some(decoder) => attempt(decoder, std::slice::from_ref(&sample), self.last_pts),
             None if sample.is_sync => self.begin_again(std::slice::from_ref(&sample)),
@@ -220,13 +241,41 @@ impl Worker {
         };
         match decoded {
             Ok(frames) => {
-                if self.gop_bytes <= MAX_GOP_BYTES {
-                    self.gop.push(sample);
-                }
+                self.keep(sample);
                 frames
             }
             Err(what) => self.recover(&what),
         }
+    }
+
+    /// Keeps a sample for a decoder made anew; none of a GOP that is too large for that.
+    fn keep(&mut self, sample: Sample) {
+        if self.gop_bytes > MAX_GOP_BYTES {
+            self.gop = Vec::new();
+        } else {
+            self.gop.push(sample);
+        }
+    }
+
+    /// Whether the decoder keeps pictures for those that should follow them, although the picture
+    /// stands still while sound has gone on to `pts`.
+    fn is_held_back(&self, pts: i64) -> bool {
+        let Some(newest) = self.inside.last().filter(|_| self.has_ticks) else {
+            return false;
+        };
+        match &self.last_frame {
+            None => pts - newest > FIRST_LEAD && !self.gop.is_empty(),
+            Some(_) => (1..=MAX_REPLAYED).contains(&self.gop.len()) && self.schedule.is_behind(pts),
+        }
+    }
+
+    /// Has the decoder give all it holds. What follows is decoded by a new one that gets the GOP again.
+    fn expel(&mut self) -> Result<(), Gone> {
+        self.drain()?;
+        self.inside.clear();
+        self.decoder = None;
+        self.is_expelled = true;
+        Ok(())
     }
 
     /// The decoder broke with a sample: a new one gets the GOP without it.
@@ -273,6 +322,7 @@ impl Worker {
         self.gop_bytes = 0;
         self.inside.clear();
         self.decoder = VideoDecoder::open(&self.config, self.fps_millis, self.most_pixels).ok();
+        self.is_expelled = false;
         Ok(())
     }
 
@@ -328,7 +378,12 @@ impl Worker {
         Ok(())
     }
 
+    /// Nothing has come for a while.
     fn idle(&mut self) -> Result<(), Gone> {
+        let has_sound = |at: Instant| at.elapsed() < SOUND_IS_GONE;
+        if self.last_sound.is_some_and(has_sound) {
+            return Ok(());
+        }
         let idle = i64::try_from(self.last_input.elapsed().as_millis()).unwrap_or(i64::MAX / 90);
         let slots = self.schedule.idle(idle * 90);
         self.repeat(slots)

@@ -144,6 +144,71 @@ fn a_constant_clock_fills_gaps_and_ticks_before_each_frame() {
     assert_eq!(ticked, 69 * 3000);
 }
 
+fn silence(n: i64) -> Sample {
+    let stereo = aac::Config::parse(&bytes::Bytes::from_static(STEREO_48K)).unwrap();
+    Sample {
+        track: crate::media::TrackKind::Audio,
+        dts: n * 1024,
+        composition_offset: 0,
+        is_sync: true,
+        data: crate::transcode::silent_frame(&stereo).unwrap(),
+    }
+}
+
+/// A job on a constant clock for a source with sound.
+fn job_with_sound(video: Arc<avc::Config>) -> Job {
+    let stereo = aac::Config::parse(&bytes::Bytes::from_static(STEREO_48K)).unwrap();
+    Job {
+        audio: Some(Arc::new(stereo)),
+        ..job(video, FPS30)
+    }
+}
+
+const STEREO_48K: &[u8] = &[0x11, 0x90];
+
+#[test]
+fn a_picture_that_stands_still_goes_on_for_as_long_as_there_is_sound() {
+    let (video, samples) = source(30, 60);
+    let mut started = Transcoder::start(&job_with_sound(video)).unwrap();
+    feed(&mut started, samples, |_| false);
+    let mut made = Vec::new();
+    for n in 0..31 * 48_000 / 1024 {
+        started.transcoder.audio(silence(n));
+        // Not faster than the encoders: what waits is bounded.
+        while started.transcoder.input_tx.as_ref().unwrap().len() > 100 {
+            made.extend(started.output_rx.blocking_recv());
+        }
+    }
+    made.extend(outputs(started));
+    let (times, keyframes) = frames(&made, 0);
+    let last = *times.last().unwrap();
+    assert!(
+        (915..930).contains(&last),
+        "{last}: 300 ms before the sound"
+    );
+    assert_eq!(times, (0..=last).collect::<Vec<_>>());
+    assert_eq!(keyframes, (0..=last).step_by(60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sparse_source_whose_sound_has_gone_is_moved_on_by_wall_time() {
+    let (video, mut samples) = source(30, 60);
+    samples.retain(|sample| [0, 1, 20].contains(&(sample.dts / 3000)));
+    let mut started = Transcoder::start(&job_with_sound(video)).unwrap();
+    feed(&mut started, samples, |_| false);
+    for n in 0..40 {
+        started.transcoder.audio(silence(n));
+    }
+    let mut ticked = 0;
+    while ticked < 60 * 3000 {
+        match started.output_rx.blocking_recv() {
+            Some(Output::Tick { pts, .. }) => ticked = pts,
+            Some(_) => {}
+            None => panic!("it ended at {ticked}"),
+        }
+    }
+}
+
 #[test]
 fn pictures_before_the_first_wanted_one_are_decoded_only() {
     let (video, samples) = source(30, 60);
@@ -406,26 +471,17 @@ fn a_dropped_transcoder_ends_its_threads() {
 #[test]
 fn sound_alone_needs_no_decoder_of_pictures() {
     let (video, _) = source(1, 30);
-    let stereo = aac::Config::parse(&bytes::Bytes::from_static(&[0x11, 0x90])).unwrap();
-    let frame = crate::transcode::silent_frame(&stereo).unwrap();
     let job = Job {
-        audio: Some(Arc::new(stereo)),
         rungs: Vec::new(),
         audio_encodes: vec![AudioEncode {
             bitrate_bps: 64_000,
         }],
-        ..job(video, FrameClock::Source)
+        ..job_with_sound(video)
     };
     let mut started = Transcoder::start(&job).unwrap();
     assert_eq!((started.video.len(), started.audio.len()), (0, 1));
     for n in 0..50 {
-        started.transcoder.audio(Sample {
-            track: crate::media::TrackKind::Audio,
-            dts: n * 1024,
-            composition_offset: 0,
-            is_sync: true,
-            data: frame.clone(),
-        });
+        started.transcoder.audio(silence(n));
     }
     let outputs = outputs(started);
     let times: Vec<_> = outputs

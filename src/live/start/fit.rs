@@ -8,7 +8,7 @@
 use crate::media::codec::avc;
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
-use crate::transcode::FrameRate;
+use crate::transcode::{FrameRate, MAX_EDGE, MAX_PIXELS};
 
 /// No player is offered less, in millihertz; a hair below ten for what measuring adds.
 const MIN_FPS_MILLIS: u32 = 9_900;
@@ -83,6 +83,19 @@ fn fits(grid: &Config, fps_millis: u32) -> bool {
     let frames = (target_ms * fps + 1_000) / 1_000_000;
     let filled_ms = frames * 1_000_000 / fps.max(1);
     fps_millis >= MIN_FPS_MILLIS && filled_ms * 100 >= target_ms * 85
+}
+
+/// Why pictures are too large to be carried at all, in words; none if they are not.
+pub(super) fn too_large(video: &avc::Config) -> Option<String> {
+    let is_large = |(width, height): (u16, u16)| {
+        width.max(height) > MAX_EDGE || u32::from(width) * u32::from(height) > MAX_PIXELS
+    };
+    let coded = (video.width, video.height);
+    (is_large(coded) || is_large(video.display_size())).then(|| {
+        let (width, height) = coded;
+        let lines = MAX_PIXELS / u32::from(MAX_EDGE);
+        format!("pictures of {width}x{height} are too large; send at most {MAX_EDGE}x{lines}")
+    })
 }
 
 /// Why a source with keyframes in time is not passed through, in words; none if it can be.

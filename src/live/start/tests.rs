@@ -177,6 +177,39 @@ fn forms_that_players_do_not_take_are_transcoded() {
 }
 
 #[test]
+fn pictures_that_are_too_large_are_refused() {
+    let sized = |width, height, sample_aspect| {
+        let parsed = avc::Config::clone(&video(1280));
+        let mut start = Start::new(Config::default(), true);
+        start.video_config(Arc::new(avc::Config {
+            width,
+            height,
+            picture: avc::Picture {
+                sample_aspect,
+                ..parsed.picture
+            },
+            ..parsed
+        }));
+        start.push(picture(0, true))
+    };
+    for (width, height) in [(4096, 2304), (2304, 4096), (3840, 2160), (4096, 160)] {
+        let verdict = sized(width, height, (1, 1));
+        assert!(matches!(verdict, Verdict::Hold), "{width}x{height}");
+    }
+    for (width, height, aspect) in [
+        (4096, 2320, (1, 1)),
+        (4112, 160, (1, 1)),
+        (160, 4112, (1, 1)),
+        (1920, 1080, (4, 1)),
+        (u16::MAX, u16::MAX, (1, 1)),
+    ] {
+        let words = refusal(sized(width, height, aspect));
+        let shape = format!("{width}x{height} are too large; send at most 4096x2304");
+        assert!(words.contains(&shape), "{words}");
+    }
+}
+
+#[test]
 fn a_channel_that_never_passes_sources_starts_after_a_second() {
     let mut start = Start::new(Config::default(), false);
     start.video_config(video(1280));

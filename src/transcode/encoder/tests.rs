@@ -199,6 +199,19 @@ fn the_scaler_follows_its_input_and_uses_memory_again() {
 }
 
 #[test]
+fn pictures_beyond_the_limit_are_not_decoded() {
+    for (height, expected) in [(2304, 1), (2320, 0)] {
+        let mut encoder = X264Encoder::open(&settings(4096, height)).unwrap();
+        let mut decoder = VideoDecoder::open(encoder.config(), 30_000, u32::MAX).unwrap();
+        let large = pattern(4096, height.into(), 0);
+        let sample = encoder.encode(&large, true).unwrap().unwrap();
+        let mut frames = decoder.decode(&sample).unwrap();
+        frames.extend(decoder.drain().unwrap());
+        assert_eq!(frames.len(), expected, "{height} lines");
+    }
+}
+
+#[test]
 fn garbage_is_no_picture_and_no_end() {
     let mut encoder = X264Encoder::open(&settings(160, 90)).unwrap();
     let mut decoder = VideoDecoder::open(encoder.config(), 30_000, u32::MAX).unwrap();

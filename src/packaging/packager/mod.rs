@@ -168,8 +168,9 @@ impl Packager {
     fn follow_video(&mut self, sample: Sample) {
         let is_late = sample.dts < self.done_until || sample.dts <= self.video.last_dts;
         if is_late || sample.dts > MAX_DTS || (self.needs_sync && !sample.is_sync) {
-            // After a lost picture the next ones cannot be decoded.
+            // After a lost picture the next ones cannot be decoded: a span without others is a gap.
             self.needs_sync |= is_late;
+            self.lost_until = self.lost_until.max(sample.dts.min(MAX_DTS) + 1);
             metrics::counter!("weir_late_pictures_total").increment(1);
             return;
         }

@@ -70,6 +70,11 @@ impl Load {
         }
     }
 
+    /// Whether it still works off what was held before it started.
+    pub(super) fn may_be_late(&self, now: Instant) -> bool {
+        !self.has_caught_up && now.duration_since(self.started) < GRACE
+    }
+
     /// At `now` a picture was decoded `lag` after it arrived. `is_shed`: whether a rung is left out.
     pub(super) fn observe(&mut self, now: Instant, lag: Duration, is_shed: bool) -> Advice {
         self.has_caught_up |= lag < CALM;
@@ -78,7 +83,7 @@ impl Load {
         }
         self.note_unrest(now, lag);
         if lag >= self.max_lag {
-            if !self.has_caught_up && now.duration_since(self.started) < GRACE {
+            if self.may_be_late(now) {
                 return Advice::Keep;
             }
             let (since, lag_then) = *self.late_since.get_or_insert((now, lag));

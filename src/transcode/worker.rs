@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Error;
 use super::decoder::VideoDecoder;
 use super::frame_clock::{FrameClock, Schedule, Slot};
-use super::lane::Frame;
+use super::lane::{Frame, Gone, LaneQueue};
 use super::load::{Advice, Load};
 use super::raw_frame::RawFrame;
 use super::transcoder::{Job, Output, VideoRung};
@@ -28,8 +28,13 @@ use crate::media::codec::avc;
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
 /// More pictures than any decoder holds back.
 const MAX_INSIDE: usize = 64;
-/// How long a lane that takes no frame is waited for before the frame is lost for it.
-const LANE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long lanes that take no frame are waited for, all together, before it is lost for them: they hold
+/// up the others.
+const LANE_PATIENCE: Duration = Duration::from_millis(100);
+/// The same while what was held at the start is worked off.
+const START_PATIENCE: Duration = Duration::from_millis(500);
+/// Steps between pictures that are remembered.
+const MAX_STEPS: usize = 9;
 /// Sound that is further ahead than this of the first pictures, in ticks: they stand still. 500 ms.
 const FIRST_LEAD: i64 = 45_000;
 /// Most pictures that are decoded again to have those shown that a decoder holds back.
@@ -56,24 +61,6 @@ pub(super) enum Input {
     Sound { pts: i64 },
 }
 
-/// The way to a lane.
-pub(super) struct LaneQueue {
-    frame_tx: flume::Sender<Frame>,
-    /// Its rung's name.
-    name: String,
-    is_stuck: bool,
-}
-
-impl LaneQueue {
-    pub(super) fn new(frame_tx: flume::Sender<Frame>, name: String) -> Self {
-        Self {
-            frame_tx,
-            name,
-            is_stuck: false,
-        }
-    }
-}
-
 /// The decode thread's state.
 pub(super) struct Worker {
     config: Arc<avc::Config>,
@@ -93,8 +80,8 @@ pub(super) struct Worker {
     first_pts: i64,
     /// Time of the last frame that left.
     last_pts: i64,
-    /// The shortest time there was between two pictures; at first what the rate says.
-    step: i64,
+    /// Times between the last pictures; at first what the rate says.
+    steps: VecDeque<i64>,
     last_frame: Option<RawFrame>,
     last_input: Instant,
     last_sound: Option<Instant>,
@@ -105,13 +92,11 @@ pub(super) struct Worker {
     rung_count: usize,
     shed: u32,
     load: Load,
+    max_lag: Duration,
     output_tx: mpsc::Sender<Output>,
     queued_bytes: Arc<AtomicUsize>,
     is_stopped: Arc<AtomicBool>,
 }
-
-/// Nobody takes the output any more.
-struct Gone;
 
 impl Worker {
     pub(super) fn new(
@@ -136,7 +121,7 @@ impl Worker {
             arrivals: VecDeque::new(),
             first_pts: job.first_pts.unwrap_or(i64::MIN),
             last_pts: i64::MIN,
-            step: 90_000_000 / i64::from(job.fps_millis.max(1)),
+            steps: VecDeque::from([90_000_000 / i64::from(job.fps_millis.max(1))]),
             last_frame: None,
             last_input: Instant::now(),
             last_sound: None,
@@ -147,6 +132,7 @@ impl Worker {
             rung_count: job.rungs.len(),
             shed: 0,
             load: Load::new(max_lag, Instant::now()),
+            max_lag,
             output_tx,
             queued_bytes,
             is_stopped,
@@ -335,7 +321,10 @@ impl Worker {
                 continue; // It was out before the decoder was made anew.
             }
             if self.last_pts > i64::MIN {
-                self.step = self.step.min(pts - self.last_pts);
+                if self.steps.len() == MAX_STEPS {
+                    self.steps.pop_front();
+                }
+                self.steps.push_back(pts - self.last_pts);
             }
             self.last_pts = pts;
             self.inside = self.inside.split_off(&(pts + 1));
@@ -364,7 +353,14 @@ impl Worker {
     /// shown after one that is still to come: B pictures follow what they refer to.
     fn next_inside(&self, pts: i64) -> Option<i64> {
         let next = *self.inside.first()?;
-        (next - pts < self.step * 2).then_some(next)
+        (next - pts < self.usual_step() * 2).then_some(next)
+    }
+
+    /// The median of the last steps: one odd timestamp does not count.
+    fn usual_step(&self) -> i64 {
+        let mut steps: Vec<_> = self.steps.iter().copied().collect();
+        steps.sort_unstable();
+        steps.get(steps.len() / 2).copied().unwrap_or(0)
     }
 
     /// Gives the last picture again.
@@ -406,23 +402,14 @@ impl Worker {
             shed: self.shed,
         };
         self.frame_count += 1;
+        let now = Instant::now();
+        let patience = if self.load.may_be_late(now) {
+            START_PATIENCE
+        } else {
+            LANE_PATIENCE
+        };
         for lane in &mut self.lanes {
-            let patience = if lane.is_stuck {
-                Duration::ZERO
-            } else {
-                LANE_PATIENCE
-            };
-            match lane.frame_tx.send_timeout(frame.clone(), patience) {
-                Ok(()) => lane.is_stuck = false,
-                Err(flume::SendTimeoutError::Timeout(_)) => {
-                    metrics::counter!("weir_transcode_lost_frames_total").increment(1);
-                    if !lane.is_stuck {
-                        tracing::warn!(rendition = lane.name, "an encoder takes no frames");
-                    }
-                    lane.is_stuck = true;
-                }
-                Err(flume::SendTimeoutError::Disconnected(_)) => return Err(Gone),
-            }
+            lane.give(frame.clone(), now + patience)?;
         }
         Ok(())
     }
@@ -430,14 +417,24 @@ impl Worker {
     /// Sheds or restores a rung, as the lateness of the picture that arrived at `arrival` asks for.
     fn balance(&mut self, arrival: Instant) -> Result<(), Gone> {
         let now = Instant::now();
-        let advice = self.load.observe(now, now - arrival, self.shed != 0);
         let is_shed = |rung: &usize| self.shed >> *rung & 1 == 1;
-        let output = match advice {
+        let working = (0..self.lanes.len()).filter(|rung| !is_shed(rung));
+        let lags = working.clone().map(|rung| self.lanes[rung].lag(now));
+        let mut lag = lags.fold(now - arrival, Duration::max);
+        let losing = working
+            .clone()
+            .find(|rung| self.lanes[*rung].is_losing(now));
+        if losing.is_some() {
+            lag = lag.max(self.max_lag);
+        }
+        let output = match self.load.observe(now, lag, self.shed != 0) {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
                 // Where no source is passed on, the cheapest stays: better few pictures than none.
                 let most = self.rung_count - usize::from(self.has_ticks);
-                let Some(rung) = (0..most).find(|rung| !is_shed(rung)) else {
+                let is_most = |rung: &usize| *rung < most;
+                let slow = losing.filter(is_most);
+                let Some(rung) = slow.or_else(|| working.clone().find(is_most)) else {
                     return Ok(());
                 };
                 self.shed |= 1 << rung;

@@ -190,6 +190,10 @@ fn the_scaler_follows_its_input_and_uses_memory_again() {
         memory(&scaler.scale(&pattern(320, 180, 3)).unwrap()),
         address
     );
+    let shown = pattern(320, 180, 3);
+    let once = scaler.scale(&shown).unwrap();
+    let again = scaler.scale(&shown.at(99_000)).unwrap();
+    assert!(Arc::ptr_eq(&once.picture, &again.picture) && again.pts() == 99_000);
     let fitting = pattern(160, 90, 4);
     assert_eq!(
         memory(&scaler.scale(&fitting).unwrap()),

@@ -313,17 +313,18 @@ fn an_encoder_that_breaks_is_made_anew_and_hurts_no_other() {
     }
 }
 
-/// An encoder of the rung "large" that needs three times a frame's duration while it is told so.
+/// An encoder that needs much longer than a frame's duration while it is told so.
 struct Slow {
     inner: X264Encoder,
     is_slow: Option<Arc<AtomicBool>>,
+    needs: Duration,
 }
 
 impl EncodeVideo for Slow {
     fn encode(&mut self, frame: &RawFrame, is_keyframe: bool) -> Result<Option<Sample>, Error> {
         let is_slow = self.is_slow.as_ref();
         if is_slow.is_some_and(|is_slow| is_slow.load(Ordering::Relaxed)) {
-            std::thread::sleep(3 * FRAME);
+            std::thread::sleep(self.needs);
         }
         self.inner.encode(frame, is_keyframe)
     }
@@ -333,12 +334,14 @@ impl EncodeVideo for Slow {
     }
 }
 
-fn open_slow(is_slow: &Arc<AtomicBool>) -> Arc<OpenEncoder> {
+/// The rung called `name` needs so many frames' duration for each.
+fn open_slow(is_slow: &Arc<AtomicBool>, name: &'static str, frames: u32) -> Arc<OpenEncoder> {
     let is_slow = Arc::clone(is_slow);
     Arc::new(move |rung: &VideoRung| {
         let encoder: Box<dyn EncodeVideo> = Box::new(Slow {
             inner: X264Encoder::open(&settings(rung.width, rung.height))?,
-            is_slow: (rung.name == "large").then(|| Arc::clone(&is_slow)),
+            is_slow: (rung.name == name).then(|| Arc::clone(&is_slow)),
+            needs: frames * FRAME,
         });
         Ok(encoder)
     })
@@ -353,7 +356,7 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
     let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
     let mut job = job(Arc::clone(encoder.config()), FrameClock::Source);
     job.config.max_lag_ms = 200;
-    let mut started = Transcoder::start_with(&job, &open_slow(&is_slow)).unwrap();
+    let mut started = Transcoder::start_with(&job, &open_slow(&is_slow, "large", 2)).unwrap();
     let mut made = Vec::new();
     let position = |made: &[Output], is_it: fn(&Output) -> bool| made.iter().position(is_it);
     let mut fed = 0;
@@ -408,6 +411,35 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
     let expected = (0..fed).step_by(2);
     assert_eq!(times, expected.collect::<Vec<_>>(), "the other one has all");
     assert_eq!(keyframes, (0..fed).step_by(60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_lane_that_is_far_too_slow_is_shed_and_holds_up_no_other() {
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
+    let job = job(Arc::clone(encoder.config()), FrameClock::Source);
+    let open = open_slow(&is_slow, "small", 12);
+    let mut started = Transcoder::start_with(&job, &open).unwrap();
+    let (mut latest, mut shed) = (Duration::ZERO, None);
+    for n in 0..300 {
+        let sample = encoder.encode(&pattern(320, 180, n), n % 60 == 0);
+        feed(&mut started, vec![sample.unwrap().unwrap()], |s| s.is_sync);
+        std::thread::sleep(FRAME);
+        while let Ok(made) = started.output_rx.try_recv() {
+            match made {
+                Output::Video {
+                    rung: 0, arrival, ..
+                } => latest = latest.max(arrival.elapsed()),
+                Output::Shed { rung } => shed = Some(rung),
+                _ => {}
+            }
+        }
+        if shed.is_some() {
+            break;
+        }
+    }
+    assert_eq!(shed, Some(1), "the one that is slow");
+    assert!(latest < Duration::from_millis(600), "{latest:?}");
 }
 
 #[test]

@@ -14,8 +14,15 @@ use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
 use crate::playlist::{self, RenditionHandle, RenditionReport, Snapshot, Variant, Window};
 
-/// Spans that a follower may owe: some four seconds. What is later becomes a gap.
-const MAX_OWED: usize = 12;
+/// How much longer than a start is held a follower may owe parts, in milliseconds. What is later
+/// becomes a gap.
+const PATIENCE_MS: u32 = 2000;
+
+/// Spans that a follower may owe: a start gives as many at once as a segment has parts.
+fn max_owed(grid: &playlist::Config) -> usize {
+    let most_ms = grid.target_duration_s.saturating_mul(1000) + PATIENCE_MS;
+    usize::try_from(most_ms.div_ceil(grid.part_target_ms.max(1))).unwrap_or(usize::MAX)
+}
 
 /// A slot of the channel's ladder.
 pub(super) struct Rendition {
@@ -26,6 +33,7 @@ pub(super) struct Rendition {
     /// What fills it; none while nothing runs.
     pub(super) packager: Option<Packager>,
     window: Window,
+    max_owed: usize,
     arrivals: Arrivals,
     /// When the last pictures of the parts arrived that are about to be fetchable.
     unreported: Vec<Instant>,
@@ -59,6 +67,7 @@ impl Rendition {
             is_reported: is_listed_always,
             packager: None,
             window,
+            max_owed: max_owed(grid),
             arrivals: Arrivals::default(),
             unreported: Vec::new(),
             snapshot_tx,
@@ -104,7 +113,7 @@ impl Rendition {
     pub(super) fn owe(&mut self, span: Span) {
         if let Some(packager) = &mut self.packager {
             packager.push_span(span);
-            if packager.owed() > MAX_OWED {
+            if packager.owed() > self.max_owed {
                 packager.abandon();
             }
         }
@@ -205,5 +214,30 @@ impl Arrivals {
             last = last.max(Some(arrival));
         }
         last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_start_fits_what_may_be_owed_on_every_grid() {
+        let owed = |target_duration_s, part_target_ms| {
+            max_owed(&playlist::Config {
+                target_duration_s,
+                part_target_ms,
+                ..playlist::Config::default()
+            })
+        };
+        assert_eq!(owed(2, 334), 12);
+        for (target_duration_s, part_target_ms) in [(1, 100), (2, 1000), (10, 100), (10, 334)] {
+            let held = (target_duration_s * 1000 + 490) / part_target_ms;
+            let most = owed(target_duration_s, part_target_ms);
+            assert!(
+                most > usize::try_from(held).unwrap() && most < 128,
+                "{most}"
+            );
+        }
     }
 }

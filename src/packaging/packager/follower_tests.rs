@@ -224,12 +224,12 @@ fn pictures_that_wait_beyond_what_is_abandoned_are_dropped_too() {
 }
 
 #[test]
-fn of_more_than_64_owed_spans_the_oldest_become_gaps() {
+fn of_more_than_128_owed_spans_the_oldest_become_gaps() {
     let mut packager = follower(false);
-    (0..70).map(span).for_each(|span| packager.push_span(span));
+    (0..134).map(span).for_each(|span| packager.push_span(span));
     let parts = drain(&mut packager);
     assert_eq!(spans(&parts), (0..6).map(span).collect::<Vec<_>>());
-    assert_eq!((gaps(&parts), packager.owed()), (vec![true; 6], 64));
+    assert_eq!((gaps(&parts), packager.owed()), (vec![true; 6], 128));
 }
 
 #[test]

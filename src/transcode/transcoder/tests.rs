@@ -210,6 +210,23 @@ fn a_sparse_source_whose_sound_has_gone_is_moved_on_by_wall_time() {
 }
 
 #[test]
+fn the_queues_take_a_start_of_the_longest_segment_at_once() {
+    let queued = |segment_ms, fps_millis| {
+        let (video, _) = source(1, 30);
+        let job = Job {
+            segment_ms,
+            fps_millis,
+            ..job_with_sound(video)
+        };
+        job.queued()
+    };
+    assert_eq!(queued(2000, 60_000), 512);
+    // Ten and a half seconds of 60 pictures and 46.9 frames of sound.
+    assert!((1123..2000).contains(&queued(10_000, 60_000)));
+    assert_eq!(queued(10_000, u32::MAX), 4096);
+}
+
+#[test]
 fn pictures_before_the_first_wanted_one_are_decoded_only() {
     let (video, samples) = source(30, 60);
     let job = Job {

@@ -62,7 +62,7 @@ impl SourceConfig {
 pub struct Config {
     /// Seconds the playlists wait for a publisher that was lost without an unpublish.
     pub hold_seconds: u64,
-    /// Seconds without a picture after which a live publisher counts as lost, sound or not.
+    /// Seconds without a picture, repeated ones included, after which a live publisher counts as lost.
     pub video_silence_seconds: u64,
     /// Seconds an ended stream's playlists and media stay fetchable.
     pub ended_seconds: u64,

@@ -189,6 +189,9 @@ impl Start {
         if self.first_dts.is_none() && !sample.is_sync {
             return Verdict::Hold;
         }
+        if let Some(words) = fit::too_large(&video) {
+            return Verdict::Refuse(words);
+        }
         let (dts, is_sync) = (sample.dts, sample.is_sync);
         if self.first_dts.is_none() {
             let orientation = video.display_orientation(&sample.data);

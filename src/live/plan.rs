@@ -116,10 +116,11 @@ impl Transcoding {
         };
         let audio = facts.source.audio.as_ref();
         let can_pass = audio.is_some_and(|audio| audio.is_stereo_or_mono_lc());
+        let passed_bps = source.audio.as_ref().map_or(0, |audio| audio.passed_bps());
         for rung in &mut ladder.rungs {
-            rung.audio = match rung.video {
-                RungVideo::Source | RungVideo::None if can_pass => RungAudio::Source,
-                _ => RungAudio::None,
+            (rung.audio, rung.audio_bps) = match rung.video {
+                RungVideo::Source | RungVideo::None if can_pass => (RungAudio::Source, passed_bps),
+                _ => (RungAudio::None, 0),
             };
         }
         let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
@@ -231,21 +232,23 @@ fn describe(facts: &Facts) -> ladder::Source {
             .as_ref()
             .map(|audio| ladder::SourceAudio {
                 is_passable: audio.is_widely_playable(),
+                bitrate_bps: facts.source.audio_bps,
             }),
     }
 }
 
 /// The source alone, as it is.
 fn passed_through(source: &ladder::Source) -> Ladder {
-    let audio = match source.audio {
-        Some(_) => RungAudio::Source,
-        None => RungAudio::None,
+    let (audio, audio_bps) = match &source.audio {
+        Some(audio) => (RungAudio::Source, audio.passed_bps()),
+        None => (RungAudio::None, 0),
     };
     Ladder {
         rungs: vec![Rung {
             name: ladder::SOURCE.to_owned(),
             video: RungVideo::Source,
             audio,
+            audio_bps,
             is_listed_always: true,
         }],
     }
@@ -294,6 +297,7 @@ mod tests {
             source: SourceConfig {
                 video: video(1280),
                 audio: audio.map(parse),
+                audio_bps: 192_000,
                 is_turned: false,
             },
             fps_millis: 30_000,

@@ -151,7 +151,7 @@ fn silence(n: i64) -> Sample {
         dts: n * 1024,
         composition_offset: 0,
         is_sync: true,
-        data: crate::transcode::silent_frame(&stereo).unwrap(),
+        data: silent_frame(&stereo).unwrap(),
     }
 }
 
@@ -268,7 +268,7 @@ impl EncodeVideo for Broken {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
             assert!(!self.panics, "seeded");
-            return Err(Error::Encoder("seeded".to_owned()));
+            return Err(Error::Unsupported("seeded".to_owned()));
         }
         self.inner.encode(frame, is_keyframe)
     }

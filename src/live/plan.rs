@@ -116,7 +116,8 @@ impl Transcoding {
         };
         let audio = facts.source.audio.as_ref();
         let can_pass = audio.is_some_and(|audio| audio.is_stereo_or_mono_lc());
-        let passed_bps = source.audio.as_ref().map_or(0, |audio| audio.passed_bps());
+        let passed = source.audio.as_ref();
+        let passed_bps = passed.map_or(0, ladder::SourceAudio::passed_bps);
         for rung in &mut ladder.rungs {
             (rung.audio, rung.audio_bps) = match rung.video {
                 RungVideo::Source | RungVideo::None if can_pass => (RungAudio::Source, passed_bps),
@@ -392,6 +393,7 @@ mod tests {
 
     #[test]
     fn what_can_pass_does_so_where_nothing_can_be_encoded() {
+        use RungAudio::{None as Mute, Source};
         let transcoding = transcoding(true, transcode::Basic::Transcode);
         let alone = |channel_type, facts: &Facts, slots: Option<&Ladder>| {
             transcoding.plan_without_encoding(&channel(channel_type), facts, slots)
@@ -400,7 +402,6 @@ mod tests {
             let sounds = ladder.rungs.iter().map(|rung| rung.audio.clone());
             sounds.collect::<Vec<_>>()
         };
-        use RungAudio::{None as Mute, Source};
         for (audio, sound) in [(STEREO_48K, Source), (MONO_22K, Source), (None, Mute)] {
             let setup = alone(Standard, &facts(true, audio), None).unwrap();
             assert!(setup.job.is_none() && setup.rung_slots.is_empty());

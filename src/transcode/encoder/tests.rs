@@ -84,7 +84,7 @@ fn noise(width: u32, height: u32, n: i64) -> RawFrame {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            *pixel = (state >> 32) as u8;
+            *pixel = state.to_le_bytes()[4];
         }
     }
     RawFrame::new(frame, n * 3000)

@@ -112,10 +112,12 @@ impl Transcoding {
         };
         let audio = facts.source.audio.as_ref();
         let can_pass = audio.is_some_and(|audio| audio.is_stereo_or_mono_lc());
+        let passed = source.audio.as_ref();
+        let passed_bps = passed.map_or(0, ladder::SourceAudio::passed_bps);
         for rung in &mut ladder.rungs {
-            rung.audio = match rung.video {
-                RungVideo::Source | RungVideo::None if can_pass => RungAudio::Source,
-                _ => RungAudio::None,
+            (rung.audio, rung.audio_bps) = match rung.video {
+                RungVideo::Source | RungVideo::None if can_pass => (RungAudio::Source, passed_bps),
+                _ => (RungAudio::None, 0),
             };
         }
         let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
@@ -227,21 +229,23 @@ fn describe(facts: &Facts) -> ladder::Source {
             .as_ref()
             .map(|audio| ladder::SourceAudio {
                 is_passable: audio.is_widely_playable(),
+                bitrate_bps: facts.source.audio_bps,
             }),
     }
 }
 
 /// The source alone, as it is.
 fn passed_through(source: &ladder::Source) -> Ladder {
-    let audio = match source.audio {
-        Some(_) => RungAudio::Source,
-        None => RungAudio::None,
+    let (audio, audio_bps) = match &source.audio {
+        Some(audio) => (RungAudio::Source, audio.passed_bps()),
+        None => (RungAudio::None, 0),
     };
     Ladder {
         rungs: vec![Rung {
             name: ladder::SOURCE.to_owned(),
             video: RungVideo::Source,
             audio,
+            audio_bps,
             is_listed_always: true,
         }],
     }
@@ -290,6 +294,7 @@ mod tests {
             source: SourceConfig {
                 video: video(1280),
                 audio: audio.map(parse),
+                audio_bps: 192_000,
                 is_turned: false,
             },
             fps_millis: 30_000,
@@ -384,6 +389,7 @@ mod tests {
 
     #[test]
     fn what_can_pass_does_so_where_nothing_can_be_encoded() {
+        use RungAudio::{None as Mute, Source};
         let transcoding = transcoding(true, transcode::Basic::Transcode);
         let alone = |channel_type, facts: &Facts, slots: Option<&Ladder>| {
             transcoding.plan_without_encoding(&channel(channel_type), facts, slots)
@@ -392,7 +398,6 @@ mod tests {
             let sounds = ladder.rungs.iter().map(|rung| rung.audio.clone());
             sounds.collect::<Vec<_>>()
         };
-        use RungAudio::{None as Mute, Source};
         for (audio, sound) in [(STEREO_48K, Source), (MONO_22K, Source), (None, Mute)] {
             let setup = alone(Standard, &facts(true, audio), None).unwrap();
             assert!(setup.job.is_none() && setup.rung_slots.is_empty());

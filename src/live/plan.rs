@@ -79,6 +79,26 @@ impl Transcoding {
         })
     }
 
+    /// The renditions of playlists that are taken up again, to be refitted when somebody publishes.
+    /// None if they could not be filled.
+    pub(super) fn known(
+        &self,
+        channel: &Channel,
+        renditions: &[(&str, &Variant)],
+    ) -> Option<Ladder> {
+        let lists_audio_only = self.table(channel).lists_audio_only();
+        let rungs = renditions.iter().map(|(name, variant)| Rung {
+            name: (*name).to_owned(),
+            video: known_video(variant),
+            audio: RungAudio::Source,
+            audio_bps: 0,
+            is_listed_always: *name != ladder::AUDIO_ONLY || lists_audio_only,
+        });
+        let rungs: Vec<_> = rungs.collect();
+        let is_source = |rung: &Rung| rung.name == ladder::SOURCE;
+        (self.config.enabled || rungs.iter().all(is_source)).then_some(Ladder { rungs })
+    }
+
     /// Plans a stream. `slots` are the renditions that its playlists have already.
     pub(super) fn plan(&self, channel: &Channel, facts: &Facts, slots: Option<&Ladder>) -> Setup {
         let source = describe(facts);
@@ -186,6 +206,19 @@ pub(super) fn source_variant(facts: &Facts) -> Variant {
         width,
         height,
         frame_rate_millis: facts.fps_millis,
+    }
+}
+
+fn known_video(variant: &Variant) -> RungVideo {
+    if variant.width == 0 {
+        return RungVideo::None;
+    }
+    RungVideo::Encode {
+        width: variant.width,
+        height: variant.height,
+        every: 1,
+        fps_millis: variant.frame_rate_millis,
+        bitrate_bps: u32::try_from(variant.average_bandwidth_bps).unwrap_or(u32::MAX),
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod filler;
 mod rendition;
+mod restored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::base::clock::WallTime;
 use crate::media::{AudioTrack, Sample, TrackKind, Tracks, VideoTrack};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
-use crate::playlist::{self, Audience, Directory, LiveChannel, Variant};
+use crate::playlist::{self, Directory, LiveChannel, Variant};
 use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo, SOURCE};
 use crate::transcode::{Output as Made, Started, Transcoder, silent_frame};
 
@@ -107,12 +108,11 @@ impl Output {
         ladder: &Ladder,
         directory: Arc<Directory>,
     ) -> Self {
-        let audience = directory.audience(&place.channel_id);
-        let nobody = || Arc::new(Audience::new(Instant::now()));
         let rungs = ladder.rungs.iter();
         let (renditions, handles) = rungs
             .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
             .unzip();
+        let channel = directory.prepare(place.channel_id, place.epoch, handles);
         Self {
             packaging: packaging::Config {
                 part_target_ms: grid.part_target_ms,
@@ -122,12 +122,7 @@ impl Output {
             renditions,
             run: None,
             directory,
-            channel: Arc::new(LiveChannel {
-                channel_id: place.channel_id,
-                epoch: place.epoch,
-                renditions: handles,
-                audience: audience.unwrap_or_else(nobody),
-            }),
+            channel: Arc::new(channel),
             is_announced: false,
         }
     }

@@ -237,6 +237,11 @@ impl Ladders {
 }
 
 impl Table {
+    /// Whether sound alone is listed for everybody.
+    pub fn lists_audio_only(&self) -> bool {
+        self.lists_audio_only
+    }
+
     fn validate(&self) -> Result<(), String> {
         let is_falling = self
             .rungs

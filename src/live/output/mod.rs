@@ -7,6 +7,7 @@
 //! Order at each part: bytes reachable, then waiters woken (both are one snapshot).
 //! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
 
+mod cadence;
 mod rendition;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::cadence::Cadence;
 use self::rendition::Rendition;
 use super::SourceConfig;
 use super::plan::Setup;
@@ -38,6 +40,7 @@ pub(super) struct Output {
     ladder: Ladder,
     renditions: Vec<Rendition>,
     run: Option<Run>,
+    cadence: Cadence,
     directory: Arc<Directory>,
     channel: Arc<LiveChannel>,
     is_announced: bool,
@@ -114,6 +117,7 @@ impl Output {
             ladder: ladder.clone(),
             renditions,
             run: None,
+            cadence: Cadence::new(grid.part_target_ms),
             directory,
             channel: Arc::new(LiveChannel {
                 channel_id: place.channel_id,
@@ -353,17 +357,23 @@ impl Output {
             Some(Cutter::Leader(slot)) => Some(*slot),
             _ => None,
         };
+        let mut parts = 0;
         if let Some(slot) = leader {
-            has_changed[slot] = self.renditions[slot].drain(|part| spans.push(part.span()));
+            has_changed[slot] = self.renditions[slot].drain(|part| {
+                spans.push(part.span());
+                parts += 1;
+            });
         }
         for (slot, rendition) in self.renditions.iter_mut().enumerate() {
             if Some(slot) != leader {
                 for span in &spans {
                     rendition.owe(*span);
                 }
-                has_changed[slot] = rendition.drain(|_: &Part| {});
+                let counted = u64::from(slot == 0 && leader.is_none());
+                has_changed[slot] = rendition.drain(|_: &Part| parts += counted);
             }
         }
+        self.cadence.note(parts, Instant::now());
         if has_changed.contains(&true) {
             self.publish(&has_changed);
             if let Some(arrival) = arrival.filter(|_| leader.is_some()) {
@@ -420,7 +430,13 @@ impl Output {
             rendition.close();
         }
         self.run = None;
+        self.cadence.pause();
         self.publish(&vec![true; self.renditions.len()]);
+    }
+
+    /// Parts that became fetchable since the last call, and how many of them were late.
+    pub(super) fn take_cadence(&mut self) -> (u64, u64) {
+        self.cadence.take()
     }
 
     /// Ends the playlists; returns the first media sequence number not used.

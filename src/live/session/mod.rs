@@ -8,17 +8,21 @@
 //! Not here: what an event means (`intake`), what it does to the playlists (`stream`).
 
 mod stream;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::intake::{Ending, Intake, Means};
+use self::watch::Watch;
+use super::health::Health;
+use super::intake::{Action, Ending, Intake, Means};
 use super::output::Output;
 use super::plan::{self, Facts};
-use super::registry::{Attach, Context, State, Status, lock};
+use super::registry::{Attach, Context, Entry, State, Status, lock};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
 use crate::model::repository::EPOCH_MSN_RESERVE;
 use crate::transcode;
@@ -29,8 +33,6 @@ const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// How long before ENDLIST the last part is listed.
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
-/// Most notices kept for the streamer.
-const MAX_NOTICES: usize = 16;
 
 /// One publisher of the channel.
 struct Publisher {
@@ -38,6 +40,7 @@ struct Publisher {
     media_rx: MediaReceiver,
     stop_tx: oneshot::Sender<Refusal>,
     intake: Intake,
+    watch: Watch,
     /// What its stream is, once that is known.
     facts: Option<Facts>,
     /// When it must be watchable, or its next picture must have come.
@@ -48,6 +51,9 @@ struct Publisher {
 pub(super) struct ChannelTask {
     context: Arc<Context>,
     status: Arc<Mutex<Status>>,
+    health: Arc<Mutex<Health>>,
+    /// Told by the operator to end the stream.
+    stop: CancellationToken,
     output: Option<Output>,
     epoch: u64,
     /// MSNs below this are reserved in the database.
@@ -56,10 +62,12 @@ pub(super) struct ChannelTask {
 }
 
 impl ChannelTask {
-    pub(super) fn new(context: Arc<Context>, status: Arc<Mutex<Status>>) -> Self {
+    pub(super) fn new(context: Arc<Context>, entry: &Entry) -> Self {
         Self {
             context,
-            status,
+            status: Arc::clone(&entry.status),
+            health: Arc::clone(&entry.health),
+            stop: entry.stop.clone(),
             output: None,
             epoch: 0,
             reserved_msn: 0,
@@ -74,13 +82,23 @@ impl ChannelTask {
         mut attach_rx: mpsc::Receiver<Attach>,
     ) -> Vec<Attach> {
         let token = self.context.tasks.token().clone();
+        let stop = self.stop.clone();
         let mut publisher = Some(self.welcome(first));
         loop {
             // With a publisher its own deadline counts, without one the hold's.
             let deadline = publisher.as_ref().map(|p| p.deadline).or(self.held_until);
+            let second = publisher.as_ref().map(|p| p.watch.next());
             tokio::select! {
                 biased;
                 () = token.cancelled() => break,
+                () = stop.cancelled() => break,
+                () = sleep_until(second) => {
+                    let Some(current) = &mut publisher else { continue };
+                    let Err(ending) = self.second(current) else { continue };
+                    if let Some(current) = publisher.take() && self.part_with(current, ending).await {
+                        break;
+                    }
+                }
                 Some(attach) = attach_rx.recv() => {
                     if let Some(old) = publisher.take() {
                         self.replace(old).await;
@@ -90,7 +108,10 @@ impl ChannelTask {
                 made = next_made(&mut self.output) => self.take_made(made, &mut publisher).await,
                 event = next_event(&mut publisher) => {
                     let Some(current) = &mut publisher else { continue };
-                    let action = current.intake.take(event);
+                    let action = match self.observe(current, &event) {
+                        Some(ending) => Action::Leave(ending),
+                        None => current.intake.take(event),
+                    };
                     let Err(ending) = self.act(current, action).await else { continue };
                     if let Some(current) = publisher.take() && self.part_with(current, ending).await {
                         break;
@@ -107,6 +128,9 @@ impl ChannelTask {
                     }
                 }
             }
+        }
+        if let Some(current) = publisher {
+            self.dismiss(current);
         }
         self.finish().await;
         attach_rx.close();
@@ -132,10 +156,10 @@ impl ChannelTask {
             may_pass: plan::may_pass(&attach.channel) || !self.context.transcoding.config.enabled,
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };
-        let mut status = lock(&self.status);
-        status.channel = attach.channel;
-        status.notices.clear();
+        let channel = attach.channel;
+        lock(&self.status).channel = channel.clone();
         Publisher {
+            watch: self.watch(&channel, &attach.stream_id),
             stream_id: attach.stream_id,
             media_rx: attach.media_rx,
             stop_tx: attach.stop_tx,
@@ -151,12 +175,23 @@ impl ChannelTask {
             session.id = old.stream_id,
             "publisher replaced by a newer connection"
         );
+        self.tell_end(&old);
         old.stop("replaced by a newer connection with the same stream key");
         self.hold().await;
     }
 
+    /// Sends a publisher away because everything ends: at the operator's word, or with the server.
+    fn dismiss(&self, publisher: Publisher) {
+        self.tell_end(&publisher);
+        if self.stop.is_cancelled() {
+            tracing::info!(session.id = publisher.stream_id, "stopped by the operator");
+            publisher.stop("stopped by the operator");
+        }
+    }
+
     /// Ends a publisher's part; whether the channel's playlists end with it.
     async fn part_with(&mut self, publisher: Publisher, ending: Ending) -> bool {
+        self.tell_end(&publisher);
         let stream_id = publisher.stream_id.as_str();
         match ending {
             Ending::Unpublished => {
@@ -211,14 +246,6 @@ impl ChannelTask {
                     tracing::error!(%error, "cannot reserve media sequence numbers");
                 }
             });
-    }
-
-    fn notice(&self, words: String) {
-        tracing::warn!(words, "notice for the streamer");
-        let notices = &mut lock(&self.status).notices;
-        if !notices.contains(&words) && notices.len() < MAX_NOTICES {
-            notices.push(words);
-        }
     }
 
     /// Ends the playlists; they stay fetchable for a while.

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::{ChannelTask, EPOCH_DEADLINE, Publisher};
 use crate::base::clock::WallTime;
+use crate::events::Kind;
 use crate::live::SourceConfig;
+use crate::live::health::Code;
 use crate::live::intake::{Action, Ending};
 use crate::live::output::{Beginning, Output, Place};
 use crate::live::plan::{self, Facts, Setup};
@@ -31,8 +33,8 @@ impl ChannelTask {
     ) -> Result<(), Ending> {
         match action {
             Action::Begin(ready) => self.go_live(publisher, ready).await,
-            Action::Tell(words) => {
-                self.notice(words);
+            Action::Tell(code, words) => {
+                self.tell(&publisher.stream_id, code, words);
                 Ok(())
             }
             Action::Leave(ending) => Err(ending),
@@ -75,7 +77,7 @@ impl ChannelTask {
                     return Ok(());
                 }
                 Action::Leave(ending) => return Err(ending),
-                Action::Wait | Action::Tell(_) | Action::Begin(_) => return Ok(()),
+                Action::Wait | Action::Tell(..) | Action::Begin(_) => return Ok(()),
             };
             let Some(output) = &mut self.output else {
                 return Ok(());
@@ -180,18 +182,20 @@ impl ChannelTask {
             ..
         } = &facts.way
         {
-            self.notice(format!("the top quality is transcoded: {reason}"));
+            let words = format!("the top quality is transcoded: {reason}");
+            self.tell(&publisher.stream_id, Code::VideoTranscoded, words);
         }
         let mut facts = facts.clone();
         let (setup, started) = match self.set_up(&facts, first_pts).await {
             Ok(ready) => ready,
             Err(words) if facts.source.audio.is_some() => {
-                self.notice(format!("the audio is left out: {words}"));
+                let words = format!("the audio is left out: {words}");
+                self.tell(&publisher.stream_id, Code::AudioUnsupported, words);
                 facts.source.audio = None;
                 let ready = self.set_up(&facts, first_pts).await;
-                ready.map_err(Ending::Refused)?
+                ready.map_err(|words| self.failed(publisher, words))?
             }
-            Err(words) => return Err(Ending::Refused(words)),
+            Err(words) => return Err(self.failed(publisher, words)),
         };
         if self.output.is_none() {
             self.output = Some(self.open_output(&setup.ladder).await?);
@@ -221,6 +225,13 @@ impl ChannelTask {
         status.size = (width, height);
         status.shed.clear();
         Ok(())
+    }
+
+    /// The stream cannot be carried, by the server's fault.
+    fn failed(&self, publisher: &Publisher, words: String) -> Ending {
+        let reason = words.clone();
+        self.emit(&publisher.stream_id, Kind::StreamFailure { reason });
+        Ending::Refused(words)
     }
 
     /// The renditions of a source, and the transcoder they need; words if it cannot be had.
@@ -253,12 +264,16 @@ impl ChannelTask {
             Some(transcode::Output::Shed { rung }) => {
                 let name = output.rung_name(rung);
                 tracing::warn!(rendition = &*name, "overload: a rendition is shed");
-                lock(&self.status).shed.insert(name.to_string());
+                let rendition = name.to_string();
+                lock(&self.status).shed.insert(rendition.clone());
+                self.emit_current(Kind::RenditionShed { rendition });
             }
             Some(transcode::Output::Restored { rung }) => {
                 let name = output.rung_name(rung);
                 tracing::info!(rendition = &*name, "a shed rendition is back");
-                lock(&self.status).shed.remove(&*name);
+                let rendition = name.to_string();
+                lock(&self.status).shed.remove(&rendition);
+                self.emit_current(Kind::RenditionRestored { rendition });
             }
             Some(transcode::Output::Failed { what }) => {
                 tracing::error!(what, "the transcoder restarts a part of itself");
@@ -311,6 +326,7 @@ impl ChannelTask {
             output.push(sample, None).map_err(|error| refused(&error))?;
         }
         tracing::info!(session.id = publisher.stream_id, "live");
+        self.tell_start(publisher);
         self.held_until = None;
         let silence = Duration::from_secs(self.context.config.video_silence_seconds);
         publisher.deadline = Instant::now() + silence;

@@ -1,0 +1,161 @@
+//! The watch over a publisher: how its stream comes, and what is told of it.
+//!
+//! In:  its media events before anything is decided of them, each second. Out: the channel's health, events,
+//! and an ending if it sends more than it may.
+//! Not here: the measures and rules (`health`), the limits (`limits`).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{ChannelTask, Publisher};
+use crate::events::{Event, Kind};
+use crate::ingest::MediaEvent;
+use crate::live::health::{Change, Code, Meter, Terms};
+use crate::live::intake::Ending;
+use crate::live::limits::{Breach, Limits};
+use crate::live::plan;
+use crate::live::registry::lock;
+use crate::live::start::segment_limit_ms;
+use crate::model::Channel;
+use crate::playlist;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What watches one publisher.
+pub(super) struct Watch {
+    meter: Meter,
+    limits: Limits,
+    /// Whether its stream is to keep to the segments.
+    may_pass: bool,
+    grid: playlist::Config,
+    /// When the second began that is being measured.
+    since: Instant,
+    /// Whether viewers were told that it is live.
+    pub(super) has_started: bool,
+}
+
+impl Watch {
+    /// When the second is over.
+    pub(super) fn next(&self) -> Instant {
+        self.since + SECOND
+    }
+
+    fn terms(&self) -> Terms {
+        let max_gop_ms = u64::try_from(segment_limit_ms(&self.grid)).ok();
+        Terms {
+            max_gop_ms: max_gop_ms.filter(|_| self.may_pass),
+            good_gop_s: self.grid.target_duration_s,
+            max_bps: self.limits.max_bps(),
+        }
+    }
+}
+
+impl ChannelTask {
+    /// A publisher of `channel` arrives.
+    pub(super) fn watch(&self, channel: &Channel, stream_id: &str) -> Watch {
+        let watch = Watch {
+            meter: Meter::default(),
+            limits: Limits::new(&self.context.config, channel),
+            may_pass: plan::may_pass(channel),
+            grid: self.context.grid,
+            since: Instant::now(),
+            has_started: false,
+        };
+        self.emit(stream_id, Kind::SessionCreated);
+        let change = lock(&self.health).begin(self.context.clock.now());
+        self.tell_change(stream_id, change);
+        watch
+    }
+
+    /// Looks at an event before it is decided; more than is allowed ends the publish.
+    pub(super) fn observe(&self, publisher: &mut Publisher, event: &MediaEvent) -> Option<Ending> {
+        let watch = &mut publisher.watch;
+        watch.meter.observe(event);
+        let MediaEvent::VideoConfig(config) = event else {
+            return None;
+        };
+        let breach = watch.limits.set_size(config.width, config.height)?;
+        self.tell(&publisher.stream_id, Code::ResolutionHigh, breach.words());
+        self.breach(publisher, &breach)
+    }
+
+    /// A second of the publisher's has passed.
+    pub(super) fn second(&mut self, publisher: &mut Publisher) -> Result<(), Ending> {
+        let watch = &mut publisher.watch;
+        let elapsed = watch.since.elapsed();
+        watch.since += elapsed;
+        if let Some(output) = &mut self.output {
+            let (parts, late) = output.take_cadence();
+            watch.meter.note_parts(parts, late);
+        }
+        let at = self.context.clock.now();
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let second = watch.meter.take_second(at, elapsed_ms);
+        let mut health = lock(&self.health);
+        let changes = health.push(second, watch.meter.facts(), watch.terms());
+        let bps = health.sustained_bps();
+        drop(health);
+        for change in changes {
+            self.tell_change(&publisher.stream_id, Some(change));
+        }
+        let breach = bps.and_then(|bps| publisher.watch.limits.bitrate(bps));
+        match breach.and_then(|breach| self.breach(publisher, &breach)) {
+            Some(ending) => Err(ending),
+            None => Ok(()),
+        }
+    }
+
+    /// More than is allowed: an event and the end, unless that is switched off.
+    fn breach(&self, publisher: &Publisher, breach: &Breach) -> Option<Ending> {
+        publisher.watch.limits.is_enforced().then_some(())?;
+        self.emit(&publisher.stream_id, breach.event());
+        Some(Ending::Refused(breach.words()))
+    }
+
+    /// Something for the streamer to know.
+    pub(super) fn tell(&self, stream_id: &str, code: Code, words: String) {
+        let change = lock(&self.health).tell(code, words, self.context.clock.now());
+        self.tell_change(stream_id, change);
+    }
+
+    fn tell_change(&self, stream_id: &str, change: Option<Change>) {
+        let kind = match change {
+            None => return,
+            Some(Change::Found(code, words)) => Kind::Finding {
+                code: code.as_str(),
+                words,
+            },
+            Some(Change::StarvationStart) => Kind::StarvationStart,
+            Some(Change::StarvationEnd) => Kind::StarvationEnd,
+        };
+        self.emit(stream_id, kind);
+    }
+
+    /// The publisher's stream can be watched.
+    pub(super) fn tell_start(&self, publisher: &mut Publisher) {
+        publisher.watch.has_started = true;
+        self.emit(&publisher.stream_id, Kind::StreamStart);
+    }
+
+    /// The publisher's part is over.
+    pub(super) fn tell_end(&self, publisher: &Publisher) {
+        if publisher.watch.has_started {
+            self.emit(&publisher.stream_id, Kind::StreamEnd);
+        }
+        self.emit(&publisher.stream_id, Kind::SessionEnded { code: None });
+    }
+
+    /// Tells everybody what happened to the stream that viewers see.
+    pub(super) fn emit_current(&self, kind: Kind) {
+        let stream_id = lock(&self.status).stream_id.clone();
+        self.emit(&stream_id, kind);
+    }
+
+    /// Tells everybody what happened to a stream of this channel.
+    pub(super) fn emit(&self, stream_id: &str, kind: Kind) {
+        let at = self.context.clock.now();
+        let event = Event::new(at, &lock(&self.status).channel, Some(stream_id), kind);
+        self.context.events.emit(event);
+    }
+}

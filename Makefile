@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 300
 # Most tests wait for media that flows in real time: more of them than cores can wait side by side.
 export RUST_TEST_THREADS ?= 4
 
-.PHONY: help run demo test check bench fix web fuzz clips release clean setup-%
+.PHONY: help run demo test check bench soak fix web fuzz clips release clean setup-%
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,10 @@ bench: setup-bench release ## every benchmark, peers side by side
 	tests/clips.sh bench
 	python3 benches/peers/run.py --weir $(WEIR)
 	python3 benches/ladder/run.py --weir $(WEIR) --fit
+
+soak: setup-bench release ## ten minutes of publishers that come and die in every way
+	tests/clips.sh
+	python3 benches/churn/run.py --weir $(WEIR)
 
 fix: setup-run ## format, and apply what the linter can mend
 	cargo fmt

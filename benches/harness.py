@@ -26,8 +26,8 @@ class Weir:
         self.program = program
         self.channel_type = channel_type
 
-    def start(self, stack, folder, count):
-        """Starts the server with `count` new channels; their ingest URLs."""
+    def start(self, stack, folder, count, extra=None):
+        """Starts the server with `count` new channels, and settings besides its defaults; the channels' ingest URLs."""
         self.http, self.admin, rtmp = free_port(), free_port(), free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WEIR_")} | {
             "WEIR_DATA_DIR": str(folder / "data"),
@@ -36,7 +36,7 @@ class Weir:
             "WEIR_ADMIN_LISTEN": f"127.0.0.1:{self.admin}",
             "WEIR_RTMP_LISTEN": f"127.0.0.1:{rtmp}",
             "WEIR_INGEST_HOST": f"127.0.0.1:{rtmp}",
-        }
+        } | (extra or {})
         self.process = start(stack, [self.program, "serve"], folder / "server.log", environment)
         wait_until(self.is_ready, "weir is ready", 30, folder)
         create = [self.program, "channel", "create", "--json", "--type", self.channel_type]

@@ -11,13 +11,16 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use futures_util::future::join_all;
 use http::Request;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use weir::base::clock::WallTime;
 use weir::media::codec::avc;
 use weir::media::{Tracks, VideoTrack};
 use weir::origin::{self, Origin};
 use weir::packaging::{InitSection, Part};
-use weir::playlist::{Config, Directory, Listed, LiveChannel, RenditionHandle, Variant, Window};
+use weir::playlist::{
+    Audience, Config, Directory, Listed, LiveChannel, RenditionHandle, Variant, Window,
+};
 
 const CHANNEL: &str = "abcdABCDefgh";
 const TICKS_PER_PART: i64 = 30_000;
@@ -62,6 +65,7 @@ impl Stage {
             channel_id: CHANNEL.to_owned(),
             epoch: 1,
             renditions: vec![Arc::new(rendition)],
+            audience: Arc::new(Audience::new(Instant::now())),
         }));
         let scope = ("us-east-1", "000000000000");
         let origin = Origin::new(

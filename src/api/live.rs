@@ -29,6 +29,8 @@ struct LiveChannel {
     watch_url: String,
     /// RFC 3339.
     start_time: String,
+    /// Concurrent views, as `Stream.viewerCount` of the IVS API.
+    viewer_count: u64,
     width: u16,
     height: u16,
     /// Frames per second.
@@ -44,7 +46,10 @@ pub(super) async fn handler(Extract(sources): Extract<Sources>) -> impl IntoResp
     let statuses = sources.registry.list();
     let channels = statuses
         .into_iter()
-        .map(|s| describe(s, &sources.endpoints))
+        .map(|s| {
+            let viewers = sources.registry.viewers(&s.channel);
+            describe(s, viewers, &sources.endpoints)
+        })
         .collect();
     let headers = [
         (CACHE_CONTROL, "no-cache"),
@@ -53,7 +58,7 @@ pub(super) async fn handler(Extract(sources): Extract<Sources>) -> impl IntoResp
     (headers, Json(LiveList { channels }))
 }
 
-fn describe(status: Status, endpoints: &Endpoints) -> LiveChannel {
+fn describe(status: Status, viewer_count: u64, endpoints: &Endpoints) -> LiveChannel {
     let id = &status.channel.id;
     LiveChannel {
         channel_id: id.to_string(),
@@ -67,6 +72,7 @@ fn describe(status: Status, endpoints: &Endpoints) -> LiveChannel {
         playback_url: endpoints.playback_url(id),
         watch_url: endpoints.watch_url(id),
         start_time: status.started.to_string(),
+        viewer_count,
         width: status.size.0,
         height: status.size.1,
         frame_rate: f64::from(status.fps_millis) / 1000.0,

@@ -32,7 +32,7 @@ use crate::base::telemetry::Metrics;
 use crate::config::Config;
 use crate::events::Bus;
 use crate::live::registry::Context;
-use crate::live::{Admission, Registry, Transcoding};
+use crate::live::{self, Admission, Registry, Transcoding};
 use crate::model::repository::{ChannelRepository as _, Page};
 use crate::origin::{Origin, request};
 use crate::playlist::Directory;
@@ -114,6 +114,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             &groups.mirror,
         );
     }
+    let viewers = live::viewers::report(Arc::clone(&directory));
+    groups.live.spawn_cancellable("viewer gauges", viewers);
     serve_http(&config, &opened, &directory, &registry, http, &groups.http);
     let repository = Arc::clone(&opened.repository);
     serve_admin(

@@ -56,6 +56,10 @@ impl Gate for Admission {
                 );
             }
         };
+        let priority = match priority(&request.query) {
+            Ok(priority) => priority,
+            Err(words) => return refuse(RefusalCode::Rejected, words),
+        };
         let (media_tx, media_rx) = media_queue(QUEUE_EVENTS, QUEUE_BYTES);
         let (stop_tx, stop) = oneshot::channel();
         let session_id = format!("st-{}", ids::alphanumeric(23));
@@ -64,6 +68,7 @@ impl Gate for Admission {
             channel,
             stream_id: session_id.clone(),
             encoder: request.encoder,
+            priority,
             media_rx,
             stop_tx,
         };
@@ -73,5 +78,39 @@ impl Gate for Admission {
             stop,
             session_id,
         })
+    }
+}
+
+/// The priority for stream takeovers, `?priority=N` (contract §4).
+fn priority(query: &[(String, String)]) -> Result<Option<u32>, &'static str> {
+    let Some((_, value)) = query.iter().find(|(name, _)| name == "priority") else {
+        return Ok(None);
+    };
+    let number = value.parse::<u32>().ok();
+    let valid = number.filter(|number| (1..=i32::MAX.unsigned_abs()).contains(number));
+    valid
+        .map(Some)
+        .ok_or("priority must be a number from 1 to 2147483647")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_numbers_in_range() {
+        for (value, expected) in [
+            ("1", Some(1)),
+            ("2147483647", Some(2_147_483_647)),
+            ("0", None),
+            ("2147483648", None),
+            ("-1", None),
+            ("", None),
+            ("first", None),
+        ] {
+            let query = [("priority".to_owned(), value.to_owned())];
+            assert_eq!(priority(&query).ok().flatten(), expected, "{value}");
+        }
+        assert_eq!(priority(&[]), Ok(None));
     }
 }

@@ -19,11 +19,14 @@ mod start;
 mod plan;
 mod silence;
 mod output;
+pub mod viewers;
 
 pub use gate::Admission;
 pub use plan::Transcoding;
 pub use registry::{Registry, State, Status};
+pub use session::seats::Takeover;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +43,11 @@ struct SourceConfig {
 }
 
 impl SourceConfig {
+    /// Whether it can go on with the stream of `other`: the same picture size and tracks.
+    fn is_like(&self, other: &Self) -> bool {
+        self.display_size() == other.display_size() && self.audio.is_some() == other.audio.is_some()
+    }
+
     /// Size of the upright picture in square pixels.
     fn display_size(&self) -> (u16, u16) {
         let (width, height) = self.video.display_size();
@@ -57,10 +65,20 @@ impl SourceConfig {
 pub struct Config {
     /// Seconds the playlists wait for a publisher that was lost without an unpublish.
     pub hold_seconds: u64,
-    /// Seconds without a picture after which a live publisher counts as lost, sound or not.
+    /// Seconds without a picture, repeated ones included, after which a live publisher counts as lost.
     pub video_silence_seconds: u64,
     /// Seconds an ended stream's playlists and media stay fetchable.
     pub ended_seconds: u64,
+    /// What becomes of a newer connection with the same stream key.
+    pub takeover: Takeover,
+    /// What the playlists show while no pictures come.
+    pub slate: SlateMode,
+    /// A picture file for the slate; empty: the stream's last picture.
+    pub slate_image: PathBuf,
+    /// Seconds without a picture after which a connected publisher's playlists go on without it.
+    pub slate_after_seconds: u64,
+    /// Seconds after which a stream is ended.
+    pub max_stream_seconds: u64,
     /// Whether more than what follows ends a publish; else it is only told.
     pub enforce_limits: bool,
     /// Most kilobits per second of both tracks.
@@ -75,12 +93,30 @@ pub struct Config {
     pub max_total_pixels: u64,
 }
 
+/// What the playlists show while no pictures come.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum SlateMode {
+    /// A still picture with silence, while somebody watches; else gaps.
+    #[default]
+    Picture,
+    /// EXT-X-GAP.
+    Gap,
+    /// Nothing: they stand still.
+    Off,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             hold_seconds: 30,
             video_silence_seconds: 10,
             ended_seconds: 90,
+            takeover: Takeover::default(),
+            slate: SlateMode::default(),
+            slate_image: PathBuf::new(),
+            slate_after_seconds: 3,
+            max_stream_seconds: 48 * 3600,
             enforce_limits: true,
             max_bitrate_kbps: 8_500,
             max_basic_bitrate_kbps: 3_500,
@@ -108,6 +144,16 @@ impl Config {
             1..=3_600,
         )?;
         within("live.ended_seconds", self.ended_seconds, 0..=86_400)?;
+        within(
+            "live.slate_after_seconds",
+            self.slate_after_seconds,
+            1..=3_600,
+        )?;
+        within(
+            "live.max_stream_seconds",
+            self.max_stream_seconds,
+            1..=31_536_000,
+        )?;
         let limits = [
             ("live.max_bitrate_kbps", self.max_bitrate_kbps),
             ("live.max_basic_bitrate_kbps", self.max_basic_bitrate_kbps),

@@ -97,6 +97,41 @@ impl Transcoding {
         setup
     }
 
+    /// Plans a stream that can pass on a server that cannot encode now: the source alone, or beside gaps
+    /// in the renditions that its playlists have already. None if no rendition would have pictures.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the session is about to call it")
+    )]
+    pub(super) fn plan_without_encoding(
+        &self,
+        channel: &Channel,
+        facts: &Facts,
+        slots: Option<&Ladder>,
+    ) -> Option<Setup> {
+        let source = describe(facts);
+        let mut ladder = match slots {
+            None => passed_through(&source),
+            Some(slots) => slots.refit(self.table(channel), &source),
+        };
+        let audio = facts.source.audio.as_ref();
+        let can_pass = audio.is_some_and(|audio| audio.is_stereo_or_mono_lc());
+        for rung in &mut ladder.rungs {
+            rung.audio = match rung.video {
+                RungVideo::Source | RungVideo::None if can_pass => RungAudio::Source,
+                _ => RungAudio::None,
+            };
+        }
+        let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
+        let passes = facts.way == Way::Pass && videos.any(|video| *video == RungVideo::Source);
+        passes.then_some(Setup {
+            ladder,
+            job: None,
+            rung_slots: Vec::new(),
+            encode_slots: Vec::new(),
+        })
+    }
+
     fn job(&self, facts: &Facts, setup: &mut Setup) -> Option<Job> {
         let (mut rungs, mut audio_encodes) = (Vec::new(), Vec::<AudioEncode>::new());
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
@@ -349,6 +384,32 @@ mod tests {
             assert_eq!(names(&setup.ladder), ladder::SOURCE);
             assert_eq!(setup.ladder.rungs[0].video, RungVideo::Source);
         }
+    }
+
+    #[test]
+    fn what_can_pass_does_so_where_nothing_can_be_encoded() {
+        let transcoding = transcoding(true, transcode::Basic::Transcode);
+        let alone = |channel_type, facts: &Facts, slots: Option<&Ladder>| {
+            transcoding.plan_without_encoding(&channel(channel_type), facts, slots)
+        };
+        let sounds = |ladder: &Ladder| {
+            let sounds = ladder.rungs.iter().map(|rung| rung.audio.clone());
+            sounds.collect::<Vec<_>>()
+        };
+        use RungAudio::{None as Mute, Source};
+        for (audio, sound) in [(STEREO_48K, Source), (MONO_22K, Source), (None, Mute)] {
+            let setup = alone(Standard, &facts(true, audio), None).unwrap();
+            assert!(setup.job.is_none() && setup.rung_slots.is_empty());
+            assert_eq!(names(&setup.ladder), ladder::SOURCE);
+            assert_eq!(sounds(&setup.ladder), [sound]);
+        }
+        let passed = plan(Standard, &facts(true, STEREO_48K), None).ladder;
+        let again = alone(Standard, &facts(true, MONO_22K), Some(&passed)).unwrap();
+        assert_eq!(names(&again.ladder), names(&passed));
+        assert_eq!(sounds(&again.ladder), [Source, Mute, Mute, Mute, Source]);
+        let encoded = plan(Standard, &facts(false, STEREO_48K), None).ladder;
+        assert!(alone(Standard, &facts(true, STEREO_48K), Some(&encoded)).is_none());
+        assert!(alone(Standard, &facts(false, STEREO_48K), None).is_none());
     }
 
     #[test]

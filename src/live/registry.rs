@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -50,6 +51,8 @@ pub(super) struct Attach {
     pub(super) stream_id: String,
     /// The encoder as it names itself.
     pub(super) encoder: String,
+    /// `?priority=` of the publish, for takeovers.
+    pub(super) priority: Option<u32>,
     /// What it sends.
     pub(super) media_rx: MediaReceiver,
     /// Ends its connection, with the reason for the streamer.
@@ -147,6 +150,12 @@ impl Registry {
         let is_running = !entry.attach_tx.is_closed() && !entry.stop.is_cancelled();
         entry.stop.cancel();
         is_running
+    }
+
+    /// How many watch a channel now.
+    pub fn viewers(&self, channel: &Channel) -> u64 {
+        let audience = self.context.directory.audience(channel.id.as_str());
+        audience.map_or(0, |audience| audience.count(Instant::now()))
     }
 
     /// Hands a publisher to its channel's task, starting one if there is none; refused when the

@@ -2,7 +2,8 @@
 //!
 //! In:  requests under [`request::PREFIX`], the live channels (`playlist::Directory`).
 //! Out: multivariant and media playlists, initialization sections, segments, parts; each answered at
-//! once, when the asked-for part exists, or refused.
+//! once, when the asked-for part exists, or refused. Each request's viewer session is noted in the
+//! channel's audience.
 //! Not here: changing a window, SQL, TLS. A waiting request costs one waker and one timer.
 //! Read: RFC 8216bis appendix B.1 (server profile).
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub use answer::Answer;
 
@@ -86,13 +88,14 @@ impl Origin {
     }
 
     async fn media<B>(&self, path: &MediaPath<'_>, request: &Request<B>) -> Answer {
-        let rendition = self
-            .directory
-            .epoch(path.channel_id, path.epoch)
-            .and_then(|channel| channel.rendition(path.rendition).cloned());
-        let Some(rendition) = rendition else {
+        let Some(channel) = self.directory.epoch(path.channel_id, path.epoch) else {
             return self.missing("no such stream");
         };
+        let Some(rendition) = channel.rendition(path.rendition).cloned() else {
+            return self.missing("no such rendition");
+        };
+        channel.audience.see(path.viewer_session, Instant::now());
+        drop(channel);
         match path.file {
             MediaFile::Playlist => self.media_playlist(&rendition, request).await,
             MediaFile::Part(position) => self.part(&rendition, position).await,
@@ -127,3 +130,6 @@ impl Origin {
         Some(Arc::clone(&*waited.ok()?.ok()?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
 
+use super::audience::Audience;
 use super::multivariant::Variant;
 use super::snapshot::Snapshot;
 
@@ -45,6 +46,8 @@ pub struct LiveChannel {
     pub epoch: u64,
     /// The default pick first.
     pub renditions: Vec<Arc<RenditionHandle>>,
+    /// Who watches the channel, in this epoch and others: take [`Directory::audience`]'s if it has one.
+    pub audience: Arc<Audience>,
 }
 
 impl LiveChannel {
@@ -74,6 +77,13 @@ pub struct Directory {
 struct Epochs {
     live: Option<Arc<LiveChannel>>,
     fetchable: Vec<Arc<LiveChannel>>,
+}
+
+impl Epochs {
+    fn audience(&self) -> Option<Arc<Audience>> {
+        let newest = self.fetchable.last()?;
+        Some(Arc::clone(&newest.audience))
+    }
 }
 
 impl Directory {
@@ -131,6 +141,20 @@ impl Directory {
         fetchable.find(|known| known.epoch == epoch).cloned()
     }
 
+    /// Who watches a channel that has anything to fetch.
+    pub fn audience(&self, channel_id: &str) -> Option<Arc<Audience>> {
+        self.read().get(channel_id)?.audience()
+    }
+
+    /// Who watches each channel that has anything to fetch, by channel id.
+    pub fn audiences(&self) -> Vec<(String, Arc<Audience>)> {
+        let channels = self.read();
+        let of_each = channels.iter();
+        of_each
+            .filter_map(|(id, epochs)| Some((id.clone(), epochs.audience()?)))
+            .collect()
+    }
+
     /// All live epochs, by channel id.
     pub fn list_live(&self) -> Vec<Arc<LiveChannel>> {
         let channels = self.read();
@@ -163,6 +187,8 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::playlist::{Config, Window, fixtures};
 
@@ -178,6 +204,7 @@ mod tests {
             channel_id: channel_id.to_owned(),
             epoch,
             renditions: vec![Arc::new(rendition)],
+            audience: Arc::new(Audience::new(Instant::now())),
         })
     }
 
@@ -230,6 +257,23 @@ mod tests {
         directory.announce(Arc::clone(&second));
         assert!(Arc::ptr_eq(&second, &directory.epoch("aaaa", 1).unwrap()));
         assert!(Arc::ptr_eq(&second, &directory.live("aaaa").unwrap()));
+    }
+
+    #[test]
+    fn a_channel_has_an_audience_while_it_has_an_epoch() {
+        let directory = Directory::new();
+        assert!(directory.audience("aaaa").is_none());
+        let first = channel("aaaa", 1);
+        directory.announce(Arc::clone(&first));
+        directory.withdraw("aaaa", 1);
+        let known = directory.audience("aaaa").unwrap();
+        assert!(Arc::ptr_eq(&known, &first.audience));
+        let listed = directory.audiences();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].0, "aaaa");
+        directory.forget("aaaa", 1);
+        assert!(directory.audience("aaaa").is_none());
+        assert!(directory.audiences().is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Not here: HTTP (`origin`), waiting, disk, the wall clock (it is an argument).
 //! Read: draft-pantos-hls-rfc8216bis-22.
 
+pub mod audience;
 pub mod directory;
 pub mod file_name;
 pub mod multivariant;
@@ -17,6 +18,7 @@ mod tags;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+pub use audience::Audience;
 pub use directory::{Directory, Listed, LiveChannel, RenditionHandle};
 pub use file_name::{MediaFile, Position};
 pub use multivariant::Variant;

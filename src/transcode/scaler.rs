@@ -22,6 +22,8 @@ pub(super) struct Scaler {
     context: Option<Context>,
     /// The picture made last; its memory is used again when nobody holds it any more.
     last: Option<Arc<frame::Video>>,
+    /// What it was made of: a picture that is shown again is not scaled again.
+    last_source: Option<Arc<frame::Video>>,
 }
 
 impl Scaler {
@@ -33,6 +35,7 @@ impl Scaler {
             height: height.into(),
             context: None,
             last: None,
+            last_source: None,
         }
     }
 
@@ -44,6 +47,14 @@ impl Scaler {
             && (source.width(), source.height()) == (self.width, self.height);
         if fits && turn == Turn::NONE {
             return Ok(frame.clone());
+        }
+        if let (Some(last), Some(of)) = (&self.last, &self.last_source)
+            && Arc::ptr_eq(of, source)
+        {
+            return Ok(RawFrame {
+                picture: Arc::clone(last),
+                ..frame.clone()
+            });
         }
         let (width, height) = if turn.is_quarter() {
             (self.height, self.width)
@@ -62,6 +73,7 @@ impl Scaler {
         scaled.set_kind(picture::Type::None);
         let scaled = Arc::new(scaled);
         self.last = Some(Arc::clone(&scaled));
+        self.last_source = Some(Arc::clone(source));
         Ok(RawFrame {
             picture: scaled,
             ..frame.clone()

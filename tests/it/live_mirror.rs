@@ -10,14 +10,14 @@ use bytes::Bytes;
 use m3u8_rs::MediaPlaylist;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use weir::base::clock::{Clock, SimulatedClock, SystemClock};
 use weir::base::tasks::Tasks;
 use weir::media::codec::avc;
 use weir::media::{Tracks, VideoTrack};
 use weir::packaging::{InitSection, Part};
 use weir::playlist::{
-    self, Directory, Listed, LiveChannel, RenditionHandle, Snapshot, Variant, Window,
+    self, Audience, Directory, Listed, LiveChannel, RenditionHandle, Snapshot, Variant, Window,
 };
 use weir::recording::{Config, mirror};
 use weir::storage::keys::{LiveEpoch, LiveRendition};
@@ -84,6 +84,7 @@ impl Stream {
             channel_id: channel.to_owned(),
             epoch: number,
             renditions: vec![Arc::new(rendition)],
+            audience: Arc::new(Audience::new(Instant::now())),
         }));
         Self {
             directory: directory.clone(),
@@ -472,7 +473,7 @@ async fn a_stop_stores_the_end_and_does_not_wait_for_more() {
     still_live.mirrored(&store).await;
     stream.push(1);
     stream.end();
-    let stopping = tokio::time::Instant::now();
+    let stopping = Instant::now();
     mirror.tasks.stop().await;
     assert!(
         stopping.elapsed() < Duration::from_secs(10),

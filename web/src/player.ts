@@ -14,6 +14,8 @@ import type { Failure } from "./session.ts";
 export interface Handlers {
   failed(failure: Failure): void;
   ended(): void;
+  /** What plays has passed a discontinuity. */
+  seam(): void;
   /** The renditions, or the one that plays, have changed. */
   renditionsChanged(): void;
 }
@@ -137,6 +139,13 @@ export class Player {
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.handlers.renditionsChanged());
     hls.on(Hls.Events.LEVELS_UPDATED, () => this.handlers.renditionsChanged());
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.handlers.renditionsChanged());
+    let timeline: number | null = null;
+    hls.on(Hls.Events.FRAG_CHANGED, (_event, { frag }) => {
+      if (timeline !== null && timeline !== frag.cc) {
+        this.handlers.seam();
+      }
+      timeline = frag.cc;
+    });
     hls.loadSource(url);
     hls.attachMedia(this.video);
   }

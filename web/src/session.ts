@@ -12,12 +12,14 @@ export type Phase = "loading" | "live" | "reconnecting" | "offline";
  */
 export type Failure = "network" | "missing" | "playlist" | "media" | "codec";
 
+/** seam: what plays has passed a discontinuity, where a slate may begin or end. */
 export type Seen =
   | { type: "listed"; streamId: string; state: "LIVE" | "HELD" }
   | { type: "unlisted" }
   | { type: "unreachable" }
   | { type: "moving" }
   | { type: "still"; forMs: number }
+  | { type: "seam" }
   | { type: "ended" }
   | { type: "failed"; failure: Failure };
 
@@ -89,6 +91,8 @@ export function step(session: Session, seen: Seen, now: number): Outcome {
       return moving(session);
     case "still":
       return still(session, seen.forMs, now);
+    case "seam":
+      return { session, commands: ["poll"] };
     case "ended":
       return offline({ ...session, ended: { streamId: session.streamId, at: now } }, ["poll"]);
     case "failed":
@@ -130,7 +134,9 @@ function moving(session: Session): Outcome {
   if (!session.isAttached || session.isBroken) {
     return { session, commands: [] };
   }
-  return { session: { ...session, phase: "live", failures: 0, lastFailure: null }, commands: [] };
+  // What moves while the channel is held is a slate.
+  const phase = session.listing === "HELD" ? "reconnecting" : "live";
+  return { session: { ...session, phase, failures: 0, lastFailure: null }, commands: [] };
 }
 
 function still(session: Session, forMs: number, now: number): Outcome {

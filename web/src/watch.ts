@@ -59,6 +59,7 @@ class WatchPage {
     this.player = new Player(byId("video", HTMLVideoElement), {
       failed: (failure) => this.see({ type: "failed", failure }),
       ended: () => this.see({ type: "ended" }),
+      seam: () => this.see({ type: "seam" }),
       renditionsChanged: () => this.controls.showRenditions(),
     });
     this.controls = new Controls(this.player);
@@ -147,7 +148,8 @@ class WatchPage {
       this.lastTime = video.currentTime;
       this.movedAt = now;
       // A longer step is a seek, not a moving picture.
-      if (advance > 0 && advance < MAX_STEP_S && this.session.phase !== "live") {
+      const isNews = this.session.phase !== "live" || this.session.listing === "HELD";
+      if (advance > 0 && advance < MAX_STEP_S && isNews) {
         this.see({ type: "moving" });
       }
     } else if (video.paused) {

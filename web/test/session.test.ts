@@ -9,6 +9,7 @@ const NEXT: Seen = { type: "listed", streamId: "st-2", state: "LIVE" };
 const UNLISTED: Seen = { type: "unlisted" };
 const UNREACHABLE: Seen = { type: "unreachable" };
 const MOVING: Seen = { type: "moving" };
+const SEAM: Seen = { type: "seam" };
 const ENDED: Seen = { type: "ended" };
 const still = (forMs: number): Seen => ({ type: "still", forMs });
 const failed = (failure: "network" | "missing" | "playlist" | "media" | "codec"): Seen => ({
@@ -70,6 +71,15 @@ const SCENARIOS: Record<string, Row[]> = {
     [30, still(21_000), "reconnecting"],
     [31, NEXT, "reconnecting"],
     [31.5, MOVING, "live"],
+  ],
+  "a slate plays while the channel is held": [
+    ...WATCHING,
+    [10, SEAM, "live", "poll"],
+    [10.1, HELD, "live"],
+    [10.3, MOVING, "reconnecting"],
+    [14, SEAM, "reconnecting", "poll"],
+    [14.1, NEXT, "reconnecting"],
+    [14.3, MOVING, "live"],
   ],
   "a held channel whose player gave up is attached on its return": [
     ...WATCHING,

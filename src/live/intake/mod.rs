@@ -112,6 +112,14 @@ struct Live {
     heard: i64,
     /// By how much sound was ahead when the last picture came.
     lead: i64,
+    /// Frames per 1000 seconds that the renditions were planned for.
+    fps_millis: u32,
+    /// The GOP under way: its first decoding time, its pictures and their bytes.
+    pace: (i64, u32, usize),
+    /// Whether the GOP under way is the first of a changed source.
+    is_changed: bool,
+    /// Of that GOP.
+    measured: Option<(u32, u64)>,
 }
 
 impl Intake {
@@ -232,7 +240,7 @@ impl Intake {
                 {
                     return Action::Leave(Ending::Refused(reason.clone().unwrap_or_default()));
                 }
-                let live = Live::new(ready.source.clone(), ready.way == Way::Pass, &ready.samples);
+                let live = Live::new(&ready);
                 self.phase = Phase::Live(live);
                 Action::Begin(ready)
             }
@@ -243,6 +251,26 @@ impl Intake {
     pub(super) fn start_anew(&mut self) {
         if let Phase::Live(live) = &mut self.phase {
             live.is_interrupted = true;
+        }
+    }
+
+    /// Whether the transcoder's frames are the stream's clock from now on, whatever the source could be.
+    pub(super) fn is_led_by_ticks(&mut self, is_led: bool) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.is_passing = !is_led;
+            if is_led {
+                live.gop.clear();
+                live.tail.clear();
+            }
+        }
+    }
+
+    /// Frames per 1000 seconds and bits per second of the last whole GOP, if they were measured anew
+    /// because the source had changed.
+    pub(super) fn measured(&self) -> Option<(u32, u64)> {
+        match &self.phase {
+            Phase::Live(live) => live.measured,
+            Phase::Starting(_) => None,
         }
     }
 
@@ -271,11 +299,11 @@ impl Intake {
 }
 
 impl Live {
-    fn new(source: SourceConfig, is_passing: bool, held: &[Sample]) -> Self {
+    fn new(ready: &Ready) -> Self {
         let mut live = Self {
-            current: source.clone(),
-            wanted: source,
-            is_passing,
+            current: ready.source.clone(),
+            wanted: ready.source.clone(),
+            is_passing: ready.way == Way::Pass,
             is_interrupted: false,
             is_within: true,
             overruns: 0,
@@ -285,8 +313,12 @@ impl Live {
             tail: Vec::new(),
             heard: i64::MIN,
             lead: 0,
+            fps_millis: ready.fps_millis,
+            pace: (0, 0, 0),
+            is_changed: false,
+            measured: None,
         };
-        for sample in held.iter().filter(|s| s.track == TrackKind::Video) {
+        for sample in ready.samples.iter().filter(|s| s.track == TrackKind::Video) {
             live.keep(sample);
         }
         live
@@ -347,11 +379,34 @@ impl Live {
         Action::Transcode(self.current.clone(), samples, words)
     }
 
+    /// At the IDR picture that ends the first GOP of a changed source: whether its frame rate is so different
+    /// that the renditions must be planned anew.
+    fn measure(&mut self, dts: i64) -> bool {
+        let (first, pictures, bytes) = self.pace;
+        let ticks = u64::try_from(dts.saturating_sub(first)).unwrap_or(0);
+        if !std::mem::take(&mut self.is_changed) || ticks == 0 || pictures < 2 {
+            return false;
+        }
+        let fps_millis = u64::from(pictures) * 90_000_000 / ticks;
+        let fps_millis = u32::try_from(fps_millis).unwrap_or(u32::MAX);
+        let bps = u64::try_from(bytes).unwrap_or(u64::MAX / 720_000) * 720_000 / ticks;
+        self.measured = Some((fps_millis, bps));
+        let is_other = fps_millis.abs_diff(self.fps_millis) > self.fps_millis / 20;
+        self.fps_millis = fps_millis;
+        is_other
+    }
+
     fn picture(&mut self, sample: Sample) -> Action {
         if self.is_interrupted && !sample.is_sync {
             return Action::Wait;
         }
         self.keep(&sample);
+        let has_other_rate = sample.is_sync && self.measure(sample.dts) && self.is_passing;
+        if sample.is_sync {
+            self.pace = (sample.dts, 0, 0);
+        }
+        self.pace.1 += 1;
+        self.pace.2 += sample.data.len();
         if !sample.is_sync {
             return Action::Push(sample);
         }
@@ -359,11 +414,12 @@ impl Live {
             self.overruns = 0;
         }
         self.is_within = true;
-        if !self.is_interrupted && self.current == self.wanted {
+        if !self.is_interrupted && self.current == self.wanted && !has_other_rate {
             return Action::Push(sample);
         }
         let is_hidden =
             !self.is_passing && !self.is_interrupted && self.current.audio == self.wanted.audio;
+        self.is_changed = self.current.video != self.wanted.video;
         self.current.clone_from(&self.wanted);
         self.is_interrupted = false;
         if is_hidden {

@@ -8,6 +8,7 @@
 //! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
 
 mod cadence;
+mod filler;
 mod rendition;
 
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub(super) use self::filler::{Filler, Slate};
+
 use self::cadence::Cadence;
-use self::rendition::Rendition;
+use self::rendition::{Rendition, variant};
 use super::SourceConfig;
 use super::plan::Setup;
 use super::silence::Silence;
@@ -25,8 +28,8 @@ use crate::base::clock::WallTime;
 use crate::media::{AudioTrack, Sample, TrackKind, Tracks, VideoTrack};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
-use crate::playlist::{self, Directory, LiveChannel, Variant};
-use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo, SOURCE};
+use crate::playlist::{self, Audience, Directory, LiveChannel, Variant};
+use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo};
 use crate::transcode::{Output as Made, Started, Transcoder, silent_frame};
 
 /// How long the renditions' tails are waited for when a timeline ends.
@@ -75,6 +78,8 @@ struct Run {
     cutter: Cutter,
     transcoder: Option<Transcoder>,
     made_rx: Option<mpsc::Receiver<Made>>,
+    /// Whether it began with one.
+    needs_transcoder: bool,
     /// The rendition of each rung.
     rung_slots: Vec<usize>,
     /// The renditions of each audio encode.
@@ -105,6 +110,8 @@ impl Output {
         ladder: &Ladder,
         directory: Arc<Directory>,
     ) -> Self {
+        let audience = directory.audience(&place.channel_id);
+        let nobody = || Arc::new(Audience::new(Instant::now()));
         let rungs = ladder.rungs.iter();
         let (renditions, handles) = rungs
             .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
@@ -123,6 +130,7 @@ impl Output {
                 channel_id: place.channel_id,
                 epoch: place.epoch,
                 renditions: handles,
+                audience: audience.unwrap_or_else(nobody),
             }),
             is_announced: false,
         }
@@ -151,15 +159,13 @@ impl Output {
             ),
         };
         let mut run = Run {
-            cutter: Cutter::Ticks(Segmenter::new(&self.packaging)),
+            needs_transcoder: transcoder.is_some(),
             transcoder,
             made_rx,
             rung_slots: setup.rung_slots,
             encode_slots: setup.encode_slots,
-            source_audio_slots: Vec::new(),
-            sound_only_slots: Vec::new(),
             silence: silence(source),
-            shift: 0,
+            ..Run::led_by_ticks(Segmenter::new(&self.packaging))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
             let tracks = run.tracks(slot, rung, source, &made);
@@ -191,6 +197,9 @@ impl Output {
                 continue;
             };
             rendition.begin(packager, variant, at);
+            if slot == 0 {
+                rendition.keep_gop();
+            }
         }
         self.ladder = setup.ladder;
         self.run = Some(run);
@@ -247,7 +256,7 @@ impl Output {
         if let Some(transcoder) = &mut run.transcoder
             && !transcoder.video(sample, arrival, opens_at)
         {
-            // Without a handle its other threads end too, and then the products.
+            // Without a handle its other threads end too, and then the products, which tells that it is lost.
             run.transcoder = None;
         }
         Ok(())
@@ -284,6 +293,32 @@ impl Output {
         if let Some(run) = &mut self.run {
             (run.transcoder, run.made_rx) = (None, None);
         }
+    }
+
+    /// Whether a transcoder was lost and not replaced.
+    pub(super) fn lacks_transcoder(&self) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| run.needs_transcoder && run.transcoder.is_none())
+    }
+
+    /// Goes on with a new transcoder of the same job, from the next picture on, an IDR picture; whether
+    /// what it makes can be decoded with what viewers have.
+    pub(super) fn replace_transcoder(&mut self, started: Started) -> bool {
+        let Some(run) = &mut self.run else {
+            return false;
+        };
+        let tracks = |slot: &usize| self.renditions.get(*slot).and_then(Rendition::tracks);
+        let sees = |(slot, config): (&usize, &Arc<_>)| {
+            let video = tracks(slot).and_then(|tracks| tracks.video.as_ref());
+            video.is_some_and(|track| track.config == *config)
+        };
+        let fits = run.rung_slots.len() == started.video.len()
+            && run.rung_slots.iter().zip(&started.video).all(sees);
+        if fits {
+            run.transcoder = Some(started.transcoder);
+            run.made_rx = Some(started.output_rx);
+        }
+        fits
     }
 
     /// Whether the transcoder's frames are the clock, and not the source's pictures.
@@ -478,6 +513,22 @@ impl Output {
 }
 
 impl Run {
+    /// Nothing runs yet.
+    fn led_by_ticks(segmenter: Segmenter) -> Self {
+        Self {
+            cutter: Cutter::Ticks(segmenter),
+            transcoder: None,
+            made_rx: None,
+            needs_transcoder: false,
+            rung_slots: Vec::new(),
+            encode_slots: Vec::new(),
+            source_audio_slots: Vec::new(),
+            sound_only_slots: Vec::new(),
+            silence: None,
+            shift: 0,
+        }
+    }
+
     /// What was encoded, on the leader's decoding times.
     fn on_the_grid(&self, sample: Sample) -> Sample {
         Sample {
@@ -534,31 +585,5 @@ fn silence(source: &SourceConfig) -> Option<Silence> {
             tracing::debug!(%error, "no silence for this sound");
             None
         }
-    }
-}
-
-/// What the multivariant playlist promises of an encoded rendition.
-fn variant(rung: &Rung, packager: &Packager) -> Variant {
-    let (width, height, frame_rate_millis) = match rung.video {
-        RungVideo::Encode {
-            width,
-            height,
-            fps_millis,
-            ..
-        } => (width, height, fps_millis),
-        _ => (0, 0, 0),
-    };
-    let name = match rung.name.as_str() {
-        SOURCE => format!("{}p{}", width.min(height), (frame_rate_millis + 500) / 1000),
-        name => name.to_owned(),
-    };
-    Variant {
-        name,
-        bandwidth_bps: rung.max_bandwidth_bps(),
-        average_bandwidth_bps: rung.average_bandwidth_bps(),
-        codecs: packager.init().tracks.codecs(),
-        width,
-        height,
-        frame_rate_millis,
     }
 }

@@ -9,13 +9,25 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::media::{Sample, TrackKind};
+use crate::base::clock::WallTime;
+use crate::media::codec::{aac, avc};
+use crate::media::{Sample, TrackKind, Tracks};
 use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
 use crate::playlist::{self, RenditionHandle, RenditionReport, Snapshot, Variant, Window};
+use crate::transcode::ladder::{Rung, RungVideo, SOURCE};
 
-/// Spans that a follower may owe: some four seconds. What is later becomes a gap.
-const MAX_OWED: usize = 12;
+/// Most bytes of the last GOP that are kept for a slate.
+const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
+/// How much longer than a start is held a follower may owe parts, in milliseconds. What is later
+/// becomes a gap.
+const PATIENCE_MS: u32 = 2000;
+
+/// Spans that a follower may owe: a start gives as many at once as a segment has parts.
+fn max_owed(grid: &playlist::Config) -> usize {
+    let most_ms = grid.target_duration_s.saturating_mul(1000) + PATIENCE_MS;
+    usize::try_from(most_ms.div_ceil(grid.part_target_ms.max(1))).unwrap_or(usize::MAX)
+}
 
 /// A slot of the channel's ladder.
 pub(super) struct Rendition {
@@ -25,7 +37,12 @@ pub(super) struct Rendition {
     is_reported: bool,
     /// What fills it; none while nothing runs.
     pub(super) packager: Option<Packager>,
+    /// Of the last timeline; none before the first.
+    tracks: Option<Tracks>,
+    /// Its last pictures, if a slate is to show them.
+    gop: Option<Gop>,
     window: Window,
+    max_owed: usize,
     arrivals: Arrivals,
     /// When the last pictures of the parts arrived that are about to be fetchable.
     unreported: Vec<Instant>,
@@ -58,7 +75,10 @@ impl Rendition {
             name: name.into(),
             is_reported: is_listed_always,
             packager: None,
+            tracks: None,
+            gop: None,
             window,
+            max_owed: max_owed(grid),
             arrivals: Arrivals::default(),
             unreported: Vec::new(),
             snapshot_tx,
@@ -68,16 +88,51 @@ impl Rendition {
     }
 
     /// Begins a timeline at wall time `at` with what fills it.
-    pub(super) fn begin(
-        &mut self,
-        packager: Packager,
-        variant: Variant,
-        at: crate::base::clock::WallTime,
-    ) {
-        self.window.start_timeline(Arc::clone(packager.init()), at);
-        self.packager = Some(packager);
+    pub(super) fn begin(&mut self, packager: Packager, variant: Variant, at: WallTime) {
         self.variant_tx.send_replace(variant);
+        self.begin_filler(packager, at);
+    }
+
+    /// As [`Rendition::begin`]; the multivariant playlist stays as it is.
+    pub(super) fn begin_filler(&mut self, packager: Packager, at: WallTime) {
+        self.window.start_timeline(Arc::clone(packager.init()), at);
+        self.tracks = Some(packager.init().tracks.clone());
+        self.packager = Some(packager);
         self.arrivals = Arrivals::default();
+    }
+
+    /// Keeps the last pictures for a slate from now on.
+    pub(super) fn keep_gop(&mut self) {
+        self.gop.get_or_insert_default();
+    }
+
+    /// The last pictures, which begin with a sync sample, if there are any.
+    pub(super) fn last_gop(&self) -> Option<(Arc<avc::Config>, Vec<Sample>)> {
+        let gop = self.gop.as_ref()?;
+        Some((gop.config.clone()?, gop.samples.clone()))
+    }
+
+    /// Of the last timeline.
+    pub(super) fn tracks(&self) -> Option<&Tracks> {
+        self.tracks.as_ref()
+    }
+
+    /// Whether its last timeline had pictures.
+    pub(super) fn has_picture(&self) -> bool {
+        self.tracks
+            .as_ref()
+            .is_some_and(|tracks| tracks.video.is_some())
+    }
+
+    /// The sound of its last timeline.
+    pub(super) fn sound(&self) -> Option<Arc<aac::Config>> {
+        let track = self.tracks.as_ref()?.audio.as_ref()?;
+        Some(Arc::clone(&track.config))
+    }
+
+    /// What the multivariant playlist says of it.
+    pub(super) fn variant(&self) -> Variant {
+        self.variant_tx.borrow().clone()
     }
 
     /// Takes a sample of its own timeline. Whether it opened a segment (a leader's only).
@@ -93,6 +148,9 @@ impl Rendition {
             sample.dts,
             arrival.filter(|_| sample.track == TrackKind::Video),
         );
+        if let (Some(gop), Some(tracks)) = (&mut self.gop, &self.tracks) {
+            gop.push(&sample, tracks);
+        }
         let has_opened = packager.push(sample)?;
         if let (dts, Some(arrival)) = noted {
             self.arrivals.note(dts, arrival);
@@ -104,7 +162,7 @@ impl Rendition {
     pub(super) fn owe(&mut self, span: Span) {
         if let Some(packager) = &mut self.packager {
             packager.push_span(span);
-            if packager.owed() > MAX_OWED {
+            if packager.owed() > self.max_owed {
                 packager.abandon();
             }
         }
@@ -181,6 +239,58 @@ impl Rendition {
     }
 }
 
+/// The pictures since the last sync sample.
+#[derive(Default)]
+struct Gop {
+    config: Option<Arc<avc::Config>>,
+    samples: Vec<Sample>,
+    bytes: usize,
+}
+
+impl Gop {
+    fn push(&mut self, sample: &Sample, tracks: &Tracks) {
+        if sample.track == TrackKind::Audio {
+            return;
+        }
+        if sample.is_sync {
+            self.config = tracks.video.as_ref().map(|track| Arc::clone(&track.config));
+            self.samples.clear();
+            self.bytes = 0;
+        }
+        self.bytes += sample.data.len();
+        // What is beyond the limit is not shown: the picture stands still a little earlier.
+        if self.bytes <= MAX_GOP_BYTES && self.config.is_some() {
+            self.samples.push(sample.clone());
+        }
+    }
+}
+
+/// What the multivariant playlist promises of an encoded rendition.
+pub(super) fn variant(rung: &Rung, packager: &Packager) -> Variant {
+    let (width, height, frame_rate_millis) = match rung.video {
+        RungVideo::Encode {
+            width,
+            height,
+            fps_millis,
+            ..
+        } => (width, height, fps_millis),
+        _ => (0, 0, 0),
+    };
+    let name = match rung.name.as_str() {
+        SOURCE => format!("{}p{}", width.min(height), (frame_rate_millis + 500) / 1000),
+        name => name.to_owned(),
+    };
+    Variant {
+        name,
+        bandwidth_bps: rung.max_bandwidth_bps(),
+        average_bandwidth_bps: rung.average_bandwidth_bps(),
+        codecs: packager.init().tracks.codecs(),
+        width,
+        height,
+        frame_rate_millis,
+    }
+}
+
 /// When the newest video samples arrived, to measure how long a part took to be fetchable.
 #[derive(Default)]
 struct Arrivals(VecDeque<(i64, Instant)>);
@@ -205,5 +315,30 @@ impl Arrivals {
             last = last.max(Some(arrival));
         }
         last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_start_fits_what_may_be_owed_on_every_grid() {
+        let owed = |target_duration_s, part_target_ms| {
+            max_owed(&playlist::Config {
+                target_duration_s,
+                part_target_ms,
+                ..playlist::Config::default()
+            })
+        };
+        assert_eq!(owed(2, 334), 12);
+        for (target_duration_s, part_target_ms) in [(1, 100), (2, 1000), (10, 100), (10, 334)] {
+            let held = (target_duration_s * 1000 + 490) / part_target_ms;
+            let most = owed(target_duration_s, part_target_ms);
+            assert!(
+                most > usize::try_from(held).unwrap() && most < 128,
+                "{most}"
+            );
+        }
     }
 }

@@ -1,12 +1,17 @@
 //! The task of one publishing channel: step 7 of the walk.
 //!
 //! In:  publishers, one after the other, and their media events. Out: the channel's playlists
-//! (`output`), its [`Status`].
+//! (`output`), its [`Status`], events.
 //! Life: Starting -> Live -> (lost) Held -> Live … -> ended by an explicit unpublish, a refusal, the
 //! hold's expiry or the server's stop. The playlists belong to the channel, each stream session to
-//! one publish. The first durable step is the epoch: nothing is announced before it is stored.
+//! one publish, or to several that take it over. The first durable step is the epoch: nothing is
+//! announced before it is stored.
+//! While no pictures come, the playlists go on with a slate or with gaps (`filling`). A newcomer to a
+//! live stream is a candidate until its pictures can be shown (`seats`).
 //! Not here: what an event means (`intake`), what it does to the playlists (`stream`).
 
+mod filling;
+pub(super) mod seats;
 mod stream;
 mod watch;
 
@@ -17,12 +22,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::seats::{Seating, Seats, Sitting, seat};
 use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake, Means};
-use super::output::Output;
+use super::output::{Filler, Output};
 use super::plan::{self, Facts};
 use super::registry::{Attach, Context, Entry, State, Status, lock};
+use super::start::Ready;
+use crate::events::{Event, Kind};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
 use crate::model::repository::EPOCH_MSN_RESERVE;
 use crate::transcode;
@@ -33,18 +41,29 @@ const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// How long before ENDLIST the last part is listed.
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
+/// What a publisher hears whose stream the operator ends.
+const STOPPED: &str = "stopped by the operator";
+/// What a publisher hears whose place another one takes.
+const REPLACED: &str = "replaced by a newer connection with the same stream key";
 
 /// One publisher of the channel.
-struct Publisher {
+pub(super) struct Publisher {
     stream_id: String,
+    priority: Option<u32>,
+    /// As a candidate: whether it takes the stream session over.
+    is_takeover: bool,
+    /// How often its stream session was taken over.
+    takeovers: u32,
     media_rx: MediaReceiver,
     stop_tx: oneshot::Sender<Refusal>,
     intake: Intake,
     watch: Watch,
     /// What its stream is, once that is known.
     facts: Option<Facts>,
-    /// When it must be watchable, or its next picture must have come.
-    deadline: Instant,
+    /// When it attached; since it is live: when its last picture came.
+    seen: Instant,
+    /// When its stream session became watchable.
+    live_since: Option<Instant>,
 }
 
 /// The task's own state.
@@ -55,10 +74,31 @@ pub(super) struct ChannelTask {
     /// Told by the operator to end the stream.
     stop: CancellationToken,
     output: Option<Output>,
+    /// What the playlists show while no pictures come.
+    filler: Option<Filler>,
     epoch: u64,
     /// MSNs below this are reserved in the database.
     reserved_msn: u64,
     held_until: Option<Instant>,
+}
+
+/// What time brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// The publisher's pictures have been missing, or its start has taken, too long.
+    Publisher,
+    /// A candidate's start has taken too long.
+    Candidate,
+    /// The stream is as long as a stream may be.
+    Longest,
+    /// Nobody has returned.
+    Hold,
+    /// Pictures have been missing for so long that something else is shown.
+    Slate,
+    /// The filler's next frame.
+    Frame,
+    /// A second of the publisher's is over.
+    Second,
 }
 
 impl ChannelTask {
@@ -69,6 +109,7 @@ impl ChannelTask {
             health: Arc::clone(&entry.health),
             stop: entry.stop.clone(),
             output: None,
+            filler: None,
             epoch: 0,
             reserved_msn: 0,
             held_until: None,
@@ -81,56 +122,41 @@ impl ChannelTask {
         first: Attach,
         mut attach_rx: mpsc::Receiver<Attach>,
     ) -> Vec<Attach> {
-        let token = self.context.tasks.token().clone();
-        let stop = self.stop.clone();
-        let mut publisher = Some(self.welcome(first));
+        let (token, stop) = (self.context.tasks.token().clone(), self.stop.clone());
+        let mut seats = Seats::default();
+        self.seat(&mut seats, first).await;
         loop {
-            // With a publisher its own deadline counts, without one the hold's.
-            let deadline = publisher.as_ref().map(|p| p.deadline).or(self.held_until);
-            let second = publisher.as_ref().map(|p| p.watch.next());
-            tokio::select! {
+            let (due, what) = self.next_due(&seats);
+            let is_over = tokio::select! {
                 biased;
-                () = token.cancelled() => break,
-                () = stop.cancelled() => break,
-                () = sleep_until(second) => {
-                    let Some(current) = &mut publisher else { continue };
-                    let Err(ending) = self.second(current) else { continue };
-                    if let Some(current) = publisher.take() && self.part_with(current, ending).await {
-                        break;
-                    }
-                }
+                () = token.cancelled() => true,
+                () = stop.cancelled() => true,
                 Some(attach) = attach_rx.recv() => {
-                    if let Some(old) = publisher.take() {
-                        self.replace(old).await;
-                    }
-                    publisher = Some(self.welcome(attach));
+                    self.seat(&mut seats, attach).await;
+                    false
                 }
-                made = next_made(&mut self.output) => self.take_made(made, &mut publisher).await,
-                event = next_event(&mut publisher) => {
-                    let Some(current) = &mut publisher else { continue };
-                    let action = match self.observe(current, &event) {
-                        Some(ending) => Action::Leave(ending),
-                        None => current.intake.take(event),
-                    };
-                    let Err(ending) = self.act(current, action).await else { continue };
-                    if let Some(current) = publisher.take() && self.part_with(current, ending).await {
-                        break;
-                    }
+                made = next_made(&mut self.output) => {
+                    self.take_made(made, &mut seats.current).await;
+                    false
                 }
-                () = sleep_until(deadline) => {
-                    let Some(current) = publisher.take() else {
-                        tracing::info!("the publisher did not return; ending the stream");
-                        break;
-                    };
-                    let ending = current.overdue();
-                    if self.part_with(current, ending).await {
-                        break;
-                    }
-                }
+                event = next_event(&mut seats.current) => self.publisher_sent(&mut seats, event).await,
+                event = next_event(&mut seats.candidate) => self.candidate_sent(&mut seats, event).await,
+                () = sleep_until(due) => self.is_due(&mut seats, what).await,
+            };
+            if is_over {
+                break;
             }
         }
-        if let Some(current) = publisher {
-            self.dismiss(current);
+        for publisher in [seats.current, seats.candidate].into_iter().flatten() {
+            let is_stopped = stop.is_cancelled();
+            self.leave(
+                publisher,
+                if is_stopped {
+                    STOPPED
+                } else {
+                    "the server is stopping"
+                },
+            );
         }
         self.finish().await;
         attach_rx.close();
@@ -141,6 +167,142 @@ impl ChannelTask {
         unserved
     }
 
+    /// What time brings next, and when.
+    fn next_due(&self, seats: &Seats) -> (Option<Instant>, Due) {
+        let seconds = Duration::from_secs;
+        let config = &self.context.config;
+        let silence = |publisher: &Publisher| match publisher.live_since {
+            Some(_) => publisher.seen + seconds(config.video_silence_seconds),
+            None => publisher.seen + START_DEADLINE,
+        };
+        let current = seats.current.as_ref();
+        let live = current.filter(|publisher| publisher.live_since.is_some());
+        let slate = live.filter(|_| self.filler.is_none() && self.is_led_by_pictures());
+        let longest = seconds(config.max_stream_seconds);
+        let hold = if current.is_none() {
+            self.held_until
+        } else {
+            None
+        };
+        let all = [
+            (current.map(silence), Due::Publisher),
+            (seats.candidate.as_ref().map(silence), Due::Candidate),
+            (
+                live.and_then(|p| Some(p.live_since? + longest)),
+                Due::Longest,
+            ),
+            (hold, Due::Hold),
+            (
+                slate.map(|p| p.seen + seconds(config.slate_after_seconds)),
+                Due::Slate,
+            ),
+            (self.filler.as_ref().map(Filler::due), Due::Frame),
+            (current.map(|p| p.watch.next()), Due::Second),
+        ];
+        let timed = all.into_iter().filter(|(at, _)| at.is_some());
+        timed.min_by_key(|(at, _)| *at).unwrap_or((None, Due::Hold))
+    }
+
+    /// Whether the playlists end with it.
+    async fn is_due(&mut self, seats: &mut Seats, what: Due) -> bool {
+        match what {
+            Due::Publisher | Due::Longest => {
+                let Some(publisher) = seats.current.take() else {
+                    return false;
+                };
+                let ending = if what == Due::Longest {
+                    let longest = self.context.config.max_stream_seconds;
+                    Ending::Refused(format!("a stream may last {longest} s; start a new one"))
+                } else {
+                    publisher.overdue()
+                };
+                self.part_with(seats, publisher, ending).await
+            }
+            Due::Candidate => {
+                if let Some(candidate) = seats.candidate.take() {
+                    let Ending::Refused(words) = candidate.overdue() else {
+                        return false;
+                    };
+                    self.leave(candidate, &words);
+                }
+                false
+            }
+            Due::Hold => {
+                tracing::info!("the publisher did not return; ending the stream");
+                true
+            }
+            Due::Slate => {
+                tracing::warn!("no picture comes; the playlists go on without");
+                if let Some(publisher) = &mut seats.current {
+                    publisher.intake.start_anew();
+                }
+                self.begin_filler().await;
+                false
+            }
+            Due::Frame => {
+                self.fill().await;
+                false
+            }
+            Due::Second => {
+                let Some(current) = &mut seats.current else {
+                    return false;
+                };
+                let Err(ending) = self.second(current) else {
+                    return false;
+                };
+                match seats.current.take() {
+                    Some(publisher) => self.part_with(seats, publisher, ending).await,
+                    None => false,
+                }
+            }
+        }
+    }
+
+    /// A newcomer: it publishes, waits until it can, or is turned away.
+    async fn seat(&mut self, seats: &mut Seats, attach: Attach) {
+        let sitting = seats.current.as_ref().map(|publisher| Sitting {
+            is_live: publisher.live_since.is_some(),
+            priority: publisher.priority,
+            takeovers: publisher.takeovers,
+        });
+        let newcomer = self.welcome(attach);
+        let seating = seat(sitting, newcomer.priority, self.context.config.takeover);
+        let (code, words) = match seating {
+            Seating::Current => {
+                if let Some(old) = seats.current.take() {
+                    self.leave(old, REPLACED);
+                    self.hold().await;
+                }
+                self.begin_watch(seats.current.insert(newcomer));
+                return;
+            }
+            Seating::Candidate { is_takeover } => {
+                let newcomer = Publisher {
+                    is_takeover,
+                    ..newcomer
+                };
+                if let Some(older) = seats.candidate.replace(newcomer) {
+                    self.leave(older, REPLACED);
+                }
+                return;
+            }
+            Seating::Occupied => (None, "a stream is published with this key already"),
+            Seating::InvalidPriority => (
+                Some("StreamTakeoverInvalidPriority"),
+                "a publisher with a higher priority is live; send ?priority=N above its own",
+            ),
+            Seating::LimitBreached => (
+                Some("StreamTakeoverLimitBreached"),
+                "this stream has been taken over too often",
+            ),
+        };
+        if let (Some(code), Some(current)) = (code, &seats.current) {
+            self.emit(current, Kind::StreamTakeoverFailure { code });
+        }
+        self.leave(newcomer, words);
+    }
+
+    /// A publisher that has attached.
     fn welcome(&self, attach: Attach) -> Publisher {
         tracing::info!(
             session.id = attach.stream_id,
@@ -156,73 +318,174 @@ impl ChannelTask {
             may_pass: plan::may_pass(&attach.channel) || !self.context.transcoding.config.enabled,
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };
-        let channel = attach.channel;
-        lock(&self.status).channel = channel.clone();
-        Publisher {
-            watch: self.watch(&channel, &attach.stream_id),
+        lock(&self.status).channel = attach.channel.clone();
+        let publisher = Publisher {
+            watch: Watch::new(&self.context, &attach.channel),
             stream_id: attach.stream_id,
+            priority: attach.priority,
+            is_takeover: false,
+            takeovers: 0,
             media_rx: attach.media_rx,
             stop_tx: attach.stop_tx,
             intake: Intake::new(means),
             facts: None,
-            deadline: Instant::now() + START_DEADLINE,
+            seen: Instant::now(),
+            live_since: None,
+        };
+        self.emit(&publisher, Kind::SessionCreated);
+        publisher
+    }
+
+    /// The publisher's media. Whether the playlists end with it.
+    async fn publisher_sent(&mut self, seats: &mut Seats, event: MediaEvent) -> bool {
+        let Some(current) = &mut seats.current else {
+            return false;
+        };
+        let action = match self.observe(current, &event) {
+            Some(ending) => Action::Leave(ending),
+            None => current.intake.take(event),
+        };
+        let Err(ending) = self.act(current, action).await else {
+            return false;
+        };
+        match seats.current.take() {
+            Some(publisher) => self.part_with(seats, publisher, ending).await,
+            None => false,
         }
     }
 
-    /// A newer connection takes the channel over: the older one is half-open or unwanted.
-    async fn replace(&mut self, old: Publisher) {
-        tracing::info!(
-            session.id = old.stream_id,
-            "publisher replaced by a newer connection"
-        );
-        self.tell_end(&old);
-        old.stop("replaced by a newer connection with the same stream key");
-        self.hold().await;
-    }
-
-    /// Sends a publisher away because everything ends: at the operator's word, or with the server.
-    fn dismiss(&self, publisher: Publisher) {
-        self.tell_end(&publisher);
-        if self.stop.is_cancelled() {
-            tracing::info!(session.id = publisher.stream_id, "stopped by the operator");
-            publisher.stop("stopped by the operator");
+    /// A candidate's media: it is held back until it can take the place.
+    async fn candidate_sent(&mut self, seats: &mut Seats, event: MediaEvent) -> bool {
+        let Some(candidate) = &mut seats.candidate else {
+            return false;
+        };
+        let action = match self.observe(candidate, &event) {
+            Some(ending) => Action::Leave(ending),
+            None => candidate.intake.take(event),
+        };
+        match action {
+            Action::Begin(ready) => match seats.candidate.take() {
+                Some(candidate) => self.take_place(seats, candidate, ready).await,
+                None => false,
+            },
+            Action::Leave(ending) => {
+                if let Some(candidate) = seats.candidate.take() {
+                    let words = match ending {
+                        Ending::Unpublished => "unpublished before it was live".to_owned(),
+                        Ending::Lost(words) | Ending::Refused(words) => words,
+                    };
+                    self.leave(candidate, &words);
+                }
+                false
+            }
+            _ => false,
         }
     }
 
-    /// Ends a publisher's part; whether the channel's playlists end with it.
-    async fn part_with(&mut self, publisher: Publisher, ending: Ending) -> bool {
-        self.tell_end(&publisher);
-        let stream_id = publisher.stream_id.as_str();
-        match ending {
+    /// A candidate's pictures can be shown: it publishes from now on. Whether the playlists end with
+    /// that.
+    async fn take_place(
+        &mut self,
+        seats: &mut Seats,
+        mut candidate: Publisher,
+        ready: Ready,
+    ) -> bool {
+        if candidate.is_takeover {
+            let known = seats.current.as_ref().and_then(|old| old.facts.as_ref());
+            if known.is_some_and(|facts| !facts.source.is_like(&ready.source)) {
+                let code = "StreamTakeoverMediaMismatch";
+                self.emit(&candidate, Kind::StreamTakeoverFailure { code });
+                self.leave(
+                    candidate,
+                    "a takeover needs the resolution and the tracks of the stream",
+                );
+                return false;
+            }
+        }
+        if let Some(old) = seats.current.take() {
+            if candidate.is_takeover {
+                candidate.stream_id.clone_from(&old.stream_id);
+                candidate.takeovers = old.takeovers + 1;
+                candidate.live_since = old.live_since;
+                self.emit(&candidate, Kind::StreamTakeover);
+                old.stop("taken over by a publisher with a higher priority");
+            } else {
+                self.leave(old, REPLACED);
+            }
+        }
+        let candidate = seats.current.insert(candidate);
+        self.begin_watch(candidate);
+        let Err(ending) = self.go_live(candidate, ready).await else {
+            return false;
+        };
+        match seats.current.take() {
+            Some(publisher) => self.part_with(seats, publisher, ending).await,
+            None => false,
+        }
+    }
+
+    /// Ends a publisher's part; whether the channel's playlists end with it. A candidate takes the
+    /// place at once.
+    async fn part_with(&mut self, seats: &mut Seats, publisher: Publisher, ending: Ending) -> bool {
+        let stream_id = publisher.stream_id.clone();
+        let is_over = match ending {
             Ending::Unpublished => {
                 tracing::info!(session.id = stream_id, "publisher unpublished");
+                self.leave(publisher, "unpublished");
                 true
             }
             Ending::Lost(reason) => {
                 tracing::warn!(session.id = stream_id, reason, "publisher lost");
-                publisher.stop(&reason);
+                self.leave(publisher, &reason);
                 self.hold().await;
                 self.output.is_none()
             }
             Ending::Refused(reason) => {
                 tracing::warn!(session.id = stream_id, reason, "publisher refused");
                 metrics::counter!("weir_streams_refused_total").increment(1);
-                publisher.stop(&reason);
+                self.leave(publisher, &reason);
                 // Refused before it was live, it leaves the hold as it found it.
                 self.output.is_none() || self.held_until.is_none()
             }
+        };
+        if let Some(candidate) = seats.candidate.take() {
+            self.hold().await;
+            self.begin_watch(seats.current.insert(candidate));
+            return false;
         }
+        is_over
+    }
+
+    /// The end of a publisher, told to it and to all who listen.
+    fn leave(&self, publisher: Publisher, words: &str) {
+        if publisher.live_since.is_some() {
+            self.emit(&publisher, Kind::StreamEnd);
+        }
+        self.emit(&publisher, Kind::SessionEnded { code: None });
+        publisher.stop(words);
+    }
+
+    fn emit(&self, publisher: &Publisher, kind: Kind) {
+        let channel = lock(&self.status).channel.clone();
+        let now = self.context.clock.now();
+        let event = Event::new(now, &channel, Some(&publisher.stream_id), kind);
+        self.context.events.emit(event);
     }
 
     /// Closes the open segment and lets the playlists wait, from the first loss on.
     async fn hold(&mut self) {
-        if let Some(output) = &mut self.output {
-            output.interrupt().await;
-            let hold = Duration::from_secs(self.context.config.hold_seconds);
-            self.held_until.get_or_insert_with(|| Instant::now() + hold);
+        if self.output.is_none() {
+            return;
+        }
+        let hold = Duration::from_secs(self.context.config.hold_seconds);
+        self.held_until.get_or_insert_with(|| Instant::now() + hold);
+        {
             let mut status = lock(&self.status);
             status.state = State::Held;
             status.shed.clear();
+        }
+        if self.filler.is_none() {
+            self.begin_filler().await;
         }
     }
 
@@ -256,6 +519,7 @@ impl ChannelTask {
         // Low-latency players take no more parts from a playlist that has ENDLIST: they get to
         // know the last one first.
         output.interrupt().await;
+        self.filler = None;
         tokio::time::sleep(LAST_PART_LEAD).await;
         let next_msn = output.end();
         let (context, epoch) = (Arc::clone(&self.context), self.epoch);

@@ -5,7 +5,6 @@
 //! Not here: who publishes and for how long (`session`), what an event means (`intake`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -34,7 +33,7 @@ impl ChannelTask {
         match action {
             Action::Begin(ready) => self.go_live(publisher, ready).await,
             Action::Tell(code, words) => {
-                self.tell(&publisher.stream_id, code, words);
+                self.tell(publisher, code, words);
                 Ok(())
             }
             Action::Leave(ending) => Err(ending),
@@ -83,9 +82,14 @@ impl ChannelTask {
                 return Ok(());
             };
             if sample.track == TrackKind::Video && !output.is_led_by_ticks() {
-                let silence = Duration::from_secs(self.context.config.video_silence_seconds);
-                publisher.deadline = Instant::now() + silence;
+                publisher.seen = Instant::now();
             }
+            if sample.is_sync && sample.track == TrackKind::Video {
+                self.replace_transcoder(publisher.facts.clone()).await;
+            }
+            let Some(output) = &mut self.output else {
+                return Ok(());
+            };
             match output.push(sample.clone(), Some(publisher.media_rx.arrival())) {
                 Ok(()) => return Ok(()),
                 Err(packaging::Error::GopTooLong { .. }) => {
@@ -106,6 +110,9 @@ impl ChannelTask {
             return Ok(());
         };
         facts.source = source;
+        if let Some((fps_millis, bps)) = publisher.intake.measured() {
+            (facts.fps_millis, facts.measured_bps) = (fps_millis, bps);
+        }
         let facts = facts.clone();
         let at = self.context.clock.now();
         self.begin(publisher, &facts, None, at).await
@@ -154,7 +161,10 @@ impl ChannelTask {
             reason: Some(reason),
         };
         let facts = facts.clone();
-        let at = self.context.clock.now();
+        // What is shown first came when the last picture did.
+        let age = publisher.seen.elapsed().as_millis();
+        let age = i64::try_from(age).unwrap_or(i64::MAX);
+        let at = self.context.clock.now().plus_millis(-age);
         self.begin(publisher, &facts, first_unseen(&samples), at)
             .await?;
         let Some(output) = &mut self.output else {
@@ -169,7 +179,7 @@ impl ChannelTask {
     /// Begins a timeline in all renditions; the one before it is brought to its end.
     async fn begin(
         &mut self,
-        publisher: &Publisher,
+        publisher: &mut Publisher,
         facts: &Facts,
         first_pts: Option<i64>,
         at: WallTime,
@@ -177,20 +187,21 @@ impl ChannelTask {
         if let Some(output) = &mut self.output {
             output.interrupt().await;
         }
+        self.filler = None;
         if let Way::Transcode {
             reason: Some(reason),
             ..
         } = &facts.way
         {
             let words = format!("the top quality is transcoded: {reason}");
-            self.tell(&publisher.stream_id, Code::VideoTranscoded, words);
+            self.tell(publisher, Code::VideoTranscoded, words);
         }
         let mut facts = facts.clone();
         let (setup, started) = match self.set_up(&facts, first_pts).await {
             Ok(ready) => ready,
             Err(words) if facts.source.audio.is_some() => {
                 let words = format!("the audio is left out: {words}");
-                self.tell(&publisher.stream_id, Code::AudioUnsupported, words);
+                self.tell(publisher, Code::AudioUnsupported, words);
                 facts.source.audio = None;
                 let ready = self.set_up(&facts, first_pts).await;
                 ready.map_err(|words| self.failed(publisher, words))?
@@ -211,6 +222,7 @@ impl ChannelTask {
             at,
         };
         output.begin(beginning).map_err(|error| refused(&error))?;
+        publisher.intake.is_led_by_ticks(output.is_led_by_ticks());
         let (width, height) = facts.source.display_size();
         tracing::info!(
             session.id = publisher.stream_id,
@@ -230,7 +242,7 @@ impl ChannelTask {
     /// The stream cannot be carried, by the server's fault.
     fn failed(&self, publisher: &Publisher, words: String) -> Ending {
         let reason = words.clone();
-        self.emit(&publisher.stream_id, Kind::StreamFailure { reason });
+        self.emit(publisher, Kind::StreamFailure { reason });
         Ending::Refused(words)
     }
 
@@ -256,7 +268,6 @@ impl ChannelTask {
         made: Option<transcode::Output>,
         publisher: &mut Option<Publisher>,
     ) {
-        let silence = Duration::from_secs(self.context.config.video_silence_seconds);
         let Some(output) = &mut self.output else {
             return;
         };
@@ -264,16 +275,22 @@ impl ChannelTask {
             Some(transcode::Output::Shed { rung }) => {
                 let name = output.rung_name(rung);
                 tracing::warn!(rendition = &*name, "overload: a rendition is shed");
-                let rendition = name.to_string();
-                lock(&self.status).shed.insert(rendition.clone());
-                self.emit_current(Kind::RenditionShed { rendition });
+                lock(&self.status).shed.insert(name.to_string());
+                self.emit_rendition(
+                    publisher,
+                    |rendition| Kind::RenditionShed { rendition },
+                    &name,
+                );
             }
             Some(transcode::Output::Restored { rung }) => {
                 let name = output.rung_name(rung);
                 tracing::info!(rendition = &*name, "a shed rendition is back");
-                let rendition = name.to_string();
-                lock(&self.status).shed.remove(&rendition);
-                self.emit_current(Kind::RenditionRestored { rendition });
+                lock(&self.status).shed.remove(&*name);
+                self.emit_rendition(
+                    publisher,
+                    |rendition| Kind::RenditionRestored { rendition },
+                    &name,
+                );
             }
             Some(transcode::Output::Failed { what }) => {
                 tracing::error!(what, "the transcoder restarts a part of itself");
@@ -282,7 +299,7 @@ impl ChannelTask {
                 if matches!(made, transcode::Output::Tick { .. })
                     && let Some(publisher) = publisher
                 {
-                    publisher.deadline = Instant::now() + silence;
+                    publisher.seen = Instant::now();
                 }
                 if !output.take(made) {
                     self.lose_transcoder(publisher).await;
@@ -292,19 +309,62 @@ impl ChannelTask {
         }
     }
 
+    fn emit_rendition(
+        &self,
+        publisher: &Option<Publisher>,
+        kind: impl Fn(String) -> Kind,
+        name: &str,
+    ) {
+        if let Some(publisher) = publisher {
+            self.emit(publisher, kind(name.to_owned()));
+        }
+    }
+
+    /// The transcoder has ended without being asked to. A source that is passed on goes on, and the other
+    /// renditions have gaps until there is a new transcoder, at its next IDR picture; else all
+    /// wait for that picture.
     async fn lose_transcoder(&mut self, publisher: &mut Option<Publisher>) {
         tracing::error!("the transcoder has ended; starting anew at the next keyframe");
-        if let Some(output) = &mut self.output {
-            output.lose_transcoder();
-            output.interrupt().await;
+        metrics::counter!("weir_transcode_restarts_total", "what" => "transcoder").increment(1);
+        let Some(output) = &mut self.output else {
+            return;
+        };
+        output.lose_transcoder();
+        if !output.is_led_by_ticks() {
+            return;
         }
         if let Some(publisher) = publisher {
             publisher.intake.start_anew();
+            publisher.seen = Instant::now();
+        }
+        self.begin_filler().await;
+    }
+
+    /// At an IDR picture of a source that is passed on: replaces a transcoder that was lost.
+    async fn replace_transcoder(&mut self, facts: Option<Facts>) {
+        let lacks = self.output.as_ref().is_some_and(Output::lacks_transcoder);
+        let Some(facts) = facts.filter(|_| lacks) else {
+            return;
+        };
+        match self.set_up(&facts, None).await {
+            Ok((_, Some(started))) => {
+                if let Some(output) = &mut self.output
+                    && !output.replace_transcoder(started)
+                {
+                    tracing::error!("the new transcoder does not fit the playlists");
+                }
+            }
+            Ok((_, None)) => {}
+            Err(words) => tracing::error!(words, "still no transcoder"),
         }
     }
 
     /// The stream can begin: epoch, announcement, the held samples.
-    async fn go_live(&mut self, publisher: &mut Publisher, ready: Ready) -> Result<(), Ending> {
+    pub(super) async fn go_live(
+        &mut self,
+        publisher: &mut Publisher,
+        mut ready: Ready,
+    ) -> Result<(), Ending> {
         let facts = Facts {
             bps: publisher
                 .intake
@@ -317,8 +377,15 @@ impl ChannelTask {
             segment_ms: self.context.grid.target_duration_s * 1000,
         };
         publisher.facts = Some(facts.clone());
+        let mut first_pts = None;
+        if self.output.is_some() {
+            // Viewers have seen something else meanwhile: they go on with what is newest.
+            ready.skip_to_newest();
+            first_pts = (ready.way != Way::Pass).then(|| first_unseen(&ready.samples));
+        }
         let at = self.context.clock.now().plus_millis(-ready.held_millis());
-        self.begin(publisher, &facts, None, at).await?;
+        self.begin(publisher, &facts, first_pts.flatten(), at)
+            .await?;
         let Some(output) = &mut self.output else {
             return Ok(());
         };
@@ -326,10 +393,12 @@ impl ChannelTask {
             output.push(sample, None).map_err(|error| refused(&error))?;
         }
         tracing::info!(session.id = publisher.stream_id, "live");
-        self.tell_start(publisher);
         self.held_until = None;
-        let silence = Duration::from_secs(self.context.config.video_silence_seconds);
-        publisher.deadline = Instant::now() + silence;
+        publisher.seen = Instant::now();
+        if publisher.live_since.is_none() {
+            publisher.live_since = Some(publisher.seen);
+            self.emit(publisher, Kind::StreamStart);
+        }
         let mut status = lock(&self.status);
         status.stream_id.clone_from(&publisher.stream_id);
         (status.state, status.started, status.fps_millis) = (State::Live, at, facts.fps_millis);

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{ChannelTask, Publisher};
-use crate::events::{Event, Kind};
+use crate::events::Kind;
 use crate::ingest::MediaEvent;
 use crate::live::health::{Change, Code, Meter, Terms};
 use crate::live::intake::Ending;
 use crate::live::limits::{Breach, Limits};
 use crate::live::plan;
-use crate::live::registry::lock;
+use crate::live::registry::{Context, lock};
 use crate::live::start::segment_limit_ms;
 use crate::model::Channel;
 use crate::playlist;
@@ -31,11 +31,20 @@ pub(super) struct Watch {
     grid: playlist::Config,
     /// When the second began that is being measured.
     since: Instant,
-    /// Whether viewers were told that it is live.
-    pub(super) has_started: bool,
 }
 
 impl Watch {
+    /// Nothing seen yet of a publisher of `channel`.
+    pub(super) fn new(context: &Context, channel: &Channel) -> Self {
+        Self {
+            meter: Meter::default(),
+            limits: Limits::new(&context.config, channel),
+            may_pass: plan::may_pass(channel),
+            grid: context.grid,
+            since: Instant::now(),
+        }
+    }
+
     /// When the second is over.
     pub(super) fn next(&self) -> Instant {
         self.since + SECOND
@@ -52,20 +61,14 @@ impl Watch {
 }
 
 impl ChannelTask {
-    /// A publisher of `channel` arrives.
-    pub(super) fn watch(&self, channel: &Channel, stream_id: &str) -> Watch {
-        let watch = Watch {
-            meter: Meter::default(),
-            limits: Limits::new(&self.context.config, channel),
-            may_pass: plan::may_pass(channel),
-            grid: self.context.grid,
-            since: Instant::now(),
-            has_started: false,
-        };
-        self.emit(stream_id, Kind::SessionCreated);
-        let change = lock(&self.health).begin(self.context.clock.now());
-        self.tell_change(stream_id, change);
-        watch
+    /// A publisher has the channel's place: its health is the channel's from now on.
+    pub(super) fn begin_watch(&self, publisher: &mut Publisher) {
+        let at = self.context.clock.now();
+        // What a candidate sent while it waited is no second of the channel's.
+        publisher.watch.meter.take_second(at, 0);
+        publisher.watch.since = Instant::now();
+        let change = lock(&self.health).begin(at);
+        self.tell_change(publisher, change);
     }
 
     /// Looks at an event before it is decided; more than is allowed ends the publish.
@@ -76,7 +79,7 @@ impl ChannelTask {
             return None;
         };
         let breach = watch.limits.set_size(config.width, config.height)?;
-        self.tell(&publisher.stream_id, Code::ResolutionHigh, breach.words());
+        self.tell(publisher, Code::ResolutionHigh, breach.words());
         self.breach(publisher, &breach)
     }
 
@@ -97,7 +100,7 @@ impl ChannelTask {
         let bps = health.sustained_bps();
         drop(health);
         for change in changes {
-            self.tell_change(&publisher.stream_id, Some(change));
+            self.tell_change(publisher, Some(change));
         }
         let breach = bps.and_then(|bps| publisher.watch.limits.bitrate(bps));
         match breach.and_then(|breach| self.breach(publisher, &breach)) {
@@ -109,17 +112,17 @@ impl ChannelTask {
     /// More than is allowed: an event and the end, unless that is switched off.
     fn breach(&self, publisher: &Publisher, breach: &Breach) -> Option<Ending> {
         publisher.watch.limits.is_enforced().then_some(())?;
-        self.emit(&publisher.stream_id, breach.event());
+        self.emit(publisher, breach.event());
         Some(Ending::Refused(breach.words()))
     }
 
     /// Something for the streamer to know.
-    pub(super) fn tell(&self, stream_id: &str, code: Code, words: String) {
+    pub(super) fn tell(&self, publisher: &Publisher, code: Code, words: String) {
         let change = lock(&self.health).tell(code, words, self.context.clock.now());
-        self.tell_change(stream_id, change);
+        self.tell_change(publisher, change);
     }
 
-    fn tell_change(&self, stream_id: &str, change: Option<Change>) {
+    fn tell_change(&self, publisher: &Publisher, change: Option<Change>) {
         let kind = match change {
             None => return,
             Some(Change::Found(code, words)) => Kind::Finding {
@@ -129,33 +132,6 @@ impl ChannelTask {
             Some(Change::StarvationStart) => Kind::StarvationStart,
             Some(Change::StarvationEnd) => Kind::StarvationEnd,
         };
-        self.emit(stream_id, kind);
-    }
-
-    /// The publisher's stream can be watched.
-    pub(super) fn tell_start(&self, publisher: &mut Publisher) {
-        publisher.watch.has_started = true;
-        self.emit(&publisher.stream_id, Kind::StreamStart);
-    }
-
-    /// The publisher's part is over.
-    pub(super) fn tell_end(&self, publisher: &Publisher) {
-        if publisher.watch.has_started {
-            self.emit(&publisher.stream_id, Kind::StreamEnd);
-        }
-        self.emit(&publisher.stream_id, Kind::SessionEnded { code: None });
-    }
-
-    /// Tells everybody what happened to the stream that viewers see.
-    pub(super) fn emit_current(&self, kind: Kind) {
-        let stream_id = lock(&self.status).stream_id.clone();
-        self.emit(&stream_id, kind);
-    }
-
-    /// Tells everybody what happened to a stream of this channel.
-    pub(super) fn emit(&self, stream_id: &str, kind: Kind) {
-        let at = self.context.clock.now();
-        let event = Event::new(at, &lock(&self.status).channel, Some(stream_id), kind);
-        self.context.events.emit(event);
+        self.emit(publisher, kind);
     }
 }

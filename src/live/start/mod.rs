@@ -69,6 +69,17 @@ pub(super) struct Ready {
 }
 
 impl Ready {
+    /// Drops the pictures before the newest IDR picture.
+    pub(super) fn skip_to_newest(&mut self) {
+        let is_video = |sample: &Sample| sample.track == TrackKind::Video;
+        let newest = self.samples.iter().rposition(|s| is_video(s) && s.is_sync);
+        let mut index = 0;
+        self.samples.retain(|sample| {
+            index += 1;
+            !is_video(sample) || newest.is_none_or(|newest| index > newest)
+        });
+    }
+
     /// Milliseconds from the first held picture to the last.
     pub(super) fn held_millis(&self) -> i64 {
         let mut pictures = self
@@ -177,6 +188,9 @@ impl Start {
         };
         if self.first_dts.is_none() && !sample.is_sync {
             return Verdict::Hold;
+        }
+        if let Some(words) = fit::too_large(&video) {
+            return Verdict::Refuse(words);
         }
         let (dts, is_sync) = (sample.dts, sample.is_sync);
         if self.first_dts.is_none() {

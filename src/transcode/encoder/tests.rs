@@ -75,6 +75,50 @@ fn each_frame_is_a_sample_at_once_and_keyframes_are_where_they_are_asked_for() {
     assert!((100_000..520_000).contains(&bps), "{bps} bits per second");
 }
 
+/// A picture of noise, which no encoder foresees.
+fn noise(width: u32, height: u32, n: i64) -> RawFrame {
+    let mut frame = frame::Video::new(format::Pixel::YUV420P, width, height);
+    let mut state = u64::try_from(n).unwrap() * 0x9e37_79b9 + 1;
+    for plane in 0..3 {
+        for pixel in frame.data_mut(plane) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *pixel = (state >> 32) as u8;
+        }
+    }
+    RawFrame::new(frame, n * 3000)
+}
+
+#[test]
+fn a_scene_cut_is_no_keyframe_and_a_burst_is_held_to_the_rate() {
+    let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
+    let mut bits = Vec::new();
+    for n in 0..180 {
+        // Four seconds of next to nothing, then of noise.
+        let mut frame = noise(320, 180, n);
+        if n < 120 {
+            let mut grey = frame::Video::new(format::Pixel::YUV420P, 320, 180);
+            (0..3).for_each(|plane| grey.data_mut(plane).fill(128));
+            frame = RawFrame::new(grey, n * 3000);
+        }
+        let sample = encoder.encode(&frame, n == 0).unwrap().unwrap();
+        // The backup keyframes come 76 pictures after the last.
+        assert_eq!(sample.is_sync, n % 76 == 0, "picture {n}");
+        bits.push(sample.data.len() * 8);
+    }
+    let rate = usize::try_from(settings(320, 180).bitrate_bps).unwrap();
+    let second = |from: usize| bits[from..from + 30].iter().sum::<usize>();
+    assert!(second(40) < rate / 4, "{} bits", second(40));
+    // What the buffer of a second had saved up, and a second's worth.
+    let most = (0..=150).map(second).max().unwrap();
+    assert!(
+        (rate / 2..2 * rate).contains(&most),
+        "{most} bits in a second"
+    );
+    assert!(second(150) < rate * 5 / 4, "{} bits at last", second(150));
+}
+
 #[test]
 fn equal_settings_give_equal_configurations() {
     let open = || {
@@ -190,12 +234,29 @@ fn the_scaler_follows_its_input_and_uses_memory_again() {
         memory(&scaler.scale(&pattern(320, 180, 3)).unwrap()),
         address
     );
+    let shown = pattern(320, 180, 3);
+    let once = scaler.scale(&shown).unwrap();
+    let again = scaler.scale(&shown.at(99_000)).unwrap();
+    assert!(Arc::ptr_eq(&once.picture, &again.picture) && again.pts() == 99_000);
     let fitting = pattern(160, 90, 4);
     assert_eq!(
         memory(&scaler.scale(&fitting).unwrap()),
         memory(&fitting),
         "as it is"
     );
+}
+
+#[test]
+fn pictures_beyond_the_limit_are_not_decoded() {
+    for (height, expected) in [(2304, 1), (2320, 0)] {
+        let mut encoder = X264Encoder::open(&settings(4096, height)).unwrap();
+        let mut decoder = VideoDecoder::open(encoder.config(), 30_000, u32::MAX).unwrap();
+        let large = pattern(4096, height.into(), 0);
+        let sample = encoder.encode(&large, true).unwrap().unwrap();
+        let mut frames = decoder.decode(&sample).unwrap();
+        frames.extend(decoder.drain().unwrap());
+        assert_eq!(frames.len(), expected, "{height} lines");
+    }
 }
 
 #[test]

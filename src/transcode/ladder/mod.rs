@@ -279,6 +279,13 @@ impl Source {
         (width.max(height), width.min(height))
     }
 
+    /// Whether it is larger than a box of `height` lines, in one dimension at least.
+    fn exceeds(&self, height: u16) -> bool {
+        let (long, short) = self.edges();
+        let height = u32::from(height);
+        short > height + SAME_SIZE || long > height * 16 / 9 + SAME_SIZE
+    }
+
     /// The even size of the source itself.
     fn own_size(&self) -> (u16, u16) {
         ((self.width & !1).max(2), (self.height & !1).max(2))
@@ -363,8 +370,7 @@ impl Ladder {
             _ => false,
         };
         let top = table.rungs.first();
-        let (_, short) = source.edges();
-        let is_above = top.is_none_or(|top| short > u32::from(top.height) + SAME_SIZE)
+        let is_above = top.is_none_or(|top| source.exceeds(top.height))
             && (table.has_source_above || table.rungs.is_empty());
         let is_between = encoded.is_empty() || is_above;
         let replaces = table.passes_source

@@ -158,6 +158,11 @@ fn shapes_are_kept() {
     assert!(standard(1440, 1080).contains("720p30 960x720@30"), "4:3");
     assert!(standard(1920, 800).contains("720p30 1280x532@30"), "21:9");
     assert!(standard(1280, 536).starts_with("source -/-\n480p30 852x356"));
+    for (width, height, rung) in [(1600, 720, "1280x576"), (720, 1600, "576x1280")] {
+        let wide = standard(width, height);
+        let expected = format!("source -/-\n720p30 {rung}@30 2400/-\n480p30");
+        assert!(wide.starts_with(&expected), "{wide}");
+    }
     assert!(standard(853, 479).starts_with("source -/-\n360p30"), "odd");
     let slow = plan(LadderKind::Standard, &source(1920, 1080, 25));
     assert!(slow.contains("720p25 1280x720@25 2400"), "{slow}");

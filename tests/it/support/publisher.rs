@@ -64,6 +64,23 @@ impl Publisher {
         }
     }
 
+    /// Stops ffmpeg in its tracks: the connection stays, nothing comes.
+    pub(crate) async fn pause(&self) {
+        self.signal("STOP").await;
+    }
+
+    /// Goes on after [`Publisher::pause`].
+    pub(crate) async fn go_on(&self) {
+        self.signal("CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let mut kill = Command::new("kill");
+        let status = kill.args([&format!("-{name}"), &pid]).status().await;
+        assert!(status.unwrap().success());
+    }
+
     /// Kills ffmpeg without a goodbye (kill -9).
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();

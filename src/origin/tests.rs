@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use super::*;
+use crate::playlist::{self, Audience, Listed, LiveChannel, Window, fixtures};
+
+const CHANNEL: &str = "abcdABCDefgh";
+const PLAYBACK: &str = "/api/video/v1/us-east-1.000000000000.channel.abcdABCDefgh.m3u8";
+
+/// A channel with two segments, and who serves it.
+fn stage() -> (Origin, Arc<Directory>) {
+    let config = playlist::Config::default();
+    let mut window = Window::new(&config, 1);
+    window.start_timeline(fixtures::init("aaaa"), fixtures::START);
+    let parts = [fixtures::PART; 6];
+    let end = fixtures::push_segment(&mut window, 0, &parts);
+    fixtures::push_segment(&mut window, end, &parts);
+    let rendition = RenditionHandle {
+        name: "source".to_owned(),
+        listed: Listed::Always,
+        snapshot: watch::channel(window.snapshot()).1,
+        variant: watch::channel(fixtures::variant()).1,
+    };
+    let directory = Arc::new(Directory::new());
+    directory.announce(Arc::new(LiveChannel {
+        channel_id: CHANNEL.to_owned(),
+        epoch: 7,
+        renditions: vec![Arc::new(rendition)],
+        audience: Arc::new(Audience::new(Instant::now())),
+    }));
+    let scope = ("us-east-1", "000000000000");
+    let config = Config::default();
+    (
+        Origin::new(Arc::clone(&directory), scope, 2, config),
+        directory,
+    )
+}
+
+async fn status(origin: &Origin, path: &str) -> StatusCode {
+    let request = Request::get(path).body(()).unwrap();
+    origin.handle(&request).await.status()
+}
+
+async fn moment() -> Instant {
+    tokio::time::advance(Duration::from_secs(1)).await;
+    Instant::now()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_counts_from_its_first_media_request_until_it_is_gone() {
+    let (origin, directory) = stage();
+    let audience = directory.audience(CHANNEL).unwrap();
+    let file = |session: u32, file: &str| format!("/api/video/v1/s/v{session}/{CHANNEL}/{file}");
+
+    for _ in 0..5 {
+        assert_eq!(status(&origin, PLAYBACK).await, StatusCode::OK);
+    }
+    let missing = ["8/source/live.m3u8", "7/480p/live.m3u8", "7/source/live"];
+    for file in missing.map(|path| file(0, path)) {
+        assert_eq!(
+            status(&origin, &file).await,
+            StatusCode::NOT_FOUND,
+            "{file}"
+        );
+    }
+    assert_eq!(audience.count(moment().await), 0, "none of them plays");
+
+    for session in 0..20 {
+        for path in [
+            "7/source/live.m3u8",
+            "7/source/init-aaaa.mp4",
+            "7/source/1.m4s",
+        ] {
+            assert_eq!(status(&origin, &file(session, path)).await, StatusCode::OK);
+        }
+    }
+    assert_eq!(audience.count(moment().await), 20, "one each");
+
+    // A slow player: a segment and a playlist each ten seconds. The others have left.
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_secs(9)).await;
+        let playlist = file(3, "7/source/live.m3u8");
+        assert_eq!(status(&origin, &playlist).await, StatusCode::OK);
+        assert!(audience.count(moment().await) >= 1);
+    }
+    assert_eq!(audience.count(moment().await), 1, "gone within a minute");
+}

@@ -1,0 +1,142 @@
+//! A channel that outlives its encoder: what viewers get while no pictures come, who may take whose
+//! place, how long a stream may last.
+
+use serde_json::Value;
+
+use super::support::clips::{clip, frame_count};
+use super::support::eventually;
+use super::support::publisher::Publisher;
+use super::support::server::{Channel, TestServer};
+use super::support::viewer::{
+    MediaPlaylist, Watched, follow, follow_to_end, media_playlist_url, text,
+};
+use super::support::within;
+
+async fn live(server: &TestServer, channel: &Channel, key: &str) -> String {
+    let live = server.live(channel).await.unwrap();
+    let value = live.get(key).and_then(Value::as_str);
+    value
+        .unwrap_or_else(|| panic!("{key} in {live}"))
+        .to_owned()
+}
+
+fn has_segments(count: usize) -> impl FnMut(&Watched) -> bool {
+    move |seen| seen.segments.len() >= count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_higher_priority_takes_the_stream_session_over() {
+    let server = TestServer::start().await;
+    let channel = server.channel().await;
+    let path = clip("fps30.flv");
+    let first = Publisher::looping(&path, &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    within(30, "a segment", follow(&url, has_segments(1))).await;
+    let session = live(&server, &channel, "streamId").await;
+
+    // The same pictures: the stream session goes on.
+    let higher = Publisher::looping(&path, &format!("{}?priority=5", channel.ingest_url));
+    assert_ne!(first.ended().await, "", "the first one is told");
+    let after = within(
+        30,
+        "segments",
+        follow(&url, |seen| !seen.discontinuities.is_empty()),
+    )
+    .await;
+    assert_eq!(after.gaps, [0; 0]);
+    assert_eq!(live(&server, &channel, "streamId").await, session);
+
+    // A lower or no priority, and other pictures, are turned away; nothing happens to the stream.
+    let lower = Publisher::once(&path, &format!("{}?priority=4", channel.ingest_url));
+    assert_ne!(lower.ended().await, "");
+    let none = Publisher::once(&path, &channel.ingest_url);
+    assert_ne!(none.ended().await, "");
+    let other = clip("fps30_480p.flv");
+    let mismatch = Publisher::once(&other, &format!("{}?priority=6", channel.ingest_url));
+    assert_ne!(mismatch.ended().await, "");
+    let nonsense = Publisher::once(&path, &format!("{}?priority=first", channel.ingest_url));
+    assert_ne!(nonsense.ended().await, "");
+    let count = after.segments.len();
+    let last = within(30, "segments", follow(&url, has_segments(count + 1))).await;
+    assert!(
+        last.last.discontinuities.len() <= 1,
+        "{:?}",
+        last.last.discontinuities
+    );
+    assert_eq!(live(&server, &channel, "streamId").await, session);
+    let log = server.log();
+    for expected in [
+        "event: Stream Takeover",
+        "StreamTakeoverInvalidPriority",
+        "StreamTakeoverMediaMismatch",
+        "priority must be a number",
+    ] {
+        assert!(log.contains(expected), "{expected} in {log}");
+    }
+    higher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_ivs_a_second_publisher_is_refused() {
+    let server = TestServer::start_with(&[("WEIR__LIVE__TAKEOVER", "ivs")]).await;
+    let channel = server.channel().await;
+    let first = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let second = Publisher::once(&clip("fps30.flv"), &channel.ingest_url);
+    assert_ne!(second.ended().await, "");
+    let watched = within(30, "segments", follow(&url, has_segments(3))).await;
+    assert!(watched.discontinuities.is_empty());
+    first.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_see_a_slate_while_a_connected_encoder_is_silent() {
+    let server = TestServer::start().await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    within(30, "a segment", follow(&url, has_segments(1))).await;
+    publisher.pause().await;
+    let silent = follow(&url, |seen| {
+        let slate = seen.discontinuities.first();
+        slate.is_some_and(|msn| seen.segments.contains_key(&(msn + 1)))
+    });
+    let silent = within(30, "two segments of a slate", silent).await;
+    assert_eq!(silent.gaps, [0; 0], "somebody watches");
+    let folder = tempfile::tempdir().unwrap();
+    let files = silent.write(folder.path());
+    assert!(frame_count(&files[1]) >= 24, "{}", frame_count(&files[1]));
+    publisher.go_on().await;
+    let back = follow(&url, |seen| seen.discontinuities.len() >= 2);
+    within(30, "the return of the pictures", back).await;
+    publisher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_viewers_there_are_gaps_until_somebody_comes() {
+    let server = TestServer::start().await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    publisher.kill().await;
+    eventually(15, "gap parts", || async {
+        (server.metric("weir_gap_parts_total").await > 12.0).then_some(())
+    })
+    .await;
+    let list = MediaPlaylist::parse(&text(url.as_str()).await);
+    assert!(list.parts.iter().any(|part| part.is_gap), "{list:?}");
+    let slate = follow(&url, |seen| seen.discontinuities.len() >= 2);
+    within(30, "a slate", slate).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_may_last_so_long_and_no_longer() {
+    let server = TestServer::start_with(&[("WEIR__LIVE__MAX_STREAM_SECONDS", "4")]).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let watched = within(40, "ENDLIST", follow_to_end(&url)).await;
+    assert_ne!(publisher.ended().await, "", "the encoder is told");
+    assert!(watched.last.is_ended);
+    assert!(watched.discontinuities.is_empty());
+}

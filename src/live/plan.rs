@@ -99,10 +99,6 @@ impl Transcoding {
 
     /// Plans a stream that can pass on a server that cannot encode now: the source alone, or beside gaps
     /// in the renditions that its playlists have already. None if no rendition would have pictures.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the session is about to call it")
-    )]
     pub(super) fn plan_without_encoding(
         &self,
         channel: &Channel,

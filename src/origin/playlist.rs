@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::origin::Config;
-    use crate::playlist::{self, Directory, Snapshot, fixtures};
+    use crate::playlist::{self, Audience, Directory, Snapshot, fixtures};
 
     /// A rendition with so many segments, and what keeps it alive.
     fn rendition(
@@ -160,6 +160,7 @@ mod tests {
         directory.announce(Arc::new(LiveChannel {
             channel_id: "abcdABCDefgh".to_owned(),
             epoch: 7,
+            audience: Arc::new(Audience::new(tokio::time::Instant::now())),
             renditions,
         }));
         let origin = Origin::new(directory, ("here", "1"), 2, Config::default());

@@ -258,8 +258,16 @@ impl ChannelTask {
         let Some(job) = setup.job.take() else {
             return Ok((setup, None));
         };
-        let started = start_transcoder(Job { first_pts, ..job }).await?;
-        Ok((setup, Some(started)))
+        let words = match start_transcoder(Job { first_pts, ..job }).await {
+            Ok(started) => return Ok((setup, Some(started))),
+            Err(words) => words,
+        };
+        // The source can do without, if it can pass.
+        let transcoding = &self.context.transcoding;
+        match transcoding.plan_without_encoding(&channel, facts, slots) {
+            Some(setup) => Ok((setup, None)),
+            None => Err(words),
+        }
     }
 
     /// What the transcoder made; `None` if it has ended by itself.

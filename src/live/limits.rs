@@ -54,6 +54,12 @@ impl Limits {
     /// The picture's size is known, or another now.
     pub(super) fn set_size(&mut self, width: u16, height: u16) -> Option<Breach> {
         self.size = Some((width, height));
+        self.oversize()
+    }
+
+    /// Judges the picture's size.
+    pub(super) fn oversize(&self) -> Option<Breach> {
+        let (width, height) = self.size?;
         let edge = u64::from(width.max(height));
         let total = u64::from(width) * u64::from(height);
         let breach = |limit, limit_value, value| {

@@ -115,6 +115,11 @@ impl Registry {
         })
     }
 
+    /// Where the channels' events are heard.
+    pub fn events(&self) -> &Arc<Bus> {
+        &self.context.events
+    }
+
     /// Every channel that viewers can watch or that is held, by channel id.
     pub fn list(&self) -> Vec<Status> {
         let entries = lock(&self.entries);

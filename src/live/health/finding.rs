@@ -85,11 +85,6 @@ impl Code {
                 | Self::AudioUnsupported
         )
     }
-
-    /// Whether it holds from when it is told to the publisher's end, and is not measured again.
-    fn is_told_once(self) -> bool {
-        self.is_public() || self == Self::ResolutionHigh
-    }
 }
 
 /// Something that is not as it should be.
@@ -135,7 +130,8 @@ impl Findings {
     /// Time has passed: what was not seen for long is over, and then forgotten.
     pub(super) fn settle(&mut self, now: WallTime) {
         for finding in &mut self.0 {
-            if finding.code.is_told_once() {
+            // What became of the stream holds to the publisher's end, and is not seen again.
+            if finding.code.is_public() {
                 finding.last_seen = now;
             } else {
                 let unseen_ms = now.millis_since(finding.last_seen);
@@ -202,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_once_holds_to_the_publishers_end() {
+    fn what_became_of_the_stream_holds_to_the_publishers_end() {
         let mut findings = Findings::default();
         findings.see(Code::AudioUnsupported, String::new(), seconds(0));
         findings.settle(seconds(100_000));

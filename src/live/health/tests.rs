@@ -4,6 +4,7 @@ const TERMS: Terms = Terms {
     max_gop_ms: Some(2490),
     good_gop_s: 2,
     max_bps: 8_500_000,
+    oversize: None,
 };
 
 const FACTS: Facts = Facts {

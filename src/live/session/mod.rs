@@ -43,6 +43,8 @@ const START_DEADLINE: Duration = Duration::from_secs(15);
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
 /// What a publisher hears whose stream the operator ends.
 const STOPPED: &str = "stopped by the operator";
+/// The same with all streams.
+const STOPPING: &str = "the server is stopping";
 /// What a publisher hears whose place another one takes.
 const REPLACED: &str = "replaced by a newer connection with the same stream key";
 
@@ -147,16 +149,13 @@ impl ChannelTask {
                 break;
             }
         }
+        let words = if stop.is_cancelled() {
+            STOPPED
+        } else {
+            STOPPING
+        };
         for publisher in [seats.current, seats.candidate].into_iter().flatten() {
-            let is_stopped = stop.is_cancelled();
-            self.leave(
-                publisher,
-                if is_stopped {
-                    STOPPED
-                } else {
-                    "the server is stopping"
-                },
-            );
+            self.leave(publisher, words);
         }
         self.finish().await;
         attach_rx.close();
@@ -243,18 +242,7 @@ impl ChannelTask {
                 self.fill().await;
                 false
             }
-            Due::Second => {
-                let Some(current) = &mut seats.current else {
-                    return false;
-                };
-                let Err(ending) = self.second(current) else {
-                    return false;
-                };
-                match seats.current.take() {
-                    Some(publisher) => self.part_with(seats, publisher, ending).await,
-                    None => false,
-                }
-            }
+            Due::Second => self.second_is_over(seats).await,
         }
     }
 
@@ -376,6 +364,10 @@ impl ChannelTask {
                     };
                     self.leave(candidate, &words);
                 }
+                false
+            }
+            Action::Tell(code, words) => {
+                candidate.watch.tell_later(code, words);
                 false
             }
             _ => false,

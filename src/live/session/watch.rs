@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::seats::Seats;
 use super::{ChannelTask, Publisher};
 use crate::events::Kind;
 use crate::ingest::MediaEvent;
@@ -21,6 +22,8 @@ use crate::model::Channel;
 use crate::playlist;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Most words kept for a candidate's streamer.
+const MAX_UNTOLD: usize = 8;
 
 /// What watches one publisher.
 pub(super) struct Watch {
@@ -31,6 +34,8 @@ pub(super) struct Watch {
     grid: playlist::Config,
     /// When the second began that is being measured.
     since: Instant,
+    /// What is to be told once it has the channel's place.
+    untold: Vec<(Code, String)>,
 }
 
 impl Watch {
@@ -42,6 +47,14 @@ impl Watch {
             may_pass: plan::may_pass(channel),
             grid: context.grid,
             since: Instant::now(),
+            untold: Vec::new(),
+        }
+    }
+
+    /// Something that a candidate's streamer is told once it publishes.
+    pub(super) fn tell_later(&mut self, code: Code, words: String) {
+        if self.untold.len() < MAX_UNTOLD {
+            self.untold.push((code, words));
         }
     }
 
@@ -56,6 +69,7 @@ impl Watch {
             max_gop_ms: max_gop_ms.filter(|_| self.may_pass),
             good_gop_s: self.grid.target_duration_s,
             max_bps: self.limits.max_bps(),
+            oversize: self.limits.oversize(),
         }
     }
 }
@@ -69,6 +83,9 @@ impl ChannelTask {
         publisher.watch.since = Instant::now();
         let change = lock(&self.health).begin(at);
         self.tell_change(publisher, change);
+        for (code, words) in std::mem::take(&mut publisher.watch.untold) {
+            self.tell(publisher, code, words);
+        }
     }
 
     /// Looks at an event before it is decided; more than is allowed ends the publish.
@@ -79,12 +96,24 @@ impl ChannelTask {
             return None;
         };
         let breach = watch.limits.set_size(config.width, config.height)?;
-        self.tell(publisher, Code::ResolutionHigh, breach.words());
-        self.breach(publisher, &breach)
+        self.breach(publisher, &breach, Code::ResolutionHigh)
     }
 
-    /// A second of the publisher's has passed.
-    pub(super) fn second(&mut self, publisher: &mut Publisher) -> Result<(), Ending> {
+    /// A second of the publisher's has passed. Whether the playlists end with it.
+    pub(super) async fn second_is_over(&mut self, seats: &mut Seats) -> bool {
+        let Some(current) = &mut seats.current else {
+            return false;
+        };
+        let Err(ending) = self.second(current) else {
+            return false;
+        };
+        match seats.current.take() {
+            Some(publisher) => self.part_with(seats, publisher, ending).await,
+            None => false,
+        }
+    }
+
+    fn second(&mut self, publisher: &mut Publisher) -> Result<(), Ending> {
         let watch = &mut publisher.watch;
         let elapsed = watch.since.elapsed();
         watch.since += elapsed;
@@ -103,16 +132,18 @@ impl ChannelTask {
             self.tell_change(publisher, Some(change));
         }
         let breach = bps.and_then(|bps| publisher.watch.limits.bitrate(bps));
-        match breach.and_then(|breach| self.breach(publisher, &breach)) {
+        match breach.and_then(|b| self.breach(publisher, &b, Code::BitrateHigh)) {
             Some(ending) => Err(ending),
             None => Ok(()),
         }
     }
 
-    /// More than is allowed: an event and the end, unless that is switched off.
-    fn breach(&self, publisher: &Publisher, breach: &Breach) -> Option<Ending> {
+    /// More than is allowed: IVS's event, ours with the words, and the end; unless that is switched off.
+    fn breach(&self, publisher: &Publisher, breach: &Breach, code: Code) -> Option<Ending> {
         publisher.watch.limits.is_enforced().then_some(())?;
         self.emit(publisher, breach.event());
+        let (code, words) = (code.as_str(), breach.words());
+        self.emit(publisher, Kind::Finding { code, words });
         Some(Ending::Refused(breach.words()))
     }
 

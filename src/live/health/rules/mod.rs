@@ -7,6 +7,7 @@
 use super::finding::Code;
 use super::meter::Facts;
 use super::second::{Second, per_second};
+use crate::live::limits::Breach;
 
 /// Seconds over which rates are judged.
 pub(super) const WINDOW: usize = 10;
@@ -36,6 +37,8 @@ pub(in crate::live) struct Terms {
     pub(in crate::live) good_gop_s: u32,
     /// Most bits per second.
     pub(in crate::live) max_bps: u64,
+    /// By what the picture is too large, if it is.
+    pub(in crate::live) oversize: Option<Breach>,
 }
 
 /// One publisher, as the rules see it.
@@ -51,11 +54,12 @@ type Rule = fn(&View<'_>) -> Option<String>;
 
 /// Everything that is not as it should be.
 pub(super) fn judge(view: &View<'_>) -> Vec<(Code, String)> {
-    let rules: [(Code, Rule); 13] = [
+    let rules: [(Code, Rule); 14] = [
         (Code::KeyframeIntervalLong, keyframe_interval_long),
         (Code::KeyframeIntervalIrregular, keyframe_interval_irregular),
         (Code::BitrateLow, bitrate_low),
         (Code::BitrateHigh, bitrate_high),
+        (Code::ResolutionHigh, resolution_high),
         (Code::FrameRateLow, frame_rate_low),
         (Code::FrameRateUnsteady, frame_rate_unsteady),
         (Code::PicturesMissing, pictures_missing),
@@ -161,6 +165,10 @@ fn bitrate_high(view: &View<'_>) -> Option<String> {
             mbps(max)
         )
     })
+}
+
+fn resolution_high(view: &View<'_>) -> Option<String> {
+    Some(view.terms.oversize?.words())
 }
 
 fn frame_rate_low(view: &View<'_>) -> Option<String> {

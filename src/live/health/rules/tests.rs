@@ -1,10 +1,15 @@
 use super::*;
 use crate::base::clock::WallTime;
+use crate::live::Config;
+use crate::live::limits::Limits;
+use crate::model::Channel;
+use crate::model::channel::Settings;
 
 const TERMS: Terms = Terms {
     max_gop_ms: Some(2490),
     good_gop_s: 2,
     max_bps: 8_500_000,
+    oversize: None,
 };
 
 /// A second of a stream in which nothing is wrong: 30 fps, 3 Mb/s.
@@ -214,6 +219,19 @@ fn keyframes_are_judged_only_where_the_source_may_pass() {
     };
     let long = ten(|s| s.keyframe_interval_ms = Some(8333));
     assert_eq!(found(&long, facts, terms), []);
+}
+
+#[test]
+fn a_picture_that_is_too_large_is_told_with_the_remedy() {
+    let channel = Channel::create(&Settings::default(), WallTime(0)).unwrap();
+    let mut limits = Limits::new(&Config::default(), &channel);
+    let terms = Terms {
+        oversize: limits.set_size(3840, 2160),
+        ..TERMS
+    };
+    let findings = found(&[GOOD], FACTS, terms);
+    assert_eq!(findings[0].0, Code::ResolutionHigh);
+    assert!(findings[0].1.contains("3840x2160"), "{findings:?}");
 }
 
 #[test]

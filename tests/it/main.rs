@@ -23,4 +23,5 @@ mod ladder;
 mod ladder_trouble;
 mod lifecycle;
 mod live_mirror;
+mod health;
 mod mirrored;

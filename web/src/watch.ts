@@ -8,6 +8,7 @@ import type { LiveChannel } from "./api.ts";
 import { Controls } from "./controls.ts";
 import { byId, make, setPageState } from "./dom.ts";
 import * as format from "./format.ts";
+import { HealthPanel } from "./health-panel.ts";
 import { Player } from "./player.ts";
 import type { Trouble } from "./player.ts";
 import { INITIAL, describe, pollDelay, step } from "./session.ts";
@@ -221,4 +222,6 @@ class WatchPage {
   }
 }
 
-new WatchPage(decodeURIComponent(location.pathname.split("/")[2] ?? "")).run();
+const channelId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+new HealthPanel(channelId).run();
+new WatchPage(channelId).run();

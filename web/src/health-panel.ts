@@ -23,6 +23,8 @@ export class HealthPanel {
   private readonly findings = byId("health-findings", HTMLUListElement);
   private readonly curve = document.getElementById("health-curve");
   private key: string | null;
+  /** What the page says to everybody. */
+  private said: readonly string[] = [];
   private timer = 0;
   private number = 0;
 
@@ -52,6 +54,11 @@ export class HealthPanel {
     this.panel.open = this.key !== null;
     this.showForm();
     void this.refresh();
+  }
+
+  /** What the page says to everybody need not be said here. */
+  setSaid(notices: readonly string[]): void {
+    this.said = notices;
   }
 
   private use(key: string): void {
@@ -123,7 +130,7 @@ export class HealthPanel {
 
   /** Replaced only when they change: a screen reader reads what is new. */
   private showFindings(health: Health): void {
-    const wanted = complaints(health).map(({ words, isActive }) =>
+    const wanted = complaints(health, this.said).map(({ words, isActive }) =>
       isActive ? make("li", "notice", words) : make("li", "notice past", `Earlier: ${words}`),
     );
     const shown = [...this.findings.children];

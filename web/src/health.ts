@@ -163,13 +163,13 @@ export function rows(health: Health): Row[] {
   ];
 }
 
-/** What is not as it should be, the present before the past. */
-export function complaints(health: Health): { words: string; isActive: boolean }[] {
+/** What is not as it should be, the present before the past, without what is said already. */
+export function complaints(health: Health, said: readonly string[]): { words: string; isActive: boolean }[] {
   const shed = health.shed.map((name) => ({
     words: `the server is overloaded: ${name} is left out for now`,
     isActive: true,
   }));
-  const { findings } = health;
+  const findings = health.findings.filter((finding) => !said.includes(finding.words));
   const present = findings.filter((finding) => finding.isActive);
   const past = findings.filter((finding) => !finding.isActive);
   return [...present, ...shed, ...past].map(({ words, isActive }) => ({ words, isActive }));

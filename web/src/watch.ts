@@ -53,10 +53,12 @@ class WatchPage {
   private readonly delay = byId("delay", HTMLSpanElement);
   private readonly name = byId("name", HTMLHeadingElement);
   private readonly avatar = byId("avatar", HTMLDivElement);
+  private readonly health: HealthPanel;
   private readonly notices = byId("notices", HTMLUListElement);
 
   constructor(channelId: string) {
     this.channelId = channelId;
+    this.health = new HealthPanel(channelId);
     this.player = new Player(byId("video", HTMLVideoElement), {
       failed: (failure) => this.see({ type: "failed", failure }),
       ended: () => this.see({ type: "ended" }),
@@ -68,6 +70,7 @@ class WatchPage {
   }
 
   run(): void {
+    this.health.run();
     this.showChannel();
     if (!Player.isSupported(this.player.video)) {
       setPageState("unsupported");
@@ -191,6 +194,7 @@ class WatchPage {
     this.avatar.style.setProperty("--hue", String(format.hue(this.channelId)));
     this.showFacts();
     const notices = this.channel?.notices ?? [];
+    this.health.setSaid(notices);
     this.notices.hidden = notices.length === 0;
     this.notices.replaceChildren(...notices.map((notice) => make("li", "notice", notice)));
   }
@@ -222,6 +226,4 @@ class WatchPage {
   }
 }
 
-const channelId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
-new HealthPanel(channelId).run();
-new WatchPage(channelId).run();
+new WatchPage(decodeURIComponent(location.pathname.split("/")[2] ?? "")).run();

@@ -107,7 +107,7 @@ pub struct Finding {
 pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Something was seen; whether it is new.
+    /// Something was seen; whether it is new: what comes and goes is so once in a while only.
     pub(super) fn see(&mut self, code: Code, words: String, at: WallTime) -> bool {
         let known = self.0.iter().position(|known| known.code == code);
         if let Some(known) = known.and_then(|known| self.0.get_mut(known))
@@ -116,7 +116,9 @@ impl Findings {
             (known.words, known.last_seen) = (words, at);
             return false;
         }
+        let listed = self.0.len();
         self.0.retain(|known| known.code != code);
+        let is_new = self.0.len() == listed;
         self.0.push(Finding {
             code,
             words,
@@ -124,7 +126,7 @@ impl Findings {
             last_seen: at,
             is_active: true,
         });
-        true
+        is_new
     }
 
     /// Time has passed: what was not seen for long is over, and then forgotten.
@@ -178,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_stays_listed_a_while_and_may_begin_anew() {
+    fn what_is_over_stays_listed_a_while_and_is_new_only_after_that() {
         let mut findings = Findings::default();
         findings.see(Code::AvDrift, String::new(), seconds(0));
         findings.see(Code::AudioMissing, String::new(), seconds(0));
         findings.settle(seconds(6));
         assert!(findings.list().iter().all(|finding| !finding.is_active));
-        assert!(findings.see(Code::AvDrift, String::new(), seconds(7)));
+        assert!(!findings.see(Code::AvDrift, String::new(), seconds(7)));
         let listed = findings.list();
         assert_eq!(listed.len(), 2);
         assert_eq!(
@@ -195,6 +197,7 @@ mod tests {
         assert_eq!(findings.list().len(), 2);
         findings.settle(seconds(608));
         assert!(findings.list().is_empty());
+        assert!(findings.see(Code::AvDrift, String::new(), seconds(609)));
     }
 
     #[test]

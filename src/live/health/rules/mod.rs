@@ -111,7 +111,9 @@ fn pace(seconds: &[Second]) -> Option<(u64, u64)> {
 }
 
 fn keyframe_interval_long(view: &View<'_>) -> Option<String> {
-    let interval = view.seconds.first()?.keyframe_interval_ms?;
+    let newest = view.seconds.first()?.keyframe_interval_ms?;
+    let longest = view.facts.gops_ms.iter().flatten().max();
+    let interval = newest.max(longest.copied().unwrap_or(0));
     let max = view.terms.max_gop_ms?;
     (interval > max).then(|| {
         let good = view.terms.good_gop_s;
@@ -268,7 +270,10 @@ fn audio_late(view: &View<'_>) -> Option<String> {
 fn units_dropped(view: &View<'_>) -> Option<String> {
     let dropped = sum(newest(view.seconds, EVENT_WINDOW), |s| s.dropped_units);
     (dropped > 0).then(|| {
-        format!("{dropped} frames were broken or out of order and left out; restart the encoder")
+        format!(
+            "frames were broken or out of order and left out ({dropped} in the last minute); restart \
+             the encoder"
+        )
     })
 }
 
@@ -276,8 +281,8 @@ fn timestamps_jumped(view: &View<'_>) -> Option<String> {
     let jumps = sum(newest(view.seconds, EVENT_WINDOW), |s| s.jumps);
     (jumps > 0).then(|| {
         format!(
-            "the encoder's timestamps jumped {jumps} times in the last minute; a looped or switched \
-             source does that: restart the stream when it is set up"
+            "the encoder's timestamps jump ({jumps} in the last minute); a looped or switched source \
+             does that: restart the stream when it is set up"
         )
     })
 }

@@ -124,12 +124,12 @@ fn every_fault_of_ten_seconds_has_its_code_and_words_with_the_remedy() {
         (
             |s| s.dropped_units = 1,
             Code::UnitsDropped,
-            "10 frames were broken",
+            "out of order and left out (10 in the last minute); ",
         ),
         (
             |s| s.jumps = 1,
             Code::TimestampsJumped,
-            "the encoder's timestamps jumped 10 times",
+            "the encoder's timestamps jump (10 in the last minute); ",
         ),
     ];
     for (change, code, words) in cases {
@@ -256,6 +256,13 @@ fn keyframe_intervals_may_differ_by_half_and_half_a_second() {
             "{gops:?}"
         );
     }
+    let long = Facts {
+        gops_ms: [Some(500), Some(9000), Some(500), Some(500), Some(500)],
+        ..FACTS
+    };
+    let (code, words) = only(&ten(|_| ()), long);
+    assert_eq!(code, Code::KeyframeIntervalLong, "one finding of one thing");
+    assert!(words.contains("is 9.0 s"), "{words}");
     let few = Facts {
         gops_ms: [Some(500), Some(2000), None, None, None],
         ..FACTS

@@ -74,7 +74,7 @@ fn live_with(means: Means, with_audio: bool) -> Intake {
 fn letter(action: &Action) -> char {
     match action {
         Action::Wait => '.',
-        Action::Tell(_) => 'T',
+        Action::Tell(..) => 'T',
         Action::Begin(_) => 'B',
         Action::Push(_) => 'P',
         Action::Change(..) => 'C',
@@ -134,11 +134,15 @@ fn audio_joins_changes_and_goes_at_idr_pictures() {
 
 #[test]
 fn surround_sound_is_told_and_transcoded_where_that_is_allowed() {
-    for (may_transcode, expected) in [(true, ".CP"), (false, ".C.")] {
+    for (may_transcode, expected_code, expected) in [
+        (true, Code::AudioTranscoded, ".CP"),
+        (false, Code::AudioUnsupported, ".C."),
+    ] {
         let mut intake = live_with(means(may_transcode), true);
-        let Action::Tell(words) = intake.take(audio(SURROUND)) else {
+        let Action::Tell(code, words) = intake.take(audio(SURROUND)) else {
             panic!("a notice")
         };
+        assert_eq!(code, expected_code);
         assert!(words.contains("5.1"), "{words}");
         let samples = [sound(5), picture(65, true), sound(6)];
         assert_eq!(letters(&mut intake, samples), expected);

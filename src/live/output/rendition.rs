@@ -15,6 +15,7 @@ use crate::media::{Sample, TrackKind, Tracks};
 use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
 use crate::playlist::{self, RenditionHandle, RenditionReport, Snapshot, Variant, Window};
+use crate::transcode::ladder::{Rung, RungVideo, SOURCE};
 
 /// Most bytes of the last GOP that are kept for a slate.
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
@@ -261,6 +262,32 @@ impl Gop {
         if self.bytes <= MAX_GOP_BYTES && self.config.is_some() {
             self.samples.push(sample.clone());
         }
+    }
+}
+
+/// What the multivariant playlist promises of an encoded rendition.
+pub(super) fn variant(rung: &Rung, packager: &Packager) -> Variant {
+    let (width, height, frame_rate_millis) = match rung.video {
+        RungVideo::Encode {
+            width,
+            height,
+            fps_millis,
+            ..
+        } => (width, height, fps_millis),
+        _ => (0, 0, 0),
+    };
+    let name = match rung.name.as_str() {
+        SOURCE => format!("{}p{}", width.min(height), (frame_rate_millis + 500) / 1000),
+        name => name.to_owned(),
+    };
+    Variant {
+        name,
+        bandwidth_bps: rung.max_bandwidth_bps(),
+        average_bandwidth_bps: rung.average_bandwidth_bps(),
+        codecs: packager.init().tracks.codecs(),
+        width,
+        height,
+        frame_rate_millis,
     }
 }
 

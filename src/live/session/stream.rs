@@ -12,6 +12,7 @@ use super::{ChannelTask, EPOCH_DEADLINE, Publisher};
 use crate::base::clock::WallTime;
 use crate::events::Kind;
 use crate::live::SourceConfig;
+use crate::live::health::Code;
 use crate::live::intake::{Action, Ending};
 use crate::live::output::{Beginning, Output, Place};
 use crate::live::plan::{self, Facts, Setup};
@@ -31,8 +32,8 @@ impl ChannelTask {
     ) -> Result<(), Ending> {
         match action {
             Action::Begin(ready) => self.go_live(publisher, ready).await,
-            Action::Tell(words) => {
-                self.notice(words);
+            Action::Tell(code, words) => {
+                self.tell(publisher, code, words);
                 Ok(())
             }
             Action::Leave(ending) => Err(ending),
@@ -75,7 +76,7 @@ impl ChannelTask {
                     return Ok(());
                 }
                 Action::Leave(ending) => return Err(ending),
-                Action::Wait | Action::Tell(_) | Action::Begin(_) => return Ok(()),
+                Action::Wait | Action::Tell(..) | Action::Begin(_) => return Ok(()),
             };
             let Some(output) = &mut self.output else {
                 return Ok(());
@@ -192,18 +193,20 @@ impl ChannelTask {
             ..
         } = &facts.way
         {
-            self.notice(format!("the top quality is transcoded: {reason}"));
+            let words = format!("the top quality is transcoded: {reason}");
+            self.tell(publisher, Code::VideoTranscoded, words);
         }
         let mut facts = facts.clone();
         let (setup, started) = match self.set_up(&facts, first_pts).await {
             Ok(ready) => ready,
             Err(words) if facts.source.audio.is_some() => {
-                self.notice(format!("the audio is left out: {words}"));
+                let words = format!("the audio is left out: {words}");
+                self.tell(publisher, Code::AudioUnsupported, words);
                 facts.source.audio = None;
                 let ready = self.set_up(&facts, first_pts).await;
-                ready.map_err(Ending::Refused)?
+                ready.map_err(|words| self.failed(publisher, words))?
             }
-            Err(words) => return Err(Ending::Refused(words)),
+            Err(words) => return Err(self.failed(publisher, words)),
         };
         if self.output.is_none() {
             self.output = Some(self.open_output(&setup.ladder).await?);
@@ -234,6 +237,13 @@ impl ChannelTask {
         status.size = (width, height);
         status.shed.clear();
         Ok(())
+    }
+
+    /// The stream cannot be carried, by the server's fault.
+    fn failed(&self, publisher: &Publisher, words: String) -> Ending {
+        let reason = words.clone();
+        self.emit(publisher, Kind::StreamFailure { reason });
+        Ending::Refused(words)
     }
 
     /// The renditions of a source, and the transcoder they need; words if it cannot be had.

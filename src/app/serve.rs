@@ -207,9 +207,16 @@ fn serve_http(
         config.hls.target_duration_s,
         config.origin,
     );
+    let credentials = &opened.credentials;
     let sources = api::Sources {
         registry: Arc::clone(registry),
         endpoints: Arc::clone(&opened.endpoints),
+        events: Arc::clone(registry.events()),
+        repository: opened.repository.clone(),
+        root_key: Arc::new(api::RootKey {
+            id: credentials.access_key_id.clone(),
+            secret: credentials.secret_access_key.expose().to_owned(),
+        }),
     };
     let router = api::router(sources).merge(console::router());
     let handle = move |request| answer(origin.clone(), router.clone(), request);

@@ -43,12 +43,15 @@ pub fn uuid() -> String {
     let bits = u128::from_be_bytes(random_bytes());
     let bits = (bits & !(0xF << 76)) | (4 << 76);
     let bits = (bits & !(0x3 << 62)) | (2 << 62);
-    let hex = format!("{bits:032x}");
-    let (a, rest) = hex.split_at(8);
-    let (b, rest) = rest.split_at(4);
-    let (c, rest) = rest.split_at(4);
-    let (d, e) = rest.split_at(4);
-    format!("{a}-{b}-{c}-{d}-{e}")
+    let group = |shift: u32| (bits >> shift) & 0xFFFF;
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        bits >> 96,
+        group(80),
+        group(64),
+        group(48),
+        bits & 0xFFFF_FFFF_FFFF
+    )
 }
 
 #[cfg(test)]

@@ -296,121 +296,88 @@ pub(super) mod tests {
         "#);
     }
 
+    /// Type, name and the details besides channel and stream.
+    fn described(kind: Kind) -> String {
+        let json = json(kind);
+        let mut detail = json["detail"].clone();
+        let keys = detail.as_object_mut().unwrap();
+        assert_eq!(keys.remove("channel_name").unwrap(), "kitchen");
+        assert_eq!(
+            keys.remove("stream_id").unwrap(),
+            "st-1A2b3c4D5e6F78ghij9Klmn"
+        );
+        let name = keys.remove("event_name").unwrap();
+        let detail_type = json["detail-type"].as_str().unwrap();
+        let source = json["source"].as_str().unwrap();
+        format!("{source}: {detail_type}: {name} {detail}")
+    }
+
     #[test]
-    fn every_kind_has_the_type_name_and_details_of_ivs_or_of_weir() {
-        let shed = || "480p30".to_owned();
-        let own = [
-            ("channel_name", "kitchen"),
-            ("stream_id", "st-1A2b3c4D5e6F78ghij9Klmn"),
-        ];
-        // (kind, type, event name, details besides)
-        let cases: [(Kind, &str, &str, &[(&str, &str)]); 13] = [
+    fn stream_events_have_the_types_names_and_details_of_ivs() {
+        let code = "StreamTakeoverMediaMismatch";
+        let reason = "no encoder".to_owned();
+        for (kind, expected) in [
             (
                 Kind::SessionCreated,
-                "IVS Stream State Change",
-                "Session Created",
-                &[],
+                r#"State Change: "Session Created" {}"#,
             ),
             (
                 Kind::SessionEnded { code: None },
-                "IVS Stream State Change",
-                "Session Ended",
-                &[],
+                r#"State Change: "Session Ended" {}"#,
             ),
             (
-                Kind::SessionEnded {
-                    code: Some("MultitrackInputRequired"),
-                },
-                "IVS Stream State Change",
-                "Session Ended",
-                &[("code", "MultitrackInputRequired")],
+                Kind::SessionEnded { code: Some(code) },
+                r#"State Change: "Session Ended" {"code":"StreamTakeoverMediaMismatch"}"#,
             ),
+            (Kind::StreamStart, r#"State Change: "Stream Start" {}"#),
+            (Kind::StreamEnd, r#"State Change: "Stream End" {}"#),
             (
-                Kind::StreamStart,
-                "IVS Stream State Change",
-                "Stream Start",
-                &[],
-            ),
-            (
-                Kind::StreamEnd,
-                "IVS Stream State Change",
-                "Stream End",
-                &[],
-            ),
-            (
-                Kind::StreamFailure {
-                    reason: "no encoder".to_owned(),
-                },
-                "IVS Stream State Change",
-                "Stream Failure",
-                &[("reason", "no encoder")],
+                Kind::StreamFailure { reason },
+                r#"State Change: "Stream Failure" {"reason":"no encoder"}"#,
             ),
             (
                 Kind::StreamTakeover,
-                "IVS Stream State Change",
-                "Stream Takeover",
-                &[],
+                r#"State Change: "Stream Takeover" {}"#,
             ),
             (
-                Kind::StreamTakeoverFailure {
-                    code: "StreamTakeoverMediaMismatch",
-                },
-                "IVS Stream State Change",
-                "Stream Takeover Failure",
-                &[("code", "StreamTakeoverMediaMismatch")],
+                Kind::StreamTakeoverFailure { code },
+                r#"State Change: "Stream Takeover Failure" {"code":"StreamTakeoverMediaMismatch"}"#,
             ),
             (
                 Kind::StarvationStart,
-                "IVS Stream Health Change",
-                "Starvation Start",
-                &[],
+                r#"Health Change: "Starvation Start" {}"#,
+            ),
+            (Kind::StarvationEnd, r#"Health Change: "Starvation End" {}"#),
+        ] {
+            assert_eq!(described(kind), format!("aws.ivs: IVS Stream {expected}"));
+        }
+    }
+
+    #[test]
+    fn weirs_own_events_have_a_source_and_types_of_their_own() {
+        let rendition = || "480p30".to_owned();
+        for (kind, expected) in [
+            (
+                Kind::RenditionShed {
+                    rendition: rendition(),
+                },
+                r#"Rendition Change: "Rendition Shed" {"rendition":"480p30"}"#,
             ),
             (
-                Kind::StarvationEnd,
-                "IVS Stream Health Change",
-                "Starvation End",
-                &[],
-            ),
-            (
-                Kind::RenditionShed { rendition: shed() },
-                "Weir Rendition Change",
-                "Rendition Shed",
-                &[("rendition", "480p30")],
-            ),
-            (
-                Kind::RenditionRestored { rendition: shed() },
-                "Weir Rendition Change",
-                "Rendition Restored",
-                &[("rendition", "480p30")],
+                Kind::RenditionRestored {
+                    rendition: rendition(),
+                },
+                r#"Rendition Change: "Rendition Restored" {"rendition":"480p30"}"#,
             ),
             (
                 Kind::Finding {
-                    code: "keyframe_interval_long",
-                    words: "set it to 2 s".to_owned(),
+                    code: "av_drift",
+                    words: "restart".to_owned(),
                 },
-                "Weir Stream Finding",
-                "Stream Finding",
-                &[
-                    ("code", "keyframe_interval_long"),
-                    ("words", "set it to 2 s"),
-                ],
+                r#"Stream Finding: "Stream Finding" {"code":"av_drift","words":"restart"}"#,
             ),
-        ];
-        for (kind, detail_type, name, besides) in cases {
-            let json = json(kind.clone());
-            let mut expected = json!({"event_name": name});
-            for (key, value) in own.iter().chain(besides) {
-                expected[key] = json!(value);
-            }
-            assert_eq!(json["detail"], expected, "{kind:?}");
-            assert_eq!(json["detail-type"], detail_type, "{kind:?}");
-            let source = if detail_type.starts_with("IVS") {
-                "aws.ivs"
-            } else {
-                "weir"
-            };
-            assert_eq!(json["source"], source, "{kind:?}");
-            assert_eq!(event(kind).name(), name);
+        ] {
+            assert_eq!(described(kind), format!("weir: Weir {expected}"));
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::demux::Demuxer;
 use super::gate::{Gate, Publication, PublishRequest, Refusal, RefusalCode};
 use super::listener::{Config, set_socket_options};
-use super::media_queue::{EndReason, MediaEvent, MediaSender};
+use super::media_queue::{EndReason, MediaEvent, MediaSender, Trouble};
 use super::media_watch::{MediaWatch, after};
 use super::session::{self, Event, Session};
 
@@ -279,9 +279,12 @@ impl Connection {
             }
         }
         watch.note_media();
-        let dropped = demuxer.take_dropped();
-        if dropped > 0 {
+        let trouble = demuxer.take_trouble();
+        if trouble != Trouble::default() {
+            let dropped = trouble.dropped_units;
             metrics::counter!("weir_ingest_dropped_units_total").increment(dropped);
+            // Only told: who is too busy to hear it has other worries.
+            drop(publication.media_tx.try_send(MediaEvent::Trouble(trouble)));
         }
         Ok(false)
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::flv::{self, AudioTag, VideoTag};
 use super::gate::{Refusal, RefusalCode};
-use super::media_queue::{MediaEvent, Metadata};
+use super::media_queue::{MediaEvent, Metadata, Trouble};
 use super::timeline::Timeline;
 use crate::media::codec::{aac, avc};
 use crate::media::{Sample, TrackKind};
@@ -40,10 +40,12 @@ impl Demuxer {
         Self::default()
     }
 
-    /// Units dropped since the last call: broken, before their configuration, or without a place
-    /// in time.
-    pub fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.dropped)
+    /// What went wrong since the last call.
+    pub fn take_trouble(&mut self) -> Trouble {
+        Trouble {
+            dropped_units: std::mem::take(&mut self.dropped),
+            jumps: self.timeline.take_jumps(),
+        }
     }
 
     /// Whether the last video message said that the sequence is over.
@@ -261,7 +263,7 @@ mod tests {
             video(&mut demuxer, &tag(b"\x90avc1", &X264_360P30[..20])),
             None
         );
-        assert_eq!(demuxer.take_dropped(), 1);
+        assert_eq!(demuxer.take_trouble().dropped_units, 1);
 
         let stereo = Bytes::from_static(b"\xaf\x00\x11\x90");
         assert!(
@@ -272,7 +274,7 @@ mod tests {
         assert!(
             matches!(demuxer.audio(0, &mono, SOON), Some(MediaEvent::AudioConfig(c)) if c.channels == 1)
         );
-        assert_eq!(demuxer.take_dropped(), 0);
+        assert_eq!(demuxer.take_trouble().dropped_units, 0);
     }
 
     #[test]
@@ -299,7 +301,7 @@ mod tests {
         assert_eq!(sample.data.as_ptr(), idr[5..].as_ptr());
         let cut = Bytes::from_static(b"\x27\x01\x00\x00\x00\x00\x00\x00\x09\x41");
         assert_eq!(video(&mut demuxer, &cut), None);
-        assert_eq!(demuxer.take_dropped(), 2);
+        assert_eq!(demuxer.take_trouble().dropped_units, 2);
         assert_eq!(
             demuxer.audio(0, &Bytes::from_static(b"\xaf\x01raw"), SOON),
             None
@@ -309,7 +311,7 @@ mod tests {
         assert!(
             matches!(event, Some(MediaEvent::Sample(s)) if s.track == TrackKind::Audio && s.data == "raw")
         );
-        assert_eq!(demuxer.take_dropped(), 1);
+        assert_eq!(demuxer.take_trouble().dropped_units, 1);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum MediaEvent {
     AudioConfig(Arc<aac::Config>),
     /// Words for the streamer, for example that an audio codec is not carried.
     Notice(String),
+    /// What went wrong since the last time it was told.
+    Trouble(Trouble),
     /// One access unit or AAC frame.
     Sample(Sample),
     /// Nothing follows.
@@ -53,6 +55,15 @@ pub struct Metadata {
     pub height: Option<f64>,
     /// `encoder`.
     pub encoder: Option<String>,
+}
+
+/// Faults of what came, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Units that were left out: broken, before their configuration, or without a place in time.
+    pub dropped_units: u64,
+    /// Jumps of the timestamps, each of which was given a place by wall time.
+    pub jumps: u32,
 }
 
 impl MediaEvent {

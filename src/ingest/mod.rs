@@ -29,5 +29,5 @@ mod media_queue;
 pub use gate::{Gate, Publication, PublishRequest, Refusal, RefusalCode, StreamKeyText};
 pub use listener::{Config, serve};
 pub use media_queue::{
-    EndReason, MediaEvent, MediaReceiver, MediaSender, Metadata, QueueClosed, media_queue,
+    EndReason, MediaEvent, MediaReceiver, MediaSender, Metadata, QueueClosed, Trouble, media_queue,
 };

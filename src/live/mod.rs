@@ -6,9 +6,12 @@
 //!
 //! A channel that publishes is one task (`session`); it owns the channel's playlists. A publisher
 //! attaches to it, is replaced in it by a newer connection, or leaves it: an explicit end closes the
-//! playlists, a loss holds them for [`Config::hold_seconds`].
+//! playlists, a loss holds them for [`Config::hold_seconds`]. How its stream comes is measured each second
+//! (`health`), and what is above the channel's limits ends it (`limits`).
 
 pub mod gate;
+pub mod health;
+mod limits;
 pub mod registry;
 mod session;
 mod intake;
@@ -35,6 +38,8 @@ use crate::media::codec::{aac, avc};
 struct SourceConfig {
     video: Arc<avc::Config>,
     audio: Option<Arc<aac::Config>>,
+    /// Bits per second of the sound, as it began; 0 without.
+    audio_bps: u32,
     /// Whether the picture is to be turned by a quarter.
     is_turned: bool,
 }
@@ -62,7 +67,7 @@ impl SourceConfig {
 pub struct Config {
     /// Seconds the playlists wait for a publisher that was lost without an unpublish.
     pub hold_seconds: u64,
-    /// Seconds without a picture after which a live publisher counts as lost, sound or not.
+    /// Seconds without a picture, repeated ones included, after which a live publisher counts as lost.
     pub video_silence_seconds: u64,
     /// Seconds an ended stream's playlists and media stay fetchable.
     pub ended_seconds: u64,
@@ -76,6 +81,18 @@ pub struct Config {
     pub slate_after_seconds: u64,
     /// Seconds after which a stream is ended.
     pub max_stream_seconds: u64,
+    /// Whether more than what follows ends a publish; else it is only told.
+    pub enforce_limits: bool,
+    /// Most kilobits per second of both tracks.
+    pub max_bitrate_kbps: u64,
+    /// The same on BASIC channels.
+    pub max_basic_bitrate_kbps: u64,
+    /// The same on BASIC channels, for pictures whose shorter edge has at most 480 pixels.
+    pub max_basic_sd_bitrate_kbps: u64,
+    /// Most pixels along the picture's longer edge.
+    pub max_edge_pixels: u64,
+    /// Most pixels in all.
+    pub max_total_pixels: u64,
 }
 
 /// What the playlists show while no pictures come.
@@ -102,6 +119,12 @@ impl Default for Config {
             slate_image: PathBuf::new(),
             slate_after_seconds: 3,
             max_stream_seconds: 48 * 3600,
+            enforce_limits: true,
+            max_bitrate_kbps: 8_500,
+            max_basic_bitrate_kbps: 3_500,
+            max_basic_sd_bitrate_kbps: 1_500,
+            max_edge_pixels: 1_920,
+            max_total_pixels: 2_100_000,
         }
     }
 }
@@ -132,6 +155,19 @@ impl Config {
             "live.max_stream_seconds",
             self.max_stream_seconds,
             1..=31_536_000,
-        )
+        )?;
+        let limits = [
+            ("live.max_bitrate_kbps", self.max_bitrate_kbps),
+            ("live.max_basic_bitrate_kbps", self.max_basic_bitrate_kbps),
+            (
+                "live.max_basic_sd_bitrate_kbps",
+                self.max_basic_sd_bitrate_kbps,
+            ),
+            ("live.max_edge_pixels", self.max_edge_pixels),
+            ("live.max_total_pixels", self.max_total_pixels),
+        ];
+        limits
+            .into_iter()
+            .try_for_each(|(key, limit)| within(key, limit, 1..=1_000_000_000))
     }
 }

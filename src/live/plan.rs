@@ -91,6 +91,7 @@ impl Transcoding {
             name: (*name).to_owned(),
             video: known_video(variant),
             audio: RungAudio::Source,
+            audio_bps: 0,
             is_listed_always: *name != ladder::AUDIO_ONLY || lists_audio_only,
         });
         let rungs: Vec<_> = rungs.collect();
@@ -114,6 +115,39 @@ impl Transcoding {
         };
         setup.job = self.job(facts, &mut setup);
         setup
+    }
+
+    /// Plans a stream that can pass on a server that cannot encode now: the source alone, or beside gaps
+    /// in the renditions that its playlists have already. None if no rendition would have pictures.
+    pub(super) fn plan_without_encoding(
+        &self,
+        channel: &Channel,
+        facts: &Facts,
+        slots: Option<&Ladder>,
+    ) -> Option<Setup> {
+        let source = describe(facts);
+        let mut ladder = match slots {
+            None => passed_through(&source),
+            Some(slots) => slots.refit(self.table(channel), &source),
+        };
+        let audio = facts.source.audio.as_ref();
+        let can_pass = audio.is_some_and(|audio| audio.is_stereo_or_mono_lc());
+        let passed = source.audio.as_ref();
+        let passed_bps = passed.map_or(0, ladder::SourceAudio::passed_bps);
+        for rung in &mut ladder.rungs {
+            (rung.audio, rung.audio_bps) = match rung.video {
+                RungVideo::Source | RungVideo::None if can_pass => (RungAudio::Source, passed_bps),
+                _ => (RungAudio::None, 0),
+            };
+        }
+        let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
+        let passes = facts.way == Way::Pass && videos.any(|video| *video == RungVideo::Source);
+        passes.then_some(Setup {
+            ladder,
+            job: None,
+            rung_slots: Vec::new(),
+            encode_slots: Vec::new(),
+        })
     }
 
     fn job(&self, facts: &Facts, setup: &mut Setup) -> Option<Job> {
@@ -228,21 +262,23 @@ fn describe(facts: &Facts) -> ladder::Source {
             .as_ref()
             .map(|audio| ladder::SourceAudio {
                 is_passable: audio.is_widely_playable(),
+                bitrate_bps: facts.source.audio_bps,
             }),
     }
 }
 
 /// The source alone, as it is.
 fn passed_through(source: &ladder::Source) -> Ladder {
-    let audio = match source.audio {
-        Some(_) => RungAudio::Source,
-        None => RungAudio::None,
+    let (audio, audio_bps) = match &source.audio {
+        Some(audio) => (RungAudio::Source, audio.passed_bps()),
+        None => (RungAudio::None, 0),
     };
     Ladder {
         rungs: vec![Rung {
             name: ladder::SOURCE.to_owned(),
             video: RungVideo::Source,
             audio,
+            audio_bps,
             is_listed_always: true,
         }],
     }
@@ -291,6 +327,7 @@ mod tests {
             source: SourceConfig {
                 video: video(1280),
                 audio: audio.map(parse),
+                audio_bps: 192_000,
                 is_turned: false,
             },
             fps_millis: 30_000,
@@ -381,6 +418,32 @@ mod tests {
             assert_eq!(names(&setup.ladder), ladder::SOURCE);
             assert_eq!(setup.ladder.rungs[0].video, RungVideo::Source);
         }
+    }
+
+    #[test]
+    fn what_can_pass_does_so_where_nothing_can_be_encoded() {
+        use RungAudio::{None as Mute, Source};
+        let transcoding = transcoding(true, transcode::Basic::Transcode);
+        let alone = |channel_type, facts: &Facts, slots: Option<&Ladder>| {
+            transcoding.plan_without_encoding(&channel(channel_type), facts, slots)
+        };
+        let sounds = |ladder: &Ladder| {
+            let sounds = ladder.rungs.iter().map(|rung| rung.audio.clone());
+            sounds.collect::<Vec<_>>()
+        };
+        for (audio, sound) in [(STEREO_48K, Source), (MONO_22K, Source), (None, Mute)] {
+            let setup = alone(Standard, &facts(true, audio), None).unwrap();
+            assert!(setup.job.is_none() && setup.rung_slots.is_empty());
+            assert_eq!(names(&setup.ladder), ladder::SOURCE);
+            assert_eq!(sounds(&setup.ladder), [sound]);
+        }
+        let passed = plan(Standard, &facts(true, STEREO_48K), None).ladder;
+        let again = alone(Standard, &facts(true, MONO_22K), Some(&passed)).unwrap();
+        assert_eq!(names(&again.ladder), names(&passed));
+        assert_eq!(sounds(&again.ladder), [Source, Mute, Mute, Mute, Source]);
+        let encoded = plan(Standard, &facts(false, STEREO_48K), None).ladder;
+        assert!(alone(Standard, &facts(true, STEREO_48K), Some(&encoded)).is_none());
+        assert!(alone(Standard, &facts(false, STEREO_48K), None).is_none());
     }
 
     #[test]

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::health::{Health, Report, SECONDS, Summary};
 use super::plan::Transcoding;
 use super::session::resume::Resumption;
 use super::{Config, session};
@@ -19,7 +21,7 @@ use crate::base::tasks::Tasks;
 use crate::events::Bus;
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::repository::{EpochRepository, RunningEpoch};
-use crate::model::{Channel, StreamId};
+use crate::model::{Channel, ChannelId, StreamId};
 use crate::playlist::{self, Directory};
 use crate::recording::restore::Restorer;
 
@@ -85,7 +87,7 @@ pub struct Status {
     pub size: (u16, u16),
     /// Frames per 1000 seconds.
     pub fps_millis: u32,
-    /// What the streamer should know, in words.
+    /// What every viewer may know, in words.
     pub notices: Vec<String>,
     /// Renditions that are left out for now because the machine is overloaded.
     pub shed: BTreeSet<String>,
@@ -99,9 +101,12 @@ enum First {
 }
 
 /// A channel task as the registry holds it.
-struct Entry {
+pub(super) struct Entry {
     attach_tx: mpsc::Sender<Attach>,
-    status: Arc<Mutex<Status>>,
+    pub(super) status: Arc<Mutex<Status>>,
+    pub(super) health: Arc<Mutex<Health>>,
+    /// Ends the task, its publisher's connection and its playlists.
+    pub(super) stop: CancellationToken,
 }
 
 /// All channel tasks.
@@ -119,17 +124,46 @@ impl Registry {
         })
     }
 
+    /// Where the channels' events are heard.
+    pub fn events(&self) -> &Arc<Bus> {
+        &self.context.events
+    }
+
     /// Every channel that viewers can watch or that is held, by channel id.
     pub fn list(&self) -> Vec<Status> {
         let entries = lock(&self.entries);
-        let mut all: Vec<_> = entries
-            .values()
-            .map(|entry| lock(&entry.status).clone())
-            .collect();
+        let mut all: Vec<_> = entries.values().map(Entry::status).collect();
         drop(entries);
         all.retain(|status| status.state != State::Starting);
         all.sort_by(|a, b| a.channel.id.cmp(&b.channel.id));
         all
+    }
+
+    /// What is known of a channel and of how its stream comes; none without a publisher or a hold.
+    pub fn health(&self, channel_id: &ChannelId) -> Option<(Status, Report)> {
+        let entries = lock(&self.entries);
+        let entry = entries.get(channel_id.as_str())?;
+        let (status, health) = (entry.status(), Arc::clone(&entry.health));
+        drop(entries);
+        let mut report = lock(&health).report(SECONDS);
+        report.summary = match status.state {
+            State::Starting => Summary::Unknown,
+            State::Live => report.summary,
+            State::Held => Summary::Starving,
+        };
+        Some((status, report))
+    }
+
+    /// Ends a channel's stream: its publisher is sent away, its playlists end; whether there was one.
+    /// The stream key stays valid: who publishes again begins a new stream.
+    pub fn stop(&self, channel_id: &ChannelId) -> bool {
+        let entries = lock(&self.entries);
+        let Some(entry) = entries.get(channel_id.as_str()) else {
+            return false;
+        };
+        let is_running = !entry.attach_tx.is_closed() && !entry.stop.is_cancelled();
+        entry.stop.cancel();
+        is_running
     }
 
     /// How many watch a channel now.
@@ -182,7 +216,7 @@ impl Registry {
         first: First,
     ) {
         let (attach_tx, attach_rx) = mpsc::channel(4);
-        let status = Arc::new(Mutex::new(Status {
+        let status = Status {
             channel: channel.clone(),
             stream_id,
             state: State::Starting,
@@ -191,16 +225,16 @@ impl Registry {
             fps_millis: 0,
             notices: Vec::new(),
             shed: BTreeSet::new(),
-        }));
-        entries.insert(
-            channel.id.to_string(),
-            Entry {
-                attach_tx,
-                status: Arc::clone(&status),
-            },
-        );
+        };
+        let entry = Entry {
+            attach_tx,
+            status: Arc::new(Mutex::new(status)),
+            health: Arc::default(),
+            stop: CancellationToken::new(),
+        };
+        let task = session::ChannelTask::new(Arc::clone(&self.context), &entry);
+        entries.insert(channel.id.to_string(), entry);
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
-        let task = session::ChannelTask::new(Arc::clone(&self.context), status);
         let registry = Arc::clone(self);
         let span = tracing::info_span!(parent: None, "channel", channel.id = %channel.id);
         let run = async move {
@@ -226,6 +260,14 @@ impl Registry {
             entries.remove(channel.id.as_str());
         }
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
+    }
+}
+
+impl Entry {
+    fn status(&self) -> Status {
+        let notices = lock(&self.health).notices();
+        let status = lock(&self.status).clone();
+        Status { notices, ..status }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::{Request, StatusCode};
 
 use super::Origin;
@@ -10,7 +12,7 @@ use super::reload::{self, Answer as Decision, Cached, Edge, Policy};
 use super::request::{self, Directives};
 use crate::base::coding::accepts_gzip;
 use crate::base::ids;
-use crate::playlist::{Listed, MediaFile, RenditionHandle, multivariant};
+use crate::playlist::{Listed, LiveChannel, MediaFile, RenditionHandle, multivariant};
 
 /// Characters of a viewer session's id: 95 bits.
 const VIEWER_SESSION_CHARS: usize = 16;
@@ -33,15 +35,7 @@ impl Origin {
         let Some(channel) = self.find(channel_id, find).await else {
             return offline();
         };
-        // Rule 64: nobody is sent to a playlist that cannot be played yet.
-        let Some(first) = channel.renditions.first() else {
-            return offline();
-        };
-        if self
-            .snapshot_when(first, |now| now.has_full_segment_and_part())
-            .await
-            .is_none()
-        {
+        if !self.is_playable(&channel).await {
             return offline();
         }
         let session = ids::alphanumeric(VIEWER_SESSION_CHARS);
@@ -57,6 +51,24 @@ impl Origin {
                 (uri, rendition.variant.borrow().clone())
             });
         answer::playlist(multivariant::render(entries).into(), false, Age::NoStore)
+    }
+
+    /// Rule 64: nobody is sent to a playlist that cannot be played yet. Waits for any of those that are
+    /// listed for everybody: one that is late, or shed, keeps nobody from the others.
+    async fn is_playable(&self, channel: &LiveChannel) -> bool {
+        let listed = channel
+            .renditions
+            .iter()
+            .filter(|handle| handle.listed == Listed::Always);
+        let mut waits: FuturesUnordered<_> = listed
+            .map(|handle| self.snapshot_when(handle, |now| now.has_full_segment_and_part()))
+            .collect();
+        while let Some(snapshot) = waits.next().await {
+            if snapshot.is_some() {
+                return true;
+            }
+        }
+        false
     }
 
     /// A media playlist: now, when what was asked for is in it, or never.
@@ -112,4 +124,63 @@ fn too_late() -> Answer {
         words,
         Age::NoStore,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::origin::Config;
+    use crate::playlist::{self, Audience, Directory, Snapshot, fixtures};
+
+    /// A rendition with so many segments, and what keeps it alive.
+    fn rendition(
+        name: &str,
+        listed: Listed,
+        segments: usize,
+    ) -> (Arc<RenditionHandle>, watch::Sender<Arc<Snapshot>>) {
+        let grid = playlist::Config::default();
+        let window = fixtures::window(&grid, 1, segments, usize::from(segments > 0));
+        let (snapshot_tx, snapshot) = watch::channel(window.snapshot());
+        let (_, variant) = watch::channel(fixtures::variant());
+        let handle = RenditionHandle {
+            name: name.to_owned(),
+            listed,
+            snapshot,
+            variant,
+        };
+        (Arc::new(handle), snapshot_tx)
+    }
+
+    /// The status of a channel's entry, and whether its time was needed.
+    async fn entry(listed: [(Listed, usize); 2]) -> (StatusCode, bool) {
+        let renditions = listed.map(|(listed, segments)| rendition("720p60", listed, segments));
+        let (renditions, alive): (Vec<_>, Vec<_>) = renditions.into_iter().unzip();
+        let directory = Arc::new(Directory::default());
+        directory.announce(Arc::new(LiveChannel {
+            channel_id: "abcdABCDefgh".to_owned(),
+            epoch: 7,
+            first_epoch: 7,
+            audience: Arc::new(Audience::new(tokio::time::Instant::now())),
+            renditions,
+        }));
+        let origin = Origin::new(directory, ("here", "1"), 2, Config::default());
+        let begin = tokio::time::Instant::now();
+        let answer = origin.multivariant("abcdABCDefgh", "").await;
+        drop(alive);
+        let has_waited = begin.elapsed() >= origin.longest_wait();
+        (answer.status(), has_waited)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_entry_waits_for_any_rendition_that_everybody_is_sent_to() {
+        use Listed::{Always, OnRequest};
+        let there = (StatusCode::OK, false);
+        assert_eq!(entry([(Always, 2), (Always, 0)]).await, there);
+        assert_eq!(entry([(Always, 0), (Always, 2)]).await, there);
+        let offline = (StatusCode::NOT_FOUND, true);
+        assert_eq!(entry([(Always, 0), (Always, 0)]).await, offline);
+        assert_eq!(entry([(Always, 0), (OnRequest, 2)]).await, offline);
+    }
 }

@@ -4,6 +4,8 @@
 //! Not here: how a variant's rates are found (`live`), who may see it (`origin`).
 //! Read: §4.4.6; the EXT-X-MEDIA lines are how Amazon IVS names its qualities.
 
+use std::collections::BTreeSet;
+
 use super::file_name::decimal;
 use super::plain::Unreadable;
 use super::tags::{Tag, attribute};
@@ -46,6 +48,7 @@ pub fn render(entries: impl IntoIterator<Item = (String, Variant)>) -> String {
             std::cmp::Reverse(bps),
         )
     });
+    make_unique(&mut entries);
     let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n".to_owned();
     for (uri, variant) in entries {
         write_variant(&mut text, &variant);
@@ -53,6 +56,22 @@ pub fn render(entries: impl IntoIterator<Item = (String, Variant)>) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Players tell groups apart by their names. A source that returns with another size may have that of
+/// a rung: the later one of two is numbered.
+fn make_unique(entries: &mut [(String, Variant)]) {
+    let mut names = BTreeSet::new();
+    for (_, variant) in entries {
+        let mut name = variant.name.clone();
+        for number in 2.. {
+            if names.insert(name.clone()) {
+                break;
+            }
+            name = format!("{}_{number}", variant.name);
+        }
+        variant.name = name;
+    }
 }
 
 /// Reads a text of [`render`]: each variant with its URI.
@@ -210,5 +229,25 @@ mod tests {
             assert!(parse(&changed).is_err(), "{changed}");
         }
         assert_eq!(parse(""), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn no_two_variants_have_one_name() {
+        let of = |bandwidth_bps| Variant {
+            bandwidth_bps,
+            ..fixtures::variant()
+        };
+        let entries = [3_000_000, 4_000_000, 5_000_000].map(|bps| (format!("{bps}"), of(bps)));
+        let text = render(entries);
+        for (uri, name) in [
+            (3_000_000, "720p60"),
+            (5_000_000, "720p60_2"),
+            (4_000_000, "720p60_3"),
+        ] {
+            let group = format!("GROUP-ID=\"{name}\",NAME=\"{name}\"");
+            assert_eq!(text.matches(&group).count(), 1, "{text}");
+            let entry = format!("VIDEO=\"{name}\",CLOSED-CAPTIONS=NONE\n{uri}\n");
+            assert!(text.contains(&entry), "{text}");
+        }
     }
 }

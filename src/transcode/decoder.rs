@@ -9,7 +9,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg::{Packet, codec, format, frame};
 
 use super::raw_frame::RawFrame;
-use super::{Error, ffi};
+use super::{Error, MAX_PIXELS, ffi};
 use crate::media::Sample;
 use crate::media::codec::avc;
 
@@ -36,6 +36,8 @@ impl VideoDecoder {
         let codec = codec.map_err(&at)?;
         let mut context = codec::Context::new_with_codec(codec);
         ffi::set_extradata(&mut context, &config.bytes).map_err(&at)?;
+        // The stream may bring another sequence parameter set than the one that was looked at.
+        ffi::limit_pixels(&mut context, MAX_PIXELS);
         let pixels = u64::from(config.width) * u64::from(config.height);
         let threads = if pixels * u64::from(fps_millis) / 1000 > ONE_THREAD_PIXELS {
             2
@@ -75,8 +77,11 @@ impl VideoDecoder {
 
     /// The frames still inside; nothing can be decoded afterwards.
     pub(super) fn drain(&mut self) -> Result<Vec<RawFrame>, Error> {
-        let ended = self.inner.send_eof();
-        ended.map_err(Error::at("finish decoding"))?;
+        if let Err(error) = self.inner.send_eof() {
+            // Of a picture before the end.
+            metrics::counter!("weir_transcode_corrupt_total").increment(1);
+            tracing::debug!(%error, "the last pictures could not be decoded");
+        }
         self.take()
     }
 
@@ -96,6 +101,11 @@ impl VideoDecoder {
                     return Ok(frames);
                 }
                 Err(ffmpeg::Error::InvalidData) => continue,
+                // Larger than what is decoded here.
+                Err(ffmpeg::Error::Other { errno }) if errno == ffmpeg::error::EINVAL => {
+                    metrics::counter!("weir_transcode_corrupt_total").increment(1);
+                    return Ok(frames);
+                }
                 Err(error) => return Err(Error::at("decode")(error)),
             }
             let pts = picture.pts().or_else(|| picture.timestamp());

@@ -62,6 +62,13 @@ pub(super) fn set_extradata(context: &mut Context, bytes: &[u8]) -> Result<(), f
     Ok(())
 }
 
+/// Makes a decoder refuse pictures of more than `pixels`, whatever the stream asks for: to be called
+/// before it is opened.
+pub(super) fn limit_pixels(context: &mut Context, pixels: u32) {
+    // SAFETY: the context is alive and exclusively ours; the field is a plain number.
+    unsafe { (*context.as_mut_ptr()).max_pixels = i64::from(pixels) }
+}
+
 /// The configuration that an opened encoder wrote; empty if there is none.
 pub(super) fn extradata(context: &Context) -> &[u8] {
     // SAFETY: the context is alive as long as the borrow; `extradata` is null or points to

@@ -29,10 +29,16 @@ const RATES: [(u32, u32); 16] = [
     (60_000, 1001),
     (60, 1),
 ];
-/// Most of a gap that is filled with a repeated picture, in ticks: 12 s.
+/// Most that is filled with repeated pictures at once, in ticks: 12 s. A picture that stands still
+/// while time goes on is repeated step by step, for as long as it takes.
 const MAX_FILL: i64 = 12 * HZ;
-/// How far sound may be ahead of the grid before the picture is repeated: 300 ms.
+/// How much further sound may be ahead of the grid than it usually is before the picture is
+/// repeated: 300 ms.
 const SOUND_LEAD: i64 = 27_000;
+/// Most that sound is believed to be ahead of its pictures as an encoder sends them: 2 s.
+const MAX_LEAD: i64 = 2 * HZ;
+/// A lead that is not reached any more is forgotten by this share with each picture.
+const LEAD_DECAY: i64 = 64;
 /// A picture that stays longer than this makes the source sparse: one part.
 const SPARSE: i64 = 30_060;
 
@@ -142,8 +148,16 @@ impl Schedule {
         }
     }
 
-    /// The slots that repeat the last picture of a sparse, silent source because wall time has gone
-    /// on for `idle` ticks since.
+    /// Whether the picture would be repeated because sound has gone on to `pts`.
+    pub(super) fn is_behind(&self, pts: i64) -> bool {
+        match self {
+            Self::Source(_) => false,
+            Self::Constant(grid) => grid.is_behind(pts),
+        }
+    }
+
+    /// The slots that repeat the last picture of a sparse source, whose sound is silent too, because
+    /// wall time has gone on for `idle` ticks since that picture.
     pub(super) fn idle(&mut self, idle: i64) -> Vec<Slot> {
         match self {
             Self::Source(_) => Vec::new(),
@@ -185,8 +199,11 @@ pub(super) struct Grid {
     next: i64,
     /// When the last picture came, in the source's time.
     last_picture: i64,
-    has_sound: bool,
     is_sparse: bool,
+    /// How far sound has gone on.
+    heard: Option<i64>,
+    /// How far sound is ahead when a picture comes.
+    lead: i64,
 }
 
 impl Grid {
@@ -198,8 +215,9 @@ impl Grid {
             origin: None,
             next: 0,
             last_picture: 0,
-            has_sound: false,
             is_sparse: false,
+            heard: None,
+            lead: 0,
         }
     }
 
@@ -227,6 +245,7 @@ impl Grid {
         }
         self.is_sparse |= self.next > 0 && pts - self.last_picture > SPARSE;
         self.last_picture = pts;
+        self.note_lead(pts);
         let n = self.rate.nearest(pts - self.origin.unwrap_or(pts));
         let mut slots = self.fill(n);
         if n >= self.next {
@@ -235,22 +254,40 @@ impl Grid {
         slots
     }
 
+    /// Learns by how much the source sends its sound before its pictures: that much of it does not
+    /// mean that a picture is missing.
+    fn note_lead(&mut self, pts: i64) {
+        let Some(heard) = self.heard else { return };
+        let lead = heard.saturating_sub(pts).clamp(0, MAX_LEAD);
+        let forgotten = (self.lead - lead).max(0) / LEAD_DECAY;
+        self.lead = lead.max(self.lead - forgotten);
+    }
+
     fn sound(&mut self, pts: i64) -> Vec<Slot> {
-        self.has_sound = true;
-        self.fill_until(pts - SOUND_LEAD)
+        self.heard = Some(pts);
+        self.fill_until(self.shown_by(pts))
+    }
+
+    /// Until when pictures should have come when sound has gone on to `pts`.
+    fn shown_by(&self, pts: i64) -> i64 {
+        pts.saturating_sub(SOUND_LEAD + self.lead)
+    }
+
+    fn is_behind(&self, pts: i64) -> bool {
+        self.origin.is_some() && self.shown_by(pts) > self.at(self.next)
     }
 
     fn idle(&mut self, idle: i64) -> Vec<Slot> {
-        if self.has_sound || !self.is_sparse {
+        if !self.is_sparse {
             return Vec::new();
         }
-        self.fill_until(self.last_picture + idle - SPARSE)
+        self.fill_until(self.last_picture.saturating_add(idle) - SPARSE)
     }
 
-    /// Repeats the last picture in all free frames before `pts`.
+    /// Repeats the last picture in all free frames before `pts`, unless that is a jump.
     fn fill_until(&mut self, pts: i64) -> Vec<Slot> {
         match self.origin {
-            Some(origin) if pts - self.last_picture <= MAX_FILL => {
+            Some(origin) if pts.saturating_sub(self.at(self.next)) <= MAX_FILL => {
                 self.fill(self.rate.nearest(pts - origin))
             }
             _ => Vec::new(),
@@ -354,13 +391,49 @@ mod tests {
     #[test]
     fn sound_moves_a_still_picture_on() {
         let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
-        assert!(grid.sound(90_000).is_empty(), "before any picture");
+        assert!(grid.sound(0).is_empty(), "before any picture");
         run(&mut grid, &[0]);
         assert!(grid.sound(27_000).is_empty());
         assert_eq!(letters(&grid.sound(36_000)), "rr");
         // The picture comes late and has its place taken, the next one not.
         assert_eq!(letters(&run(&mut grid, &[6000, 9000, 15_000])), "nrn");
-        assert!(grid.idle(1_000_000).is_empty(), "sound tells the time");
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_is_repeated_for_as_long_as_there_is_sound() {
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        run(&mut grid, &[0]);
+        let repeated = (1..=30 * 50).flat_map(|n| grid.sound(n * HZ / 50));
+        let repeated: Vec<_> = repeated.collect();
+        assert_eq!(repeated.len(), 30 * 30 - 10, "all but the last 300 ms");
+        assert!(repeated.iter().all(|slot| !slot.is_new));
+        let after = run(&mut grid, &[30 * HZ]);
+        assert!(after.last().unwrap().is_new && after.len() == 10);
+    }
+
+    #[test]
+    fn sound_that_is_sent_early_does_not_shift_the_picture() {
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        let early = 54_000; // 600 ms
+        let mut slots = Vec::new();
+        for n in 0..120 {
+            let at = n * 3000;
+            slots.extend(grid.sound(at + early));
+            slots.extend(grid.picture(at, None));
+        }
+        assert!(slots.iter().all(|slot| slot.is_new), "{}", letters(&slots));
+        assert_eq!(slots.len(), 120);
+        // The picture stands still: it is repeated all the same, only later.
+        let repeated: Vec<_> = (0..60)
+            .flat_map(|n| grid.sound(120 * 3000 + n * 3000 + early))
+            .collect();
+        assert_eq!(repeated.len(), 50);
+        // What is not so early any more is forgotten.
+        for n in 180..480 {
+            grid.sound(n * 3000);
+            grid.picture(n * 3000, None);
+        }
+        assert_eq!(grid.sound(480 * 3000 + 33_000).len(), 2);
     }
 
     #[test]
@@ -372,6 +445,9 @@ mod tests {
         let slots = grid.idle(90_000);
         assert_eq!(slots.len(), 19, "{slots:?}");
         assert!(slots.iter().all(|slot| !slot.is_new));
+        // As long as it takes, in small steps.
+        let slots = (11..=400).flat_map(|n| grid.idle(n * 9000));
+        assert_eq!(slots.count(), 39 * 30);
     }
 
     #[test]

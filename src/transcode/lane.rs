@@ -4,6 +4,7 @@
 //! come any more, in order. What breaks, even by a panic, is made anew; its next frame is a keyframe.
 //! Not here: which frames there are and when segments open (`worker`, `frame_clock`).
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,9 @@ use super::{Error, VideoRung};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// After so long a lane that lost frames is thought to keep up again.
+const RECOVERY: Duration = Duration::from_millis(700);
+
 /// A frame on its way to all lanes.
 #[derive(Clone)]
 pub(super) struct Frame {
@@ -33,6 +37,79 @@ pub(super) struct Frame {
     pub(super) number: u64,
     /// A bit for each rung that is shed.
     pub(super) shed: u32,
+}
+
+/// The way to a lane. A lane that takes no frame for a while is left alone until it has done all
+/// that waits for it: one that is too slow loses a stretch now and then, not every third frame.
+pub(super) struct LaneQueue {
+    frame_tx: flume::Sender<Frame>,
+    /// Its rung's name.
+    name: String,
+    /// When the frames arrived that were given to it last.
+    given: VecDeque<Instant>,
+    is_stuck: bool,
+    /// When it lost a frame last.
+    lost: Option<Instant>,
+}
+
+impl LaneQueue {
+    pub(super) fn new(frame_tx: flume::Sender<Frame>, name: String) -> Self {
+        Self {
+            frame_tx,
+            name,
+            given: VecDeque::new(),
+            is_stuck: false,
+            lost: None,
+        }
+    }
+
+    /// Gives the lane a frame, if it takes it before `until`.
+    pub(super) fn give(&mut self, frame: Frame, until: Instant) -> Result<(), Gone> {
+        let arrival = frame.arrival;
+        if self.is_stuck && !self.frame_tx.is_empty() {
+            return self.lose();
+        }
+        let patience = until.saturating_duration_since(Instant::now());
+        match self.frame_tx.send_timeout(frame, patience) {
+            Ok(()) => {
+                self.is_stuck = false;
+                self.given.push_back(arrival);
+                let waiting = self.frame_tx.len();
+                self.given.drain(..self.given.len().saturating_sub(waiting));
+                Ok(())
+            }
+            Err(flume::SendTimeoutError::Timeout(_)) => {
+                if !self.is_stuck {
+                    tracing::warn!(rendition = self.name, "an encoder takes no frames");
+                }
+                self.is_stuck = true;
+                self.lose()
+            }
+            Err(flume::SendTimeoutError::Disconnected(_)) => Err(Gone),
+        }
+    }
+
+    fn lose(&mut self) -> Result<(), Gone> {
+        if self.frame_tx.is_disconnected() {
+            return Err(Gone);
+        }
+        metrics::counter!("weir_transcode_lost_frames_total").increment(1);
+        self.lost = Some(Instant::now());
+        Ok(())
+    }
+
+    /// How late the oldest frame is that waits for the lane.
+    pub(super) fn lag(&self, now: Instant) -> Duration {
+        let done = self.given.len().saturating_sub(self.frame_tx.len());
+        let oldest = self.given.get(done);
+        oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(*at))
+    }
+
+    /// Whether it loses frames because it is too slow.
+    pub(super) fn is_losing(&self, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < RECOVERY;
+        self.lost.is_some_and(is_recent)
+    }
 }
 
 /// Makes a rung's encoder; called again when one breaks.
@@ -62,7 +139,7 @@ pub(super) struct Lane {
 }
 
 /// Nobody takes the output any more.
-struct Gone;
+pub(super) struct Gone;
 
 impl Lane {
     /// A lane for the rung of this index in the job, whose encoder is open.

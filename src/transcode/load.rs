@@ -15,6 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CATCHING_UP: Duration = Duration::from_millis(100);
 /// Below this nothing is late.
 const CALM: Duration = Duration::from_millis(150);
+/// Lateness beyond that ends the calm once it has summed up to this, ...
+const UNREST: Duration = Duration::from_millis(500);
+/// ... of which calm takes back this share of its own time: a tenth may be late.
+const FORGIVEN: u32 = 9;
+/// What one observation counts at most.
+const LONGEST_STEP: Duration = Duration::from_millis(100);
 /// How long it must have been calm before a rung comes back, at first and at most.
 const FIRST_REST: Duration = Duration::from_secs(10);
 const LONGEST_REST: Duration = Duration::from_mins(5);
@@ -41,6 +47,9 @@ pub(super) struct Load {
     /// Since when it has been too late, and how late it was then.
     late_since: Option<(Instant, Duration)>,
     calm_since: Option<Instant>,
+    observed: Option<Instant>,
+    /// How long it has been late of late.
+    unrest: Duration,
     restored: Option<Instant>,
     rest: Duration,
 }
@@ -54,9 +63,16 @@ impl Load {
             has_caught_up: false,
             late_since: None,
             calm_since: None,
+            observed: None,
+            unrest: Duration::ZERO,
             restored: None,
             rest: FIRST_REST,
         }
+    }
+
+    /// Whether it still works off what was held before it started.
+    pub(super) fn may_be_late(&self, now: Instant) -> bool {
+        !self.has_caught_up && now.duration_since(self.started) < GRACE
     }
 
     /// At `now` a picture was decoded `lag` after it arrived. `is_shed`: whether a rung is left out.
@@ -65,11 +81,9 @@ impl Load {
         if lag < self.max_lag {
             self.late_since = None;
         }
-        if lag >= CALM {
-            self.calm_since = None;
-        }
+        self.note_unrest(now, lag);
         if lag >= self.max_lag {
-            if !self.has_caught_up && now.duration_since(self.started) < GRACE {
+            if self.may_be_late(now) {
                 return Advice::Keep;
             }
             let (since, lag_then) = *self.late_since.get_or_insert((now, lag));
@@ -93,6 +107,22 @@ impl Load {
         self.calm_since = None;
         self.restored = Some(now);
         Advice::Restore
+    }
+
+    /// A hiccup does not end the calm; lateness that lasts, or comes again and again, does.
+    fn note_unrest(&mut self, now: Instant, lag: Duration) {
+        let step = self.observed.map_or(Duration::ZERO, |at| now - at);
+        let step = step.min(LONGEST_STEP);
+        self.observed = Some(now);
+        if lag < CALM {
+            self.unrest = self.unrest.saturating_sub(step / FORGIVEN);
+            return;
+        }
+        self.unrest += step;
+        if self.unrest >= UNREST {
+            self.calm_since = None;
+            self.unrest = Duration::ZERO;
+        }
     }
 
     fn note_shedding(&mut self, now: Instant) {
@@ -170,6 +200,29 @@ mod tests {
         assert_eq!(observe(&mut load, now, 800, 1000), [(1000, Advice::Shed)]);
         let back = observe(&mut load, now + MS * 2000, 20, 10_000);
         assert_eq!(back, [(10_000, Advice::Restore)]);
+    }
+
+    /// When a shed rung comes back, in ms, if pictures come every 50 ms and those are late that `is_late`.
+    fn back_after(is_late: impl Fn(u32) -> bool) -> Option<u32> {
+        let now = Instant::now();
+        let mut load = Load::new(MS * 700, now);
+        let mut times = (0..60_000).step_by(50);
+        times.find(|ms| {
+            let lag = if is_late(*ms) { 160 } else { 20 };
+            load.observe(now + MS * *ms, MS * lag, true) == Advice::Restore
+        })
+    }
+
+    #[test]
+    fn single_late_pictures_do_not_keep_a_rung_away_but_lateness_that_lasts_does() {
+        let first = back_after(|_| false);
+        assert_eq!(first, Some(10_000));
+        assert_eq!(back_after(|ms| ms % 1000 == 500), first, "one in twenty");
+        let burst = |ms: u32| (5000..5400).contains(&ms);
+        assert_eq!(back_after(burst), first, "for less than half a second");
+        let long = |ms: u32| (5000..5700).contains(&ms);
+        assert_eq!(back_after(long), Some(15_700));
+        assert_eq!(back_after(|ms| ms % 200 == 0), None, "one in four");
     }
 
     #[test]

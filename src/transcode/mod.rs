@@ -31,6 +31,11 @@ pub use error::Error;
 pub use frame_clock::{FrameClock, FrameRate};
 pub use transcoder::{Job, Output, Started, Transcoder, VideoRung};
 
+/// Most pixels that a picture may have: what H.264 level 5.2 has room for, 4096 times 2304.
+pub const MAX_PIXELS: u32 = 4096 * 2304;
+/// Most pixels of its longer edge.
+pub const MAX_EDGE: u16 = 4096;
+
 /// x264's presets, the fastest first; slower ones than these cannot keep up with live video.
 const PRESETS: [&str; 7] = [
     "ultrafast",

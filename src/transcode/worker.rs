@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Error;
 use super::decoder::VideoDecoder;
 use super::frame_clock::{FrameClock, Schedule, Slot};
-use super::lane::Frame;
+use super::lane::{Frame, Gone, LaneQueue};
 use super::load::{Advice, Load};
 use super::raw_frame::RawFrame;
 use super::transcoder::{Job, Output, VideoRung};
@@ -25,11 +25,22 @@ use crate::media::Sample;
 use crate::media::codec::avc;
 
 /// Most bytes of the current GOP that are kept for a decoder made anew.
-const MAX_GOP_BYTES: usize = 32 * 1024 * 1024;
+const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
 /// More pictures than any decoder holds back.
 const MAX_INSIDE: usize = 64;
-/// How long a lane that takes no frame is waited for before the frame is lost for it.
-const LANE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long lanes that take no frame are waited for, all together, before it is lost for them: they hold
+/// up the others.
+const LANE_PATIENCE: Duration = Duration::from_millis(100);
+/// The same while what was held at the start is worked off.
+const START_PATIENCE: Duration = Duration::from_millis(500);
+/// Steps between pictures that are remembered.
+const MAX_STEPS: usize = 9;
+/// Sound that is further ahead than this of the first pictures, in ticks: they stand still. 500 ms.
+const FIRST_LEAD: i64 = 45_000;
+/// Most pictures that are decoded again to have those shown that a decoder holds back.
+const MAX_REPLAYED: usize = 120;
+/// After so long without sound, wall time tells how long a picture has stood still.
+const SOUND_IS_GONE: Duration = Duration::from_secs(1);
 /// How often a source that sends nothing is looked after.
 const IDLE_STEP: Duration = Duration::from_millis(100);
 
@@ -50,24 +61,6 @@ pub(super) enum Input {
     Sound { pts: i64 },
 }
 
-/// The way to a lane.
-pub(super) struct LaneQueue {
-    frame_tx: flume::Sender<Frame>,
-    /// Its rung's name.
-    name: String,
-    is_stuck: bool,
-}
-
-impl LaneQueue {
-    pub(super) fn new(frame_tx: flume::Sender<Frame>, name: String) -> Self {
-        Self {
-            frame_tx,
-            name,
-            is_stuck: false,
-        }
-    }
-}
-
 /// The decode thread's state.
 pub(super) struct Worker {
     config: Arc<avc::Config>,
@@ -75,6 +68,8 @@ pub(super) struct Worker {
     /// Of the largest rung.
     most_pixels: u32,
     decoder: Option<VideoDecoder>,
+    /// The decoder was made to give all it had: a new one needs the GOP.
+    is_expelled: bool,
     /// Samples since the last keyframe, to begin again with.
     gop: Vec<Sample>,
     gop_bytes: usize,
@@ -85,10 +80,11 @@ pub(super) struct Worker {
     first_pts: i64,
     /// Time of the last frame that left.
     last_pts: i64,
-    /// The shortest time there was between two pictures; at first what the rate says.
-    step: i64,
+    /// Times between the last pictures; at first what the rate says.
+    steps: VecDeque<i64>,
     last_frame: Option<RawFrame>,
     last_input: Instant,
+    last_sound: Option<Instant>,
     schedule: Schedule,
     has_ticks: bool,
     lanes: Vec<LaneQueue>,
@@ -96,13 +92,11 @@ pub(super) struct Worker {
     rung_count: usize,
     shed: u32,
     load: Load,
+    max_lag: Duration,
     output_tx: mpsc::Sender<Output>,
     queued_bytes: Arc<AtomicUsize>,
     is_stopped: Arc<AtomicBool>,
 }
-
-/// Nobody takes the output any more.
-struct Gone;
 
 impl Worker {
     pub(super) fn new(
@@ -120,15 +114,17 @@ impl Worker {
             fps_millis: job.fps_millis,
             most_pixels,
             decoder: Some(decoder),
+            is_expelled: false,
             gop: Vec::new(),
             gop_bytes: 0,
             inside: BTreeSet::new(),
             arrivals: VecDeque::new(),
             first_pts: job.first_pts.unwrap_or(i64::MIN),
             last_pts: i64::MIN,
-            step: 90_000_000 / i64::from(job.fps_millis.max(1)),
+            steps: VecDeque::from([90_000_000 / i64::from(job.fps_millis.max(1))]),
             last_frame: None,
             last_input: Instant::now(),
+            last_sound: None,
             schedule: Schedule::new(job.clock, job.segment_ms),
             has_ticks: matches!(job.clock, FrameClock::Constant(_)),
             lanes,
@@ -136,6 +132,7 @@ impl Worker {
             rung_count: job.rungs.len(),
             shed: 0,
             load: Load::new(max_lag, Instant::now()),
+            max_lag,
             output_tx,
             queued_bytes,
             is_stopped,
@@ -162,6 +159,10 @@ impl Worker {
     fn take(&mut self, input: Input) -> Result<(), Gone> {
         match input {
             Input::Sound { pts } => {
+                self.last_sound = Some(Instant::now());
+                if self.is_held_back(pts) {
+                    self.expel()?;
+                }
                 let slots = self.schedule.sound(pts);
                 self.repeat(slots)
             }
@@ -213,6 +214,12 @@ impl Worker {
             self.inside.pop_first(); // It was never decoded.
         }
         self.gop_bytes += sample.data.len();
+        if std::mem::take(&mut self.is_expelled) && !sample.is_sync {
+            let gop = std::mem::take(&mut self.gop);
+            // What it gives was shown before; if it breaks, the next keyframe is waited for.
+            self.begin_again(&gop).ok();
+            self.gop = gop;
+        }
         let decoded = match &mut self.decoder {
             Some(decoder) => attempt(decoder, std::slice::from_ref(&sample), self.last_pts),
             None if sample.is_sync => self.begin_again(std::slice::from_ref(&sample)),
@@ -220,13 +227,41 @@ impl Worker {
         };
         match decoded {
             Ok(frames) => {
-                if self.gop_bytes <= MAX_GOP_BYTES {
-                    self.gop.push(sample);
-                }
+                self.keep(sample);
                 frames
             }
             Err(what) => self.recover(&what),
         }
+    }
+
+    /// Keeps a sample for a decoder made anew; none of a GOP that is too large for that.
+    fn keep(&mut self, sample: Sample) {
+        if self.gop_bytes > MAX_GOP_BYTES {
+            self.gop = Vec::new();
+        } else {
+            self.gop.push(sample);
+        }
+    }
+
+    /// Whether the decoder keeps pictures for those that should follow them, although the picture
+    /// stands still while sound has gone on to `pts`.
+    fn is_held_back(&self, pts: i64) -> bool {
+        let Some(newest) = self.inside.last().filter(|_| self.has_ticks) else {
+            return false;
+        };
+        match &self.last_frame {
+            None => pts - newest > FIRST_LEAD && !self.gop.is_empty(),
+            Some(_) => (1..=MAX_REPLAYED).contains(&self.gop.len()) && self.schedule.is_behind(pts),
+        }
+    }
+
+    /// Has the decoder give all it holds. What follows is decoded by a new one that gets the GOP again.
+    fn expel(&mut self) -> Result<(), Gone> {
+        self.drain()?;
+        self.inside.clear();
+        self.decoder = None;
+        self.is_expelled = true;
+        Ok(())
     }
 
     /// The decoder broke with a sample: a new one gets the GOP without it.
@@ -273,6 +308,7 @@ impl Worker {
         self.gop_bytes = 0;
         self.inside.clear();
         self.decoder = VideoDecoder::open(&self.config, self.fps_millis, self.most_pixels).ok();
+        self.is_expelled = false;
         Ok(())
     }
 
@@ -285,7 +321,10 @@ impl Worker {
                 continue; // It was out before the decoder was made anew.
             }
             if self.last_pts > i64::MIN {
-                self.step = self.step.min(pts - self.last_pts);
+                if self.steps.len() == MAX_STEPS {
+                    self.steps.pop_front();
+                }
+                self.steps.push_back(pts - self.last_pts);
             }
             self.last_pts = pts;
             self.inside = self.inside.split_off(&(pts + 1));
@@ -314,7 +353,14 @@ impl Worker {
     /// shown after one that is still to come: B pictures follow what they refer to.
     fn next_inside(&self, pts: i64) -> Option<i64> {
         let next = *self.inside.first()?;
-        (next - pts < self.step * 2).then_some(next)
+        (next - pts < self.usual_step() * 2).then_some(next)
+    }
+
+    /// The median of the last steps: one odd timestamp does not count.
+    fn usual_step(&self) -> i64 {
+        let mut steps: Vec<_> = self.steps.iter().copied().collect();
+        steps.sort_unstable();
+        steps.get(steps.len() / 2).copied().unwrap_or(0)
     }
 
     /// Gives the last picture again.
@@ -328,7 +374,12 @@ impl Worker {
         Ok(())
     }
 
+    /// Nothing has come for a while.
     fn idle(&mut self) -> Result<(), Gone> {
+        let has_sound = |at: Instant| at.elapsed() < SOUND_IS_GONE;
+        if self.last_sound.is_some_and(has_sound) {
+            return Ok(());
+        }
         let idle = i64::try_from(self.last_input.elapsed().as_millis()).unwrap_or(i64::MAX / 90);
         let slots = self.schedule.idle(idle * 90);
         self.repeat(slots)
@@ -351,23 +402,14 @@ impl Worker {
             shed: self.shed,
         };
         self.frame_count += 1;
+        let now = Instant::now();
+        let patience = if self.load.may_be_late(now) {
+            START_PATIENCE
+        } else {
+            LANE_PATIENCE
+        };
         for lane in &mut self.lanes {
-            let patience = if lane.is_stuck {
-                Duration::ZERO
-            } else {
-                LANE_PATIENCE
-            };
-            match lane.frame_tx.send_timeout(frame.clone(), patience) {
-                Ok(()) => lane.is_stuck = false,
-                Err(flume::SendTimeoutError::Timeout(_)) => {
-                    metrics::counter!("weir_transcode_lost_frames_total").increment(1);
-                    if !lane.is_stuck {
-                        tracing::warn!(rendition = lane.name, "an encoder takes no frames");
-                    }
-                    lane.is_stuck = true;
-                }
-                Err(flume::SendTimeoutError::Disconnected(_)) => return Err(Gone),
-            }
+            lane.give(frame.clone(), now + patience)?;
         }
         Ok(())
     }
@@ -375,14 +417,24 @@ impl Worker {
     /// Sheds or restores a rung, as the lateness of the picture that arrived at `arrival` asks for.
     fn balance(&mut self, arrival: Instant) -> Result<(), Gone> {
         let now = Instant::now();
-        let advice = self.load.observe(now, now - arrival, self.shed != 0);
         let is_shed = |rung: &usize| self.shed >> *rung & 1 == 1;
-        let output = match advice {
+        let working = (0..self.lanes.len()).filter(|rung| !is_shed(rung));
+        let lags = working.clone().map(|rung| self.lanes[rung].lag(now));
+        let mut lag = lags.fold(now - arrival, Duration::max);
+        let losing = working
+            .clone()
+            .find(|rung| self.lanes[*rung].is_losing(now));
+        if losing.is_some() {
+            lag = lag.max(self.max_lag);
+        }
+        let output = match self.load.observe(now, lag, self.shed != 0) {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
                 // Where no source is passed on, the cheapest stays: better few pictures than none.
                 let most = self.rung_count - usize::from(self.has_ticks);
-                let Some(rung) = (0..most).find(|rung| !is_shed(rung)) else {
+                let is_most = |rung: &usize| *rung < most;
+                let slow = losing.filter(is_most);
+                let Some(rung) = slow.or_else(|| working.clone().find(is_most)) else {
                     return Ok(());
                 };
                 self.shed |= 1 << rung;

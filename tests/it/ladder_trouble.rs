@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::support::clips::{clip, frame_count};
 use super::support::ladder::scene::{Frames, Scene, Source, play, recording, scene};
@@ -12,7 +13,7 @@ use super::support::ladder::{Ladder, Rendition, Variant, variants, watch};
 use super::support::mirror::{ended_mirror, entries, rendition_folders};
 use super::support::publisher::Publisher;
 use super::support::server::{Channel, TestServer};
-use super::support::viewer::{MediaPlaylist, Watched, follow, get};
+use super::support::viewer::{MediaPlaylist, Watched, client, follow, get};
 use super::support::{MACHINE, eventually, within};
 
 /// How many times as fast as real time the overload is sent: no processor's core encodes 480p with the
@@ -34,6 +35,19 @@ async fn shed(server: &TestServer, channel: &Channel) -> Vec<String> {
     .await
 }
 
+/// The renditions that events of this name tell of.
+async fn rendition_events(overload: &Overload, name: &str) -> Vec<String> {
+    let (server, channel) = (&overload.server, &overload.channel);
+    let url = format!("http://{}/v1/channels/{}/events", server.http, channel.id);
+    let asked = client().get(url).bearer_auth(&channel.stream_key).send();
+    let text = asked.await.unwrap().text().await.unwrap();
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    let events = answer["events"].as_array().unwrap().iter();
+    let named = events.filter(|event| event["detail"]["event_name"] == name);
+    let rendition = |event: &Value| event["detail"]["rendition"].as_str().unwrap().to_owned();
+    named.map(rendition).collect()
+}
+
 fn folder(variant: &Variant) -> &str {
     variant.url.path_segments().unwrap().rev().nth(1).unwrap()
 }
@@ -51,6 +65,7 @@ async fn status(variant: &Variant, uri: &str) -> StatusCode {
 /// What was seen of an overload.
 struct Overload {
     server: TestServer,
+    channel: Channel,
     ladder: Ladder,
     /// Folders of the renditions that were shed first.
     shed: Vec<String>,
@@ -82,6 +97,7 @@ async fn overload() -> Overload {
     assert_eq!(words, "");
     Overload {
         server,
+        channel,
         ladder,
         shed,
         listed,
@@ -100,6 +116,8 @@ async fn an_overloaded_machine_sheds_renditions_and_never_the_source() {
     assert!(overload.server.metric("weir_rungs_shed_total").await > 0.0);
     let log = overload.server.log();
     assert!(log.contains("overload: a rendition is shed"), "{log}");
+    let told = rendition_events(&overload, "Rendition Shed").await;
+    assert!(told.contains(&EXPENSIVE.to_owned()), "not {told:?}");
 
     let ladder = &overload.ladder;
     ladder.check_numbers();

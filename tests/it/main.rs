@@ -24,4 +24,5 @@ mod ladder;
 mod ladder_trouble;
 mod lifecycle;
 mod live_mirror;
+mod health;
 mod mirrored;

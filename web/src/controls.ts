@@ -102,9 +102,12 @@ export class Controls {
     if (event.ctrlKey || event.altKey || event.metaKey) {
       return;
     }
+    const target = event.target instanceof HTMLElement ? event.target : null;
+    if (target?.matches("input:not([type=range])") === true) {
+      return;
+    }
     // Space and arrows belong to the control that has the focus.
-    const isOnControl =
-      event.target instanceof HTMLElement && event.target.matches("button, input, select, a");
+    const isOnControl = target?.matches("button, input, select, a, summary") === true;
     const action = this.actionOf(event.key, isOnControl);
     if (action !== null) {
       event.preventDefault();

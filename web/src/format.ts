@@ -42,7 +42,8 @@ export function rung(level: Rung): string {
   return `${name} · ${bitrate(level.bitrate)}`;
 }
 
-function bitrate(bps: number): string {
+/** "3.2 Mb/s", "160 kb/s". */
+export function bitrate(bps: number): string {
   return bps >= 1_000_000 ? `${(bps / 1_000_000).toFixed(1)} Mb/s` : `${Math.round(bps / 1000)} kb/s`;
 }
 

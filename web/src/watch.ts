@@ -8,6 +8,7 @@ import type { LiveChannel } from "./api.ts";
 import { Controls } from "./controls.ts";
 import { byId, make, setPageState } from "./dom.ts";
 import * as format from "./format.ts";
+import { HealthPanel } from "./health-panel.ts";
 import { Player } from "./player.ts";
 import type { Trouble } from "./player.ts";
 import { INITIAL, describe, pollDelay, step } from "./session.ts";
@@ -52,10 +53,12 @@ class WatchPage {
   private readonly delay = byId("delay", HTMLSpanElement);
   private readonly name = byId("name", HTMLHeadingElement);
   private readonly avatar = byId("avatar", HTMLDivElement);
+  private readonly health: HealthPanel;
   private readonly notices = byId("notices", HTMLUListElement);
 
   constructor(channelId: string) {
     this.channelId = channelId;
+    this.health = new HealthPanel(channelId);
     this.player = new Player(byId("video", HTMLVideoElement), {
       failed: (failure) => this.see({ type: "failed", failure }),
       ended: () => this.see({ type: "ended" }),
@@ -67,6 +70,7 @@ class WatchPage {
   }
 
   run(): void {
+    this.health.run();
     this.showChannel();
     if (!Player.isSupported(this.player.video)) {
       setPageState("unsupported");
@@ -190,6 +194,7 @@ class WatchPage {
     this.avatar.style.setProperty("--hue", String(format.hue(this.channelId)));
     this.showFacts();
     const notices = this.channel?.notices ?? [];
+    this.health.setSaid(notices);
     this.notices.hidden = notices.length === 0;
     this.notices.replaceChildren(...notices.map((notice) => make("li", "notice", notice)));
   }

@@ -59,6 +59,7 @@ pub struct Timeline {
     audio_scale: Timescale,
     /// Start of the next audio frame in samples.
     next_audio: Option<i64>,
+    jumps: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +88,7 @@ impl Default for Timeline {
             last_video_dts: -1,
             audio_scale: Timescale::MILLIS,
             next_audio: None,
+            jumps: 0,
         }
     }
 }
@@ -111,6 +113,11 @@ impl Timeline {
             self.next_audio = next.map(|ticks| ticks.saturating_add(1));
             self.audio_scale = scale;
         }
+    }
+
+    /// Jumps of the timestamps since the last call; one that both tracks make counts once.
+    pub fn take_jumps(&mut self) -> u32 {
+        std::mem::take(&mut self.jumps)
     }
 
     /// Places a video frame.
@@ -170,10 +177,13 @@ impl Timeline {
         // A track that fell behind follows a shift that the other one has chosen in the meantime.
         let may_follow = track.behind > 0 && track.shift != other.shift;
         let mut shift = track.shift;
+        let is_first = track.last.is_none();
+        let mut is_new_shift = false;
         if is_jump || may_follow {
             match self.known_shift(track, other, raw, now) {
                 Some(known) => shift = known,
                 None if is_jump => {
+                    is_new_shift = !is_first;
                     shift = self
                         .expected(track, now)
                         .unwrap_or(BASE_MS)
@@ -188,6 +198,9 @@ impl Timeline {
         };
         track.shift = shift;
         track.last_raw = raw;
+        if is_new_shift {
+            self.jumps = self.jumps.saturating_add(1);
+        }
         raw.saturating_add(shift)
     }
 

@@ -77,6 +77,7 @@ fn wraps_and_extended_timestamps_leave_no_trace() {
         assert_eq!(publisher.video, video, "from {start}");
         let audio: Vec<i64> = (0..937).map(|n| BASE_MS * 48 + n * 1024).collect();
         assert_eq!(publisher.audio, audio, "from {start}");
+        assert_eq!(publisher.timeline.take_jumps(), 0, "from {start}");
     }
 }
 
@@ -117,6 +118,8 @@ fn after_a_jump_both_tracks_go_on_where_wall_time_puts_them() {
             .map(|w| w[1] - w[0])
             .collect();
         assert!(last.iter().all(|step| *step == 3000), "{jump}: {last:?}");
+        assert_eq!(publisher.timeline.take_jumps(), 1, "{jump}");
+        assert_eq!(publisher.timeline.take_jumps(), 0, "{jump}: told once");
     }
 }
 

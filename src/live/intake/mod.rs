@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use super::SourceConfig;
+use super::health::{self, Code};
 use super::start::{Ready, Start, Verdict, Way, long_gop, segment_limit_ms};
 use crate::ingest::{EndReason, MediaEvent, Metadata};
 use crate::media::codec::aac;
@@ -30,7 +31,7 @@ pub(super) enum Action {
     /// Nothing.
     Wait,
     /// Tell the streamer.
-    Tell(String),
+    Tell(Code, String),
     /// The stream can begin: open the playlists and push what was held.
     Begin(Ready),
     /// Package the sample.
@@ -140,16 +141,7 @@ impl Intake {
 
     /// Bits per second of both tracks as the encoder declares them, if it declares the video's.
     pub(super) fn declared_bps(&self) -> Option<u64> {
-        let audio_kbps = self.metadata.audio_data_rate_kbps.unwrap_or(0.0);
-        let kbps = self.metadata.video_data_rate_kbps? + audio_kbps;
-        // What no encoder sends says nothing about this one.
-        let is_plausible = (1.0..=1_000_000.0).contains(&kbps);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "in range"
-        )]
-        is_plausible.then_some((kbps * 1000.0) as u64)
+        health::declared_bps(&self.metadata)
     }
 
     /// Decides an event.
@@ -157,7 +149,8 @@ impl Intake {
         match event {
             MediaEvent::End(EndReason::Unpublished) => return Action::Leave(Ending::Unpublished),
             MediaEvent::End(EndReason::Lost(reason)) => return Action::Leave(Ending::Lost(reason)),
-            MediaEvent::Notice(words) => return Action::Tell(words),
+            MediaEvent::Notice(words) => return Action::Tell(Code::AudioUnsupported, words),
+            MediaEvent::Trouble(_) => {}
             MediaEvent::AudioConfig(config) => return self.audio_config(&config),
             MediaEvent::Sample(sample) => return self.sample(sample),
             MediaEvent::Metadata(metadata) => self.metadata = metadata,
@@ -184,15 +177,20 @@ impl Intake {
         }
         match (is_carried, is_passable) {
             (true, true) => Action::Wait,
-            (true, false) if self.means.may_transcode => Action::Tell(format!(
-                "the audio ({words}) is transcoded to stereo; AAC-LC stereo at 48000 Hz passes as it is"
-            )),
-            (true, false) => Action::Tell(format!(
-                "the audio ({words}) is passed on as it is; 48000 Hz is safer"
-            )),
-            (false, _) => Action::Tell(format!(
-                "the audio ({words}) cannot be carried: send AAC-LC stereo"
-            )),
+            (true, false) if self.means.may_transcode => Action::Tell(
+                Code::AudioTranscoded,
+                format!(
+                    "the audio ({words}) is transcoded to stereo; AAC-LC stereo at 48000 Hz passes as it is"
+                ),
+            ),
+            (true, false) => Action::Tell(
+                Code::AudioUnusual,
+                format!("the audio ({words}) is passed on as it is; 48000 Hz is safer"),
+            ),
+            (false, _) => Action::Tell(
+                Code::AudioUnsupported,
+                format!("the audio ({words}) cannot be carried: send AAC-LC stereo"),
+            ),
         }
     }
 
@@ -215,6 +213,12 @@ impl Intake {
                     }
                     action => action,
                 }
+            }
+            Phase::Live(live) if self.means.may_transcode && live.has_stood_still(&sample) => {
+                live.keep(&sample);
+                live.transcode(
+                    "the picture stands still for longer than a segment may be".to_owned(),
+                )
             }
             Phase::Live(live) => match live.picture(sample) {
                 Action::Change(source, _)
@@ -374,8 +378,18 @@ impl Live {
         self.is_passing && now - first.dts > limit && now - last.dts > PAUSE_TICKS
     }
 
+    /// Whether the playlists went on without the pictures of an encoder that had none to send: the next one comes in
+    /// the middle of a GOP. What is only late, because the network stood still, is not that.
+    fn has_stood_still(&self, sample: &Sample) -> bool {
+        let Some(last) = self.gop.last().filter(|_| self.is_interrupted) else {
+            return false;
+        };
+        self.is_passing && !sample.is_sync && sample.dts - last.dts > PAUSE_TICKS
+    }
+
     fn transcode(&mut self, words: String) -> Action {
         self.is_passing = false;
+        self.is_interrupted = false;
         let mut samples = std::mem::take(&mut self.gop);
         samples.append(&mut self.tail);
         Action::Transcode(self.current.clone(), samples, words)

@@ -7,6 +7,7 @@
 //! Order at each part: bytes reachable, then waiters woken (both are one snapshot).
 //! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
 
+mod cadence;
 mod filler;
 mod rendition;
 mod restored;
@@ -19,7 +20,8 @@ use tokio::time::Instant;
 
 pub(super) use self::filler::{Filler, Slate};
 
-use self::rendition::Rendition;
+use self::cadence::Cadence;
+use self::rendition::{Rendition, variant};
 use super::SourceConfig;
 use super::plan::Setup;
 use super::silence::Silence;
@@ -28,7 +30,7 @@ use crate::media::{AudioTrack, Sample, TrackKind, Tracks, VideoTrack};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
 use crate::playlist::{self, Directory, LiveChannel, Variant};
-use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo, SOURCE};
+use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo};
 use crate::transcode::{Output as Made, Started, Transcoder, silent_frame};
 
 /// How long the renditions' tails are waited for when a timeline ends.
@@ -42,6 +44,7 @@ pub(super) struct Output {
     ladder: Ladder,
     renditions: Vec<Rendition>,
     run: Option<Run>,
+    cadence: Cadence,
     directory: Arc<Directory>,
     channel: Arc<LiveChannel>,
     is_announced: bool,
@@ -121,6 +124,7 @@ impl Output {
             ladder: ladder.clone(),
             renditions,
             run: None,
+            cadence: Cadence::new(grid.part_target_ms),
             directory,
             channel: Arc::new(channel),
             is_announced: false,
@@ -383,17 +387,23 @@ impl Output {
             Some(Cutter::Leader(slot)) => Some(*slot),
             _ => None,
         };
+        let mut parts = 0;
         if let Some(slot) = leader {
-            has_changed[slot] = self.renditions[slot].drain(|part| spans.push(part.span()));
+            has_changed[slot] = self.renditions[slot].drain(|part| {
+                spans.push(part.span());
+                parts += 1;
+            });
         }
         for (slot, rendition) in self.renditions.iter_mut().enumerate() {
             if Some(slot) != leader {
                 for span in &spans {
                     rendition.owe(*span);
                 }
-                has_changed[slot] = rendition.drain(|_: &Part| {});
+                let counted = u64::from(slot == 0 && leader.is_none());
+                has_changed[slot] = rendition.drain(|_: &Part| parts += counted);
             }
         }
+        self.cadence.note(parts, Instant::now());
         if has_changed.contains(&true) {
             self.publish(&has_changed);
             if let Some(arrival) = arrival.filter(|_| leader.is_some()) {
@@ -450,7 +460,13 @@ impl Output {
             rendition.close();
         }
         self.run = None;
+        self.cadence.pause();
         self.publish(&vec![true; self.renditions.len()]);
+    }
+
+    /// Parts that became fetchable since the last call, and how many of them were late.
+    pub(super) fn take_cadence(&mut self) -> (u64, u64) {
+        self.cadence.take()
     }
 
     /// Ends the playlists; returns the first media sequence number not used.
@@ -564,31 +580,5 @@ fn silence(source: &SourceConfig) -> Option<Silence> {
             tracing::debug!(%error, "no silence for this sound");
             None
         }
-    }
-}
-
-/// What the multivariant playlist promises of an encoded rendition.
-fn variant(rung: &Rung, packager: &Packager) -> Variant {
-    let (width, height, frame_rate_millis) = match rung.video {
-        RungVideo::Encode {
-            width,
-            height,
-            fps_millis,
-            ..
-        } => (width, height, fps_millis),
-        _ => (0, 0, 0),
-    };
-    let name = match rung.name.as_str() {
-        SOURCE => format!("{}p{}", width.min(height), (frame_rate_millis + 500) / 1000),
-        name => name.to_owned(),
-    };
-    Variant {
-        name,
-        bandwidth_bps: rung.max_bandwidth_bps(),
-        average_bandwidth_bps: rung.average_bandwidth_bps(),
-        codecs: packager.init().tracks.codecs(),
-        width,
-        height,
-        frame_rate_millis,
     }
 }

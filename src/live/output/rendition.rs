@@ -15,11 +15,19 @@ use crate::media::{Sample, TrackKind, Tracks};
 use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
 use crate::playlist::{self, RenditionHandle, RenditionReport, Snapshot, Variant, Window};
+use crate::transcode::ladder::{Rung, RungVideo, SOURCE};
 
-/// Spans that a follower may owe: some four seconds. What is later becomes a gap.
-const MAX_OWED: usize = 12;
 /// Most bytes of the last GOP that are kept for a slate.
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
+/// How much longer than a start is held a follower may owe parts, in milliseconds. What is later
+/// becomes a gap.
+const PATIENCE_MS: u32 = 2000;
+
+/// Spans that a follower may owe: a start gives as many at once as a segment has parts.
+fn max_owed(grid: &playlist::Config) -> usize {
+    let most_ms = grid.target_duration_s.saturating_mul(1000) + PATIENCE_MS;
+    usize::try_from(most_ms.div_ceil(grid.part_target_ms.max(1))).unwrap_or(usize::MAX)
+}
 
 /// A slot of the channel's ladder.
 pub(super) struct Rendition {
@@ -34,6 +42,7 @@ pub(super) struct Rendition {
     /// Its last pictures, if a slate is to show them.
     gop: Option<Gop>,
     pub(super) window: Window,
+    max_owed: usize,
     arrivals: Arrivals,
     /// When the last pictures of the parts arrived that are about to be fetchable.
     unreported: Vec<Instant>,
@@ -69,6 +78,7 @@ impl Rendition {
             tracks: None,
             gop: None,
             window,
+            max_owed: max_owed(grid),
             arrivals: Arrivals::default(),
             unreported: Vec::new(),
             snapshot_tx,
@@ -152,7 +162,7 @@ impl Rendition {
     pub(super) fn owe(&mut self, span: Span) {
         if let Some(packager) = &mut self.packager {
             packager.push_span(span);
-            if packager.owed() > MAX_OWED {
+            if packager.owed() > self.max_owed {
                 packager.abandon();
             }
         }
@@ -255,6 +265,32 @@ impl Gop {
     }
 }
 
+/// What the multivariant playlist promises of an encoded rendition.
+pub(super) fn variant(rung: &Rung, packager: &Packager) -> Variant {
+    let (width, height, frame_rate_millis) = match rung.video {
+        RungVideo::Encode {
+            width,
+            height,
+            fps_millis,
+            ..
+        } => (width, height, fps_millis),
+        _ => (0, 0, 0),
+    };
+    let name = match rung.name.as_str() {
+        SOURCE => format!("{}p{}", width.min(height), (frame_rate_millis + 500) / 1000),
+        name => name.to_owned(),
+    };
+    Variant {
+        name,
+        bandwidth_bps: rung.max_bandwidth_bps(),
+        average_bandwidth_bps: rung.average_bandwidth_bps(),
+        codecs: packager.init().tracks.codecs(),
+        width,
+        height,
+        frame_rate_millis,
+    }
+}
+
 /// When the newest video samples arrived, to measure how long a part took to be fetchable.
 #[derive(Default)]
 struct Arrivals(VecDeque<(i64, Instant)>);
@@ -279,5 +315,30 @@ impl Arrivals {
             last = last.max(Some(arrival));
         }
         last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_start_fits_what_may_be_owed_on_every_grid() {
+        let owed = |target_duration_s, part_target_ms| {
+            max_owed(&playlist::Config {
+                target_duration_s,
+                part_target_ms,
+                ..playlist::Config::default()
+            })
+        };
+        assert_eq!(owed(2, 334), 12);
+        for (target_duration_s, part_target_ms) in [(1, 100), (2, 1000), (10, 100), (10, 334)] {
+            let held = (target_duration_s * 1000 + 490) / part_target_ms;
+            let most = owed(target_duration_s, part_target_ms);
+            assert!(
+                most > usize::try_from(held).unwrap() && most < 128,
+                "{most}"
+            );
+        }
     }
 }

@@ -14,18 +14,22 @@ mod filling;
 pub(super) mod resume;
 pub(super) mod seats;
 mod stream;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::seats::{Seating, Seats, Sitting, seat};
+use self::watch::Watch;
+use super::health::Health;
 use super::intake::{Action, Ending, Intake, Means};
 use super::output::{Filler, Output};
 use super::plan::{self, Facts};
-use super::registry::{Attach, Context, State, Status, lock};
+use super::registry::{Attach, Context, Entry, State, Status, lock};
 use super::start::Ready;
 use crate::events::{Event, Kind};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
@@ -38,10 +42,12 @@ const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// How long before ENDLIST the last part is listed.
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
+/// What a publisher hears whose stream the operator ends.
+const STOPPED: &str = "stopped by the operator";
+/// The same with all streams.
+const STOPPING: &str = "the server is stopping";
 /// What a publisher hears whose place another one takes.
 const REPLACED: &str = "replaced by a newer connection with the same stream key";
-/// Most notices kept for the streamer.
-const MAX_NOTICES: usize = 16;
 
 /// One publisher of the channel.
 pub(super) struct Publisher {
@@ -54,6 +60,7 @@ pub(super) struct Publisher {
     media_rx: MediaReceiver,
     stop_tx: oneshot::Sender<Refusal>,
     intake: Intake,
+    watch: Watch,
     /// What its stream is, once that is known.
     facts: Option<Facts>,
     /// When it attached; since it is live: when its last picture came.
@@ -66,6 +73,9 @@ pub(super) struct Publisher {
 pub(super) struct ChannelTask {
     context: Arc<Context>,
     status: Arc<Mutex<Status>>,
+    health: Arc<Mutex<Health>>,
+    /// Told by the operator to end the stream.
+    stop: CancellationToken,
     output: Option<Output>,
     /// What the playlists show while no pictures come.
     filler: Option<Filler>,
@@ -90,13 +100,17 @@ enum Due {
     Slate,
     /// The filler's next frame.
     Frame,
+    /// A second of the publisher's is over.
+    Second,
 }
 
 impl ChannelTask {
-    pub(super) fn new(context: Arc<Context>, status: Arc<Mutex<Status>>) -> Self {
+    pub(super) fn new(context: Arc<Context>, entry: &Entry) -> Self {
         Self {
             context,
-            status,
+            status: Arc::clone(&entry.status),
+            health: Arc::clone(&entry.health),
+            stop: entry.stop.clone(),
             output: None,
             filler: None,
             epoch: 0,
@@ -111,7 +125,7 @@ impl ChannelTask {
         first: Option<Attach>,
         mut attach_rx: mpsc::Receiver<Attach>,
     ) -> Vec<Attach> {
-        let token = self.context.tasks.token().clone();
+        let (token, stop) = (self.context.tasks.token().clone(), self.stop.clone());
         let mut seats = Seats::default();
         if let Some(first) = first {
             self.seat(&mut seats, first).await;
@@ -121,6 +135,7 @@ impl ChannelTask {
             let is_over = tokio::select! {
                 biased;
                 () = token.cancelled() => true,
+                () = stop.cancelled() => true,
                 Some(attach) = attach_rx.recv() => {
                     self.seat(&mut seats, attach).await;
                     false
@@ -137,8 +152,13 @@ impl ChannelTask {
                 break;
             }
         }
+        let words = if stop.is_cancelled() {
+            STOPPED
+        } else {
+            STOPPING
+        };
         for publisher in [seats.current, seats.candidate].into_iter().flatten() {
-            self.leave(publisher, "the server is stopping");
+            self.leave(publisher, words);
         }
         self.finish().await;
         unserved(attach_rx)
@@ -174,6 +194,7 @@ impl ChannelTask {
                 Due::Slate,
             ),
             (self.filler.as_ref().map(Filler::due), Due::Frame),
+            (current.map(|p| p.watch.next()), Due::Second),
         ];
         let timed = all.into_iter().filter(|(at, _)| at.is_some());
         timed.min_by_key(|(at, _)| *at).unwrap_or((None, Due::Hold))
@@ -219,6 +240,7 @@ impl ChannelTask {
                 self.fill().await;
                 false
             }
+            Due::Second => self.second_is_over(seats).await,
         }
     }
 
@@ -237,8 +259,7 @@ impl ChannelTask {
                     self.leave(old, REPLACED);
                     self.hold().await;
                 }
-                self.clear_notices();
-                seats.current = Some(newcomer);
+                self.begin_watch(seats.current.insert(newcomer));
                 return;
             }
             Seating::Candidate { is_takeover } => {
@@ -283,8 +304,9 @@ impl ChannelTask {
             may_pass: plan::may_pass(&attach.channel) || !self.context.transcoding.config.enabled,
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };
-        lock(&self.status).channel = attach.channel;
+        lock(&self.status).channel = attach.channel.clone();
         let publisher = Publisher {
+            watch: Watch::new(&self.context, &attach.channel),
             stream_id: attach.stream_id,
             priority: attach.priority,
             is_takeover: false,
@@ -305,7 +327,10 @@ impl ChannelTask {
         let Some(current) = &mut seats.current else {
             return false;
         };
-        let action = current.intake.take(event);
+        let action = match self.observe(current, &event) {
+            Some(ending) => Action::Leave(ending),
+            None => current.intake.take(event),
+        };
         let Err(ending) = self.act(current, action).await else {
             return false;
         };
@@ -320,7 +345,11 @@ impl ChannelTask {
         let Some(candidate) = &mut seats.candidate else {
             return false;
         };
-        match candidate.intake.take(event) {
+        let action = match self.observe(candidate, &event) {
+            Some(ending) => Action::Leave(ending),
+            None => candidate.intake.take(event),
+        };
+        match action {
             Action::Begin(ready) => match seats.candidate.take() {
                 Some(candidate) => self.take_place(seats, candidate, ready).await,
                 None => false,
@@ -333,6 +362,10 @@ impl ChannelTask {
                     };
                     self.leave(candidate, &words);
                 }
+                false
+            }
+            Action::Tell(code, words) => {
+                candidate.watch.tell_later(code, words);
                 false
             }
             _ => false,
@@ -370,8 +403,8 @@ impl ChannelTask {
                 self.leave(old, REPLACED);
             }
         }
-        self.clear_notices();
         let candidate = seats.current.insert(candidate);
+        self.begin_watch(candidate);
         let Err(ending) = self.go_live(candidate, ready).await else {
             return false;
         };
@@ -407,7 +440,7 @@ impl ChannelTask {
         };
         if let Some(candidate) = seats.candidate.take() {
             self.hold().await;
-            seats.current = Some(candidate);
+            self.begin_watch(seats.current.insert(candidate));
             return false;
         }
         is_over
@@ -466,18 +499,6 @@ impl ChannelTask {
                     tracing::error!(%error, "cannot reserve media sequence numbers");
                 }
             });
-    }
-
-    fn clear_notices(&self) {
-        lock(&self.status).notices.clear();
-    }
-
-    fn notice(&self, words: String) {
-        tracing::warn!(words, "notice for the streamer");
-        let notices = &mut lock(&self.status).notices;
-        if !notices.contains(&words) && notices.len() < MAX_NOTICES {
-            notices.push(words);
-        }
     }
 
     /// Ends the playlists; they stay fetchable for a while.

@@ -12,6 +12,7 @@ use super::{ChannelTask, EPOCH_DEADLINE, Publisher};
 use crate::base::clock::WallTime;
 use crate::events::Kind;
 use crate::live::SourceConfig;
+use crate::live::health::Code;
 use crate::live::intake::{Action, Ending};
 use crate::live::output::{Beginning, Output, Place};
 use crate::live::plan::{self, Facts, Setup};
@@ -31,8 +32,8 @@ impl ChannelTask {
     ) -> Result<(), Ending> {
         match action {
             Action::Begin(ready) => self.go_live(publisher, ready).await,
-            Action::Tell(words) => {
-                self.notice(words);
+            Action::Tell(code, words) => {
+                self.tell(publisher, code, words);
                 Ok(())
             }
             Action::Leave(ending) => Err(ending),
@@ -75,7 +76,7 @@ impl ChannelTask {
                     return Ok(());
                 }
                 Action::Leave(ending) => return Err(ending),
-                Action::Wait | Action::Tell(_) | Action::Begin(_) => return Ok(()),
+                Action::Wait | Action::Tell(..) | Action::Begin(_) => return Ok(()),
             };
             let Some(output) = &mut self.output else {
                 return Ok(());
@@ -192,18 +193,20 @@ impl ChannelTask {
             ..
         } = &facts.way
         {
-            self.notice(format!("the top quality is transcoded: {reason}"));
+            let words = format!("the top quality is transcoded: {reason}");
+            self.tell(publisher, Code::VideoTranscoded, words);
         }
         let mut facts = facts.clone();
         let (setup, started) = match self.set_up(&facts, first_pts).await {
             Ok(ready) => ready,
             Err(words) if facts.source.audio.is_some() => {
-                self.notice(format!("the audio is left out: {words}"));
+                let words = format!("the audio is left out: {words}");
+                self.tell(publisher, Code::AudioUnsupported, words);
                 facts.source.audio = None;
                 let ready = self.set_up(&facts, first_pts).await;
-                ready.map_err(Ending::Refused)?
+                ready.map_err(|words| self.failed(publisher, words))?
             }
-            Err(words) => return Err(Ending::Refused(words)),
+            Err(words) => return Err(self.failed(publisher, words)),
         };
         if self.output.is_none() {
             self.output = Some(self.open_output(&setup.ladder).await?);
@@ -236,6 +239,13 @@ impl ChannelTask {
         Ok(())
     }
 
+    /// The stream cannot be carried, by the server's fault.
+    fn failed(&self, publisher: &Publisher, words: String) -> Ending {
+        let reason = words.clone();
+        self.emit(publisher, Kind::StreamFailure { reason });
+        Ending::Refused(words)
+    }
+
     /// The renditions of a source, and the transcoder they need; words if it cannot be had.
     async fn set_up(
         &self,
@@ -248,8 +258,16 @@ impl ChannelTask {
         let Some(job) = setup.job.take() else {
             return Ok((setup, None));
         };
-        let started = start_transcoder(Job { first_pts, ..job }).await?;
-        Ok((setup, Some(started)))
+        let words = match start_transcoder(Job { first_pts, ..job }).await {
+            Ok(started) => return Ok((setup, Some(started))),
+            Err(words) => words,
+        };
+        // The source can do without, if it can pass.
+        let transcoding = &self.context.transcoding;
+        match transcoding.plan_without_encoding(&channel, facts, slots) {
+            Some(setup) => Ok((setup, None)),
+            None => Err(words),
+        }
     }
 
     /// What the transcoder made; `None` if it has ended by itself.

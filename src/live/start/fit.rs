@@ -8,7 +8,7 @@
 use crate::media::codec::avc;
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
-use crate::transcode::FrameRate;
+use crate::transcode::{FrameRate, MAX_EDGE, MAX_PIXELS};
 
 /// No player is offered less, in millihertz; a hair below ten for what measuring adds.
 const MIN_FPS_MILLIS: u32 = 9_900;
@@ -36,12 +36,30 @@ impl Gaps {
         self.last = dts;
     }
 
-    /// Pictures per 1000 seconds on average; 0 before the second.
+    /// Pictures per 1000 seconds at their usual distance; 0 before the second. What encoders are
+    /// opened with: their buffers count pictures, so it must not be less than comes for long.
     pub(super) fn fps_millis(&self) -> u32 {
-        let elapsed = self.last - self.first.unwrap_or(self.last);
-        let count = i64::try_from(self.distances.len()).unwrap_or(i64::MAX);
-        let average = (count * 90_000_000).checked_div(elapsed).unwrap_or(0);
-        u32::try_from(average).unwrap_or(u32::MAX)
+        let sorted = self.sorted();
+        let usual = if is_uneven(&sorted) {
+            let shortest = sorted.get(sorted.len() / 10).copied().unwrap_or(0);
+            near(&sorted, shortest)
+        } else {
+            near(&sorted, median(&sorted))
+        };
+        let count = i64::try_from(usual.len()).unwrap_or(i64::MAX);
+        let average = (count * 90_000_000).checked_div(usual.iter().sum());
+        u32::try_from(average.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
+    fn sorted(&self) -> Vec<i64> {
+        let mut sorted = self.distances.clone();
+        sorted.sort_unstable();
+        sorted
+    }
+
+    /// Whether pictures come now faster, now slower: more than a tenth of the distances are not usual.
+    fn is_uneven(&self) -> bool {
+        is_uneven(&self.sorted())
     }
 
     /// Whether a picture stayed for longer than a part.
@@ -50,16 +68,10 @@ impl Gaps {
         self.distances.iter().any(|gap| *gap > part)
     }
 
-    /// The constant rate that stands for this source: its own, or the one that most pictures keep if
-    /// it varies, multiplied until whole frames fill parts.
+    /// The constant rate that stands for this source: its own, or the fastest usual one if it varies,
+    /// multiplied until whole frames fill parts.
     pub(super) fn rate(&self, grid: &Config) -> FrameRate {
-        let mut fps_millis = self.fps_millis();
-        if self.has_standstill(grid) {
-            let mut sorted = self.distances.clone();
-            sorted.sort_unstable();
-            let median = sorted.get(sorted.len() / 2).copied().unwrap_or(3000);
-            fps_millis = u32::try_from(90_000_000 / median.max(1)).unwrap_or(u32::MAX);
-        }
+        let fps_millis = self.fps_millis();
         let slower = fps_millis.div_ceil(MAX_FPS_MILLIS).max(1);
         let base = FrameRate::near((fps_millis / slower).max(500));
         let times = |n: u32| FrameRate {
@@ -76,6 +88,22 @@ impl Gaps {
     }
 }
 
+fn median(sorted: &[i64]) -> i64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+}
+
+/// Those of the sorted distances that differ from `usual` by no more than half of it.
+fn near(sorted: &[i64], usual: i64) -> &[i64] {
+    let from = sorted.partition_point(|gap| gap * 3 < usual * 2);
+    let to = sorted.partition_point(|gap| gap * 2 <= usual * 3);
+    &sorted[from..to]
+}
+
+fn is_uneven(sorted: &[i64]) -> bool {
+    let odd = sorted.len() - near(sorted, median(sorted)).len();
+    odd * 10 > sorted.len()
+}
+
 /// Whether whole frames fill a part well enough: rule 19 wants 85 % of the target.
 fn fits(grid: &Config, fps_millis: u32) -> bool {
     let (target_ms, fps) = (u64::from(grid.part_target_ms), u64::from(fps_millis));
@@ -83,6 +111,19 @@ fn fits(grid: &Config, fps_millis: u32) -> bool {
     let frames = (target_ms * fps + 1_000) / 1_000_000;
     let filled_ms = frames * 1_000_000 / fps.max(1);
     fps_millis >= MIN_FPS_MILLIS && filled_ms * 100 >= target_ms * 85
+}
+
+/// Why pictures are too large to be carried at all, in words; none if they are not.
+pub(super) fn too_large(video: &avc::Config) -> Option<String> {
+    let is_large = |(width, height): (u16, u16)| {
+        width.max(height) > MAX_EDGE || u32::from(width) * u32::from(height) > MAX_PIXELS
+    };
+    let coded = (video.width, video.height);
+    (is_large(coded) || is_large(video.display_size())).then(|| {
+        let (width, height) = coded;
+        let lines = MAX_PIXELS / u32::from(MAX_EDGE);
+        format!("pictures of {width}x{height} are too large; send at most {MAX_EDGE}x{lines}")
+    })
 }
 
 /// Why a source with keyframes in time is not passed through, in words; none if it can be.
@@ -93,7 +134,7 @@ pub(super) fn unfit(
     held: &[Sample],
 ) -> Option<String> {
     let fps_millis = gaps.fps_millis();
-    if gaps.has_standstill(grid) {
+    if gaps.has_standstill(grid) || gaps.is_uneven() {
         return Some("the frame rate varies; set a constant one".to_owned());
     }
     if !fits(grid, fps_millis) || fps_millis > MAX_FPS_MILLIS {

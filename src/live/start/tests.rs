@@ -89,7 +89,7 @@ fn goes_at_the_second_idr_but_waits_a_second_for_audio() {
         assert_eq!(i64::from(ready.fps_millis), fps * 1000);
         assert_eq!(ready.samples.len(), usize::try_from(expected + 1).unwrap());
         assert_eq!(ready.held_millis(), expected * 1000 / fps);
-        assert!(ready.source.audio.is_none());
+        assert!(ready.source.audio.is_none() && ready.source.audio_bps == 0);
     }
 }
 
@@ -100,7 +100,9 @@ fn audio_that_is_there_is_not_waited_for() {
     start.push(sound(0));
     let (n, verdict) = run(&mut start, 30, 10);
     assert_eq!(n, 10);
-    assert!(go(verdict).source.audio.is_some());
+    let source = go(verdict).source;
+    assert!(source.audio.is_some());
+    assert_eq!(source.audio_bps, 100 * 8 * 48_000 / 1024, "of its frames");
 }
 
 #[test]
@@ -164,6 +166,47 @@ fn a_source_that_stands_still_gets_a_constant_rate() {
     assert_eq!(rate, 30_000);
 }
 
+/// Pushes pictures at `times`, an IDR picture first and last.
+fn run_at(times: &[i64]) -> Verdict {
+    let mut start = start();
+    let last = times.len() - 1;
+    let pictures = times.iter().enumerate();
+    let verdicts = pictures.map(|(n, dts)| start.push(picture(*dts, n == 0 || n == last)));
+    verdicts.last().unwrap()
+}
+
+#[test]
+fn a_rate_that_varies_is_made_the_fastest_usual_one() {
+    // 60 and 15 frames a second by turns, 28.3 on average.
+    let by_turns: Vec<_> = (0..=58).map(|n| n / 2 * 7500 + n % 2 * 1500).collect();
+    let (reason, rate) = transcoded(run_at(&by_turns));
+    assert!(reason.contains("varies"), "{reason}");
+    assert_eq!(rate, 60_000);
+    // A second at 15, then 30 frames a second.
+    let faster = (0..15).map(|n| n * 6000).chain((30..=60).map(|n| n * 3000));
+    let (reason, rate) = transcoded(run_at(&faster.collect::<Vec<_>>()));
+    assert!(reason.contains("varies"), "{reason}");
+    assert_eq!(rate, 30_000);
+}
+
+#[test]
+fn a_few_lost_pictures_and_jitter_change_no_rate() {
+    let lossy: Vec<_> = (0..=60)
+        .filter(|n| ![7, 20, 41].contains(n))
+        .map(|n| n * 3000)
+        .collect();
+    let ready = go(run_at(&lossy));
+    assert_eq!((ready.way, ready.fps_millis), (Way::Pass, 30_000));
+    let jitter: Vec<_> = (0..=60).map(|n| n * 3000 + n * 37 % 11 * 60).collect();
+    let ready = go(run_at(&jitter));
+    assert_eq!(ready.way, Way::Pass);
+    assert!(
+        (29_500..30_500).contains(&ready.fps_millis),
+        "{}",
+        ready.fps_millis
+    );
+}
+
 #[test]
 fn forms_that_players_do_not_take_are_transcoded() {
     let mut start = Start::new(Config::default(), true);
@@ -174,6 +217,39 @@ fn forms_that_players_do_not_take_are_transcoded() {
     start.video_config(Arc::new(high_10));
     let (reason, _) = transcoded(run(&mut start, 30, 60).1);
     assert!(reason.contains("H.264"), "{reason}");
+}
+
+#[test]
+fn pictures_that_are_too_large_are_refused() {
+    let sized = |width, height, sample_aspect| {
+        let parsed = avc::Config::clone(&video(1280));
+        let mut start = Start::new(Config::default(), true);
+        start.video_config(Arc::new(avc::Config {
+            width,
+            height,
+            picture: avc::Picture {
+                sample_aspect,
+                ..parsed.picture
+            },
+            ..parsed
+        }));
+        start.push(picture(0, true))
+    };
+    for (width, height) in [(4096, 2304), (2304, 4096), (3840, 2160), (4096, 160)] {
+        let verdict = sized(width, height, (1, 1));
+        assert!(matches!(verdict, Verdict::Hold), "{width}x{height}");
+    }
+    for (width, height, aspect) in [
+        (4096, 2320, (1, 1)),
+        (4112, 160, (1, 1)),
+        (160, 4112, (1, 1)),
+        (1920, 1080, (4, 1)),
+        (u16::MAX, u16::MAX, (1, 1)),
+    ] {
+        let words = refusal(sized(width, height, aspect));
+        let shape = format!("{width}x{height} are too large; send at most 4096x2304");
+        assert!(words.contains(&shape), "{words}");
+    }
 }
 
 #[test]

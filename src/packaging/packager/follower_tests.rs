@@ -170,6 +170,28 @@ fn after_a_late_picture_only_a_sync_sample_goes_on() {
 }
 
 #[test]
+fn what_cannot_be_decoded_after_a_loss_is_a_gap_although_it_has_sound() {
+    for is_abandoned in [false, true] {
+        let mut packager = follower(true);
+        packager.push_span(span(0));
+        push_all(&mut packager, (0..9).map(picture));
+        push_all(&mut packager, (0..17).map(sound));
+        if is_abandoned {
+            packager.abandon();
+        }
+        packager.video_until(SPAN, false);
+        let first = packager.poll().unwrap();
+        assert_eq!(first.is_gap, is_abandoned);
+        // The rung goes on as if nothing had been lost; a keyframe opens the next segment.
+        (1..7).map(span).for_each(|span| packager.push_span(span));
+        push_all(&mut packager, (9..71).map(picture));
+        push_all(&mut packager, (17..113).map(sound));
+        let parts = drain(&mut packager);
+        assert_eq!(gaps(&parts), [true, true, true, true, true, false]);
+    }
+}
+
+#[test]
 fn abandoning_makes_gaps_of_all_that_is_owed_and_of_what_cannot_be_decoded_then() {
     let mut packager = follower(true);
     (0..3).map(span).for_each(|span| packager.push_span(span));
@@ -202,12 +224,12 @@ fn pictures_that_wait_beyond_what_is_abandoned_are_dropped_too() {
 }
 
 #[test]
-fn of_more_than_64_owed_spans_the_oldest_become_gaps() {
+fn of_more_than_128_owed_spans_the_oldest_become_gaps() {
     let mut packager = follower(false);
-    (0..70).map(span).for_each(|span| packager.push_span(span));
+    (0..134).map(span).for_each(|span| packager.push_span(span));
     let parts = drain(&mut packager);
     assert_eq!(spans(&parts), (0..6).map(span).collect::<Vec<_>>());
-    assert_eq!((gaps(&parts), packager.owed()), (vec![true; 6], 64));
+    assert_eq!((gaps(&parts), packager.owed()), (vec![true; 6], 128));
 }
 
 #[test]

@@ -30,12 +30,13 @@ const MAX_EARLY_AUDIO: i64 = 90_000;
 const MAX_HELD_BYTES: usize = 64 << 20;
 /// Ticks no stream reaches; below, no sum of times overflows.
 const MAX_DTS: i64 = 1 << 60;
-/// How much audio a follower keeps while it has no span: more than a start is held.
-const MAX_UNCLAIMED_AUDIO: i64 = 10 * 90_000;
+/// How much audio a follower keeps while it has no span: more than a start is held, with segments of
+/// ten seconds, too.
+const MAX_UNCLAIMED_AUDIO: i64 = 12 * 90_000;
 /// How far the last part's audio may go beyond its pictures: half a second.
 const MAX_TAIL: i64 = 45_000;
-/// Most spans a follower owes; the oldest become gaps.
-const MAX_OWED: usize = 64;
+/// Most spans a follower owes; the oldest become gaps. More than ten seconds in parts of 100 ms.
+const MAX_OWED: usize = 128;
 /// What a sample costs beside its data.
 const SAMPLE_OVERHEAD_BYTES: usize = 64;
 
@@ -168,8 +169,9 @@ impl Packager {
     fn follow_video(&mut self, sample: Sample) {
         let is_late = sample.dts < self.done_until || sample.dts <= self.video.last_dts;
         if is_late || sample.dts > MAX_DTS || (self.needs_sync && !sample.is_sync) {
-            // After a lost picture the next ones cannot be decoded.
+            // After a lost picture the next ones cannot be decoded: a span without others is a gap.
             self.needs_sync |= is_late;
+            self.lost_until = self.lost_until.max(sample.dts.min(MAX_DTS) + 1);
             metrics::counter!("weir_late_pictures_total").increment(1);
             return;
         }

@@ -20,8 +20,6 @@ use super::{AudioEncode, AudioOutput, Error, FRAME_TICKS, Failure, Shape};
 use crate::media::codec::aac;
 use crate::media::{Sample, Timescale};
 
-/// Samples that may wait for the thread: 5 s at 48 kHz.
-const QUEUE: usize = 256;
 /// Samples without a failure after which earlier failures are forgotten.
 const HEALTHY: u32 = 256;
 /// Samples left out after a second failure in a row, before the next attempt: 1 s at 48 kHz.
@@ -38,13 +36,13 @@ pub(in crate::transcode) struct AudioWorker {
 }
 
 impl AudioWorker {
-    /// Opens one encoder per encode and starts the thread; the answer has their configurations.
-    /// `emit` is called on the thread, may wait, and says whether anybody still listens.
+    /// Opens one encoder per encode and starts the thread, for which so many samples may wait; the
+    /// answer has the encoders' configurations. `emit` is called on the thread, may wait, and says whether anybody still listens.
     ///
     /// # Errors
     /// If a codec cannot be opened, or there is no thread.
     pub(in crate::transcode) fn start(
-        source: &Arc<aac::Config>,
+        (source, queued): (&Arc<aac::Config>, usize),
         encodes: &[AudioEncode],
         emit: impl FnMut(AudioOutput) -> bool + Send + 'static,
     ) -> Result<(Self, Vec<Arc<aac::Config>>), Error> {
@@ -52,7 +50,7 @@ impl AudioWorker {
         let configs = pipeline.encoders.iter();
         let configs = configs.map(|encoder| encoder.config().map(Arc::new));
         let configs = configs.collect::<Result<Vec<_>, _>>()?;
-        let (input_tx, input_rx) = sync_channel(QUEUE);
+        let (input_tx, input_rx) = sync_channel(queued);
         let is_stopped = Arc::new(AtomicBool::new(false));
         let thread = Thread {
             input_rx,

@@ -75,6 +75,50 @@ fn each_frame_is_a_sample_at_once_and_keyframes_are_where_they_are_asked_for() {
     assert!((100_000..520_000).contains(&bps), "{bps} bits per second");
 }
 
+/// A picture of noise, which no encoder foresees.
+fn noise(width: u32, height: u32, n: i64) -> RawFrame {
+    let mut frame = frame::Video::new(format::Pixel::YUV420P, width, height);
+    let mut state = u64::try_from(n).unwrap() * 0x9e37_79b9 + 1;
+    for plane in 0..3 {
+        for pixel in frame.data_mut(plane) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *pixel = state.to_le_bytes()[4];
+        }
+    }
+    RawFrame::new(frame, n * 3000)
+}
+
+#[test]
+fn a_scene_cut_is_no_keyframe_and_a_burst_is_held_to_the_rate() {
+    let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
+    let mut bits = Vec::new();
+    for n in 0..180 {
+        // Four seconds of next to nothing, then of noise.
+        let mut frame = noise(320, 180, n);
+        if n < 120 {
+            let mut grey = frame::Video::new(format::Pixel::YUV420P, 320, 180);
+            (0..3).for_each(|plane| grey.data_mut(plane).fill(128));
+            frame = RawFrame::new(grey, n * 3000);
+        }
+        let sample = encoder.encode(&frame, n == 0).unwrap().unwrap();
+        // The backup keyframes come 76 pictures after the last.
+        assert_eq!(sample.is_sync, n % 76 == 0, "picture {n}");
+        bits.push(sample.data.len() * 8);
+    }
+    let rate = usize::try_from(settings(320, 180).bitrate_bps).unwrap();
+    let second = |from: usize| bits[from..from + 30].iter().sum::<usize>();
+    assert!(second(40) < rate / 4, "{} bits", second(40));
+    // What the buffer of a second had saved up, and a second's worth.
+    let most = (0..=150).map(second).max().unwrap();
+    assert!(
+        (rate / 2..2 * rate).contains(&most),
+        "{most} bits in a second"
+    );
+    assert!(second(150) < rate * 5 / 4, "{} bits at last", second(150));
+}
+
 #[test]
 fn equal_settings_give_equal_configurations() {
     let open = || {
@@ -148,26 +192,36 @@ fn flat(format: format::Pixel, bytes: &[u8]) -> RawFrame {
 
 #[test]
 fn every_form_of_input_becomes_8_bit_4_2_0_of_the_right_levels() {
+    use color::Range::{JPEG, MPEG};
     use format::Pixel;
-    // 10 bit 512 is 8 bit 128; full range 255 is limited range 235.
-    for (format, bytes, expected) in [
-        (Pixel::YUV420P, &[128_u8][..], 128),
-        (Pixel::YUV422P, &[128], 128),
-        (Pixel::YUV444P, &[128], 128),
-        (Pixel::YUV420P10LE, &[0, 2], 128),
-        (Pixel::YUV422P10LE, &[0, 2], 128),
-        (Pixel::YUVJ420P, &[255], 235),
-        (Pixel::YUVJ420P, &[0], 16),
+    // 10 bit 512 is 8 bit 128; full range 255, or 1023, is limited range 235.
+    for (format, range, bytes, expected) in [
+        (Pixel::YUV420P, MPEG, &[128_u8][..], 128),
+        (Pixel::YUV422P, MPEG, &[128], 128),
+        (Pixel::YUV444P, MPEG, &[128], 128),
+        (Pixel::YUV420P10LE, MPEG, &[0, 2], 128),
+        (Pixel::YUV422P10LE, MPEG, &[0, 2], 128),
+        (Pixel::YUVJ420P, JPEG, &[255], 235),
+        (Pixel::YUVJ420P, JPEG, &[0], 16),
+        (Pixel::YUV420P, JPEG, &[255], 235),
+        (Pixel::YUV444P, JPEG, &[0], 16),
+        (Pixel::YUV420P10LE, JPEG, &[255, 3], 235),
+        (Pixel::YUV422P10LE, JPEG, &[0, 0], 16),
+        (Pixel::YUV420P10LE, JPEG, &[0, 2], 126),
     ] {
-        let mut scaler = Scaler::new(160, 90);
-        let scaled = scaler.scale(&flat(format, bytes)).unwrap();
-        assert_eq!(scaled.picture.format(), Pixel::YUV420P, "{format:?}");
-        assert_eq!((scaled.picture.width(), scaled.picture.height()), (160, 90));
-        assert!(
-            luma(&scaled).abs_diff(expected) <= 1,
-            "{format:?}: {}",
-            luma(&scaled)
-        );
+        let mut input = flat(format, bytes);
+        let picture = Arc::get_mut(&mut input.picture).unwrap();
+        picture.set_color_range(range);
+        for (width, height) in [(160, 90), (322, 182)] {
+            let mut scaler = Scaler::new(width, height);
+            let scaled = scaler.scale(&input).unwrap();
+            let case = format!("{format:?} {range:?} to {width}");
+            assert_eq!(scaled.picture.format(), Pixel::YUV420P, "{case}");
+            let size = (scaled.picture.width(), scaled.picture.height());
+            assert_eq!(size, (width.into(), height.into()), "{case}");
+            let luma = luma(&scaled);
+            assert!(luma.abs_diff(expected) <= 1, "{case}: {luma}");
+        }
     }
 }
 
@@ -190,12 +244,29 @@ fn the_scaler_follows_its_input_and_uses_memory_again() {
         memory(&scaler.scale(&pattern(320, 180, 3)).unwrap()),
         address
     );
+    let shown = pattern(320, 180, 3);
+    let once = scaler.scale(&shown).unwrap();
+    let again = scaler.scale(&shown.at(99_000)).unwrap();
+    assert!(Arc::ptr_eq(&once.picture, &again.picture) && again.pts() == 99_000);
     let fitting = pattern(160, 90, 4);
     assert_eq!(
         memory(&scaler.scale(&fitting).unwrap()),
         memory(&fitting),
         "as it is"
     );
+}
+
+#[test]
+fn pictures_beyond_the_limit_are_not_decoded() {
+    for (height, expected) in [(2304, 1), (2320, 0)] {
+        let mut encoder = X264Encoder::open(&settings(4096, height)).unwrap();
+        let mut decoder = VideoDecoder::open(encoder.config(), 30_000, u32::MAX).unwrap();
+        let large = pattern(4096, height.into(), 0);
+        let sample = encoder.encode(&large, true).unwrap().unwrap();
+        let mut frames = decoder.decode(&sample).unwrap();
+        frames.extend(decoder.drain().unwrap());
+        assert_eq!(frames.len(), expected, "{height} lines");
+    }
 }
 
 #[test]

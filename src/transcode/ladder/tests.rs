@@ -8,7 +8,10 @@ fn source(width: u16, height: u16, fps: u32) -> Source {
         fps_millis: fps * 1000,
         is_passable: true,
         bitrate_bps: Some(6_000_000),
-        audio: Some(SourceAudio { is_passable: true }),
+        audio: Some(SourceAudio {
+            is_passable: true,
+            bitrate_bps: 192_000,
+        }),
     }
 }
 
@@ -158,6 +161,11 @@ fn shapes_are_kept() {
     assert!(standard(1440, 1080).contains("720p30 960x720@30"), "4:3");
     assert!(standard(1920, 800).contains("720p30 1280x532@30"), "21:9");
     assert!(standard(1280, 536).starts_with("source -/-\n480p30 852x356"));
+    for (width, height, rung) in [(1600, 720, "1280x576"), (720, 1600, "576x1280")] {
+        let wide = standard(width, height);
+        let expected = format!("source -/-\n720p30 {rung}@30 2400/-\n480p30");
+        assert!(wide.starts_with(&expected), "{wide}");
+    }
     assert!(standard(853, 479).starts_with("source -/-\n360p30"), "odd");
     let slow = plan(LadderKind::Standard, &source(1920, 1080, 25));
     assert!(slow.contains("720p25 1280x720@25 2400"), "{slow}");
@@ -168,7 +176,10 @@ fn shapes_are_kept() {
 #[test]
 fn sound_is_passed_encoded_or_not_there() {
     let surround = Source {
-        audio: Some(SourceAudio { is_passable: false }),
+        audio: Some(SourceAudio {
+            is_passable: false,
+            bitrate_bps: 192_000,
+        }),
         ..source(1280, 720, 30)
     };
     let ladder = plan(LadderKind::Standard, &surround);
@@ -189,6 +200,28 @@ fn sound_is_passed_encoded_or_not_there() {
         "{ladder}"
     );
     assert!(!ladder.contains("audio_only"));
+}
+
+#[test]
+fn bandwidth_counts_the_sound_that_is_there() {
+    let ladders = Ladders::default();
+    let of = |audio: Option<(bool, u32)>| {
+        let source = Source {
+            audio: audio.map(|(is_passable, bitrate_bps)| SourceAudio {
+                is_passable,
+                bitrate_bps,
+            }),
+            ..source(1280, 720, 30)
+        };
+        let ladder = Ladder::plan(ladders.table(LadderKind::Standard), &source);
+        let picture = |rung: &&Rung| rung.name == "480p30" || rung.name == "360p30";
+        let rates = ladder.rungs.iter().filter(picture);
+        rates.map(Rung::average_bandwidth_bps).collect::<Vec<_>>()
+    };
+    assert_eq!(of(None), [1_400_000, 630_000]);
+    assert_eq!(of(Some((true, 320_000))), [1_720_000, 694_000]);
+    assert_eq!(of(Some((true, 3_000))), [1_496_000, 694_000], "silence yet");
+    assert_eq!(of(Some((false, 384_000))), [1_528_000, 694_000]);
 }
 
 #[test]

@@ -137,8 +137,8 @@ fn reel(
         samples.extend(encoder.encode(&frame, n == 0)?);
     }
     if samples.len() != usize::try_from(grid.frames).unwrap_or(0) {
-        return Err(Error::Encoder(
-            "it held pictures of a slate back".to_owned(),
+        return Err(Error::Unsupported(
+            "an encoder that holds pictures of a slate back".to_owned(),
         ));
     }
     Ok(Reel {

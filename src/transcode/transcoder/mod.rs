@@ -10,17 +10,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::audio::{AudioEncode, AudioOutput, AudioWorker};
+use super::audio::{AudioEncode, AudioOutput, AudioWorker, silent_frame};
 use super::encoder::{EncodeVideo, VideoSettings, X264Encoder};
 use super::frame_clock::FrameClock;
-use super::lane::{Lane, OpenEncoder};
-use super::worker::{Input, LaneQueue, Worker};
+use super::lane::{Lane, LaneQueue, OpenEncoder};
+use super::worker::{Input, Worker};
 use super::{Config, Error};
 use crate::media::codec::{aac, avc};
 use crate::media::{Sample, Timescale};
 
-/// Inputs that may wait for the decoder: about four seconds at 60 frames a second with sound.
-const MAX_QUEUED: usize = 512;
+/// How much longer than the longest start is held inputs may wait, in milliseconds.
+const QUEUED_MS: u64 = 2500;
+/// Inputs that may wait for a thread, whatever the source says of itself.
+const QUEUED: std::ops::RangeInclusive<usize> = 512..=4096;
 /// Bytes of pictures that may wait.
 const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 /// Products that may wait for the owner.
@@ -120,6 +122,19 @@ pub enum Output {
     },
 }
 
+impl Job {
+    /// How many inputs may wait for a thread: what a start of a segment's length gives at once, pictures
+    /// and sound, and some seconds more.
+    fn queued(&self) -> usize {
+        let rate = self.audio.as_ref().map_or(0, |audio| audio.sample_rate);
+        let sounds_millis = u64::from(rate) * 1000 / aac::SAMPLES_PER_FRAME.unsigned_abs();
+        let inputs_millis = u64::from(self.fps_millis) + sounds_millis;
+        let inputs = (u64::from(self.segment_ms) + QUEUED_MS) * inputs_millis / 1_000_000;
+        let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
+        inputs.clamp(*QUEUED.start(), *QUEUED.end())
+    }
+}
+
 /// A transcoder that runs.
 pub struct Started {
     /// Takes the source.
@@ -176,11 +191,16 @@ impl Transcoder {
         let (audio, audio_configs) = match &job.audio {
             Some(source) if !job.audio_encodes.is_empty() => {
                 let emit = emit_audio(output_tx.clone());
-                let (audio, configs) = AudioWorker::start(source, &job.audio_encodes, emit)?;
+                let inputs = (source, job.queued());
+                let (audio, configs) = AudioWorker::start(inputs, &job.audio_encodes, emit)?;
                 (Some(audio), configs)
             }
             _ => (None, Vec::new()),
         };
+        if let Some(source) = &job.audio {
+            // It is kept: who asks for it later does not wait for codecs. Not every sound has one.
+            silent_frame(source).ok();
+        }
         let audio_timescale = job.audio.as_ref().map(|config| config.timescale());
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mut video = Vec::new();
@@ -198,7 +218,7 @@ impl Transcoder {
                 thread(&format!("weir-{}", rung.name), move || lane.run(&frame_rx))?;
                 queues.push(LaneQueue::new(frame_tx, rung.name.clone()));
             }
-            let (tx, rx) = flume::bounded(MAX_QUEUED);
+            let (tx, rx) = flume::bounded(job.queued());
             let shared = (Arc::clone(&queued_bytes), Arc::clone(&is_stopped));
             let worker = Worker::new(job, queues, output_tx, shared)?;
             thread("weir-decode", move || worker.run(&rx))?;

@@ -144,6 +144,88 @@ fn a_constant_clock_fills_gaps_and_ticks_before_each_frame() {
     assert_eq!(ticked, 69 * 3000);
 }
 
+fn silence(n: i64) -> Sample {
+    let stereo = aac::Config::parse(&bytes::Bytes::from_static(STEREO_48K)).unwrap();
+    Sample {
+        track: crate::media::TrackKind::Audio,
+        dts: n * 1024,
+        composition_offset: 0,
+        is_sync: true,
+        data: silent_frame(&stereo).unwrap(),
+    }
+}
+
+/// A job on a constant clock for a source with sound.
+fn job_with_sound(video: Arc<avc::Config>) -> Job {
+    let stereo = aac::Config::parse(&bytes::Bytes::from_static(STEREO_48K)).unwrap();
+    Job {
+        audio: Some(Arc::new(stereo)),
+        ..job(video, FPS30)
+    }
+}
+
+const STEREO_48K: &[u8] = &[0x11, 0x90];
+
+#[test]
+fn a_picture_that_stands_still_goes_on_for_as_long_as_there_is_sound() {
+    let (video, samples) = source(30, 60);
+    let mut started = Transcoder::start(&job_with_sound(video)).unwrap();
+    feed(&mut started, samples, |_| false);
+    let mut made = Vec::new();
+    for n in 0..31 * 48_000 / 1024 {
+        started.transcoder.audio(silence(n));
+        // Not faster than the encoders: what waits is bounded.
+        while started.transcoder.input_tx.as_ref().unwrap().len() > 100 {
+            made.extend(started.output_rx.blocking_recv());
+        }
+    }
+    made.extend(outputs(started));
+    let (times, keyframes) = frames(&made, 0);
+    let last = *times.last().unwrap();
+    assert!(
+        (915..930).contains(&last),
+        "{last}: 300 ms before the sound"
+    );
+    assert_eq!(times, (0..=last).collect::<Vec<_>>());
+    assert_eq!(keyframes, (0..=last).step_by(60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sparse_source_whose_sound_has_gone_is_moved_on_by_wall_time() {
+    let (video, mut samples) = source(30, 60);
+    samples.retain(|sample| [0, 1, 20].contains(&(sample.dts / 3000)));
+    let mut started = Transcoder::start(&job_with_sound(video)).unwrap();
+    feed(&mut started, samples, |_| false);
+    for n in 0..40 {
+        started.transcoder.audio(silence(n));
+    }
+    let mut ticked = 0;
+    while ticked < 60 * 3000 {
+        match started.output_rx.blocking_recv() {
+            Some(Output::Tick { pts, .. }) => ticked = pts,
+            Some(_) => {}
+            None => panic!("it ended at {ticked}"),
+        }
+    }
+}
+
+#[test]
+fn the_queues_take_a_start_of_the_longest_segment_at_once() {
+    let queued = |segment_ms, fps_millis| {
+        let (video, _) = source(1, 30);
+        let job = Job {
+            fps_millis,
+            segment_ms,
+            ..job_with_sound(video)
+        };
+        job.queued()
+    };
+    assert_eq!(queued(2000, 60_000), 512);
+    // Ten and a half seconds of 60 pictures and 46.9 frames of sound.
+    assert!((1123..2000).contains(&queued(10_000, 60_000)));
+    assert_eq!(queued(10_000, u32::MAX), 4096);
+}
+
 #[test]
 fn pictures_before_the_first_wanted_one_are_decoded_only() {
     let (video, samples) = source(30, 60);
@@ -186,7 +268,7 @@ impl EncodeVideo for Broken {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
             assert!(!self.panics, "seeded");
-            return Err(Error::Encoder("seeded".to_owned()));
+            return Err(Error::Unsupported("seeded".to_owned()));
         }
         self.inner.encode(frame, is_keyframe)
     }
@@ -248,17 +330,18 @@ fn an_encoder_that_breaks_is_made_anew_and_hurts_no_other() {
     }
 }
 
-/// An encoder of the rung "large" that needs three times a frame's duration while it is told so.
+/// An encoder that needs much longer than a frame's duration while it is told so.
 struct Slow {
     inner: X264Encoder,
-    is_slow: Option<Arc<AtomicBool>>,
+    while_set: Option<Arc<AtomicBool>>,
+    needs: Duration,
 }
 
 impl EncodeVideo for Slow {
     fn encode(&mut self, frame: &RawFrame, is_keyframe: bool) -> Result<Option<Sample>, Error> {
-        let is_slow = self.is_slow.as_ref();
+        let is_slow = self.while_set.as_ref();
         if is_slow.is_some_and(|is_slow| is_slow.load(Ordering::Relaxed)) {
-            std::thread::sleep(3 * FRAME);
+            std::thread::sleep(self.needs);
         }
         self.inner.encode(frame, is_keyframe)
     }
@@ -268,12 +351,14 @@ impl EncodeVideo for Slow {
     }
 }
 
-fn open_slow(is_slow: &Arc<AtomicBool>) -> Arc<OpenEncoder> {
+/// The rung called `name` needs so many frames' duration for each.
+fn open_slow(is_slow: &Arc<AtomicBool>, name: &'static str, frames: u32) -> Arc<OpenEncoder> {
     let is_slow = Arc::clone(is_slow);
     Arc::new(move |rung: &VideoRung| {
         let encoder: Box<dyn EncodeVideo> = Box::new(Slow {
             inner: X264Encoder::open(&settings(rung.width, rung.height))?,
-            is_slow: (rung.name == "large").then(|| Arc::clone(&is_slow)),
+            while_set: (rung.name == name).then(|| Arc::clone(&is_slow)),
+            needs: frames * FRAME,
         });
         Ok(encoder)
     })
@@ -288,7 +373,7 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
     let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
     let mut job = job(Arc::clone(encoder.config()), FrameClock::Source);
     job.config.max_lag_ms = 200;
-    let mut started = Transcoder::start_with(&job, &open_slow(&is_slow)).unwrap();
+    let mut started = Transcoder::start_with(&job, &open_slow(&is_slow, "large", 2)).unwrap();
     let mut made = Vec::new();
     let position = |made: &[Output], is_it: fn(&Output) -> bool| made.iter().position(is_it);
     let mut fed = 0;
@@ -343,6 +428,35 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
     let expected = (0..fed).step_by(2);
     assert_eq!(times, expected.collect::<Vec<_>>(), "the other one has all");
     assert_eq!(keyframes, (0..fed).step_by(60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_lane_that_is_far_too_slow_is_shed_and_holds_up_no_other() {
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
+    let job = job(Arc::clone(encoder.config()), FrameClock::Source);
+    let open = open_slow(&is_slow, "small", 12);
+    let mut started = Transcoder::start_with(&job, &open).unwrap();
+    let (mut latest, mut shed) = (Duration::ZERO, None);
+    for n in 0..300 {
+        let sample = encoder.encode(&pattern(320, 180, n), n % 60 == 0);
+        feed(&mut started, vec![sample.unwrap().unwrap()], |s| s.is_sync);
+        std::thread::sleep(FRAME);
+        while let Ok(made) = started.output_rx.try_recv() {
+            match made {
+                Output::Video {
+                    rung: 0, arrival, ..
+                } => latest = latest.max(arrival.elapsed()),
+                Output::Shed { rung } => shed = Some(rung),
+                _ => {}
+            }
+        }
+        if shed.is_some() {
+            break;
+        }
+    }
+    assert_eq!(shed, Some(1), "the one that is slow");
+    assert!(latest < Duration::from_millis(600), "{latest:?}");
 }
 
 #[test]
@@ -406,26 +520,17 @@ fn a_dropped_transcoder_ends_its_threads() {
 #[test]
 fn sound_alone_needs_no_decoder_of_pictures() {
     let (video, _) = source(1, 30);
-    let stereo = aac::Config::parse(&bytes::Bytes::from_static(&[0x11, 0x90])).unwrap();
-    let frame = crate::transcode::silent_frame(&stereo).unwrap();
     let job = Job {
-        audio: Some(Arc::new(stereo)),
         rungs: Vec::new(),
         audio_encodes: vec![AudioEncode {
             bitrate_bps: 64_000,
         }],
-        ..job(video, FrameClock::Source)
+        ..job_with_sound(video)
     };
     let mut started = Transcoder::start(&job).unwrap();
     assert_eq!((started.video.len(), started.audio.len()), (0, 1));
     for n in 0..50 {
-        started.transcoder.audio(Sample {
-            track: crate::media::TrackKind::Audio,
-            dts: n * 1024,
-            composition_offset: 0,
-            is_sync: true,
-            data: frame.clone(),
-        });
+        started.transcoder.audio(silence(n));
     }
     let outputs = outputs(started);
     let times: Vec<_> = outputs

@@ -96,6 +96,13 @@ impl Recording {
         self
     }
 
+    /// Without the pictures whose timestamp lies in `range` (milliseconds): a screen that stands still.
+    pub(crate) fn without_pictures(mut self, range: std::ops::Range<u32>) -> Self {
+        self.tags
+            .retain(|tag| !tag.is_picture() || !range.contains(&tag.at_ms));
+        self
+    }
+
     /// Timestamps from the first picture at or after `from_ms` on, sound included, are changed by
     /// `by_ms`; the tags are sent when they would have been.
     pub(crate) fn jump(mut self, from_ms: u32, by_ms: i32) -> Self {

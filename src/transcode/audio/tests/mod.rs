@@ -113,7 +113,7 @@ impl Run {
     fn start(config: &Arc<aac::Config>, encodes: &[AudioEncode]) -> Self {
         let (output_tx, output_rx) = channel();
         let emit = move |output| output_tx.send(output).is_ok();
-        let (worker, configs) = AudioWorker::start(config, encodes, emit).unwrap();
+        let (worker, configs) = AudioWorker::start((config, 256), encodes, emit).unwrap();
         Self {
             worker,
             configs,

@@ -17,7 +17,7 @@ fn a_configuration_that_cannot_be_decoded_is_refused() {
     // AAC Main with a reserved frequency extension is no stream that libav opens.
     let bytes = Bytes::from_static(&[0xf9, 0x26, 0x20]);
     let config = aac::Config::parse(&bytes).unwrap();
-    assert!(AudioWorker::start(&Arc::new(config), &ENCODES, |_| true).is_err());
+    assert!(AudioWorker::start((&Arc::new(config), 256), &ENCODES, |_| true).is_err());
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_full_queue_never_waits_and_the_loss_is_silence() {
         output_tx.send(output).is_ok()
     };
     let encodes = &ENCODES[..1];
-    let (mut worker, configs) = AudioWorker::start(&source.config, encodes, emit).unwrap();
+    let (mut worker, configs) = AudioWorker::start((&source.config, 256), encodes, emit).unwrap();
     // The thread stands still: 10 s come, of which 5 s and a bit have room.
     let (early, late) = source.samples.split_at(415);
     for sample in early {
@@ -76,7 +76,7 @@ fn a_panic_costs_a_moment_and_the_grid_goes_on() {
         assert!(![100, 160, 162].contains(&count), "a panic for the test");
         output_tx.send(output).is_ok()
     };
-    let (worker, configs) = AudioWorker::start(&source.config, &ENCODES, emit).unwrap();
+    let (worker, configs) = AudioWorker::start((&source.config, 256), &ENCODES, emit).unwrap();
     let run = Run {
         worker,
         configs,
@@ -104,7 +104,7 @@ fn a_listener_who_leaves_ends_the_thread() {
         let _is_held = &alive_tx;
         false
     };
-    let (mut worker, _) = AudioWorker::start(&source.config, &ENCODES, emit).unwrap();
+    let (mut worker, _) = AudioWorker::start((&source.config, 256), &ENCODES, emit).unwrap();
     source
         .samples
         .into_iter()
@@ -117,7 +117,7 @@ fn dropping_stops_without_draining() {
     let source = Source::clicking(48_000, 2, 2000, &[], 0);
     let (output_tx, output_rx) = sync_channel(0);
     let emit = move |output| output_tx.send(output).is_ok();
-    let (mut worker, _) = AudioWorker::start(&source.config, &ENCODES, emit).unwrap();
+    let (mut worker, _) = AudioWorker::start((&source.config, 256), &ENCODES, emit).unwrap();
     source
         .samples
         .into_iter()

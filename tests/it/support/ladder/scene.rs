@@ -81,7 +81,8 @@ impl Source {
             Self::Edited(recording) => {
                 let publisher =
                     rtmp_client::Publisher::connect(server.rtmp, "app", &channel.stream_key);
-                recording.publish(publisher.await.unwrap()).await.unwrap();
+                let published = recording.publish(publisher.await.unwrap()).await;
+                published.unwrap_or_else(|error| panic!("{error}: {}", server.log()));
             }
         }
     }

@@ -64,6 +64,7 @@ impl Stage {
         directory.announce(Arc::new(LiveChannel {
             channel_id: CHANNEL.to_owned(),
             epoch: 1,
+            first_epoch: 1,
             renditions: vec![Arc::new(rendition)],
             audience: Arc::new(Audience::new(Instant::now())),
         }));

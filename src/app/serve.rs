@@ -1,7 +1,7 @@
 //! The running server: everything assembled in order, and taken down again.
 //!
-//! Up:   state on disk and database -> directory and registry -> mirror -> HTTP -> RTMP last, so
-//!       that nobody can publish into a server that cannot serve.
+//! Up:   state on disk and database -> directory and registry -> playlists of a process that died ->
+//!       mirror -> HTTP -> RTMP last, so that nobody can publish into a server that cannot serve.
 //! Down: RTMP first (publishers are told), then the channels (their playlists end), the mirror (it
 //!       uploads the ends), HTTP (waiting viewers are answered); all within [`DRAIN_DEADLINE`], or
 //!       until a second signal.
@@ -33,11 +33,12 @@ use crate::config::Config;
 use crate::events::Bus;
 use crate::live::registry::Context;
 use crate::live::{self, Admission, Registry, Transcoding};
-use crate::model::repository::{ChannelRepository as _, Page};
+use crate::model::repository::{ChannelRepository as _, EpochRepository as _, Page};
 use crate::origin::{Origin, request};
 use crate::playlist::Directory;
+use crate::recording::restore::Restorer;
 use crate::storage::Store;
-use crate::{api, console, db, ingest, recording};
+use crate::{api, console, db, ingest, model, recording};
 
 /// How long a drain may take before everything is dropped.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -45,6 +46,8 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 const MAX_OPEN_FILES: u64 = 1 << 16;
 /// How long the database may take to show that it is there.
 const READY_DEADLINE: Duration = Duration::from_secs(2);
+/// Most channels whose playlists are taken up at a start.
+const MAX_TAKEN_UP: u32 = 1_000;
 /// How often the metrics' sliding windows move on.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -105,6 +108,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     if config.recording.mirror_enabled {
         let location = config.storage.location(&opened.data_dir)?;
         let store = Store::open(&location, &config.storage, std::env::vars())?;
+        take_up(&config, &opened.repository, &registry, store.clone()).await;
         recording::mirror::start(
             &config.recording,
             &config.hls,
@@ -133,6 +137,31 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     print(&info.to_string())?;
     tracing::info!(http = %config.http.listen, rtmp = %config.ingest.listen, "serving");
     run_until_stopped(&shutdown, &groups).await
+}
+
+/// Takes up the playlists of a process that died: before anybody can ask for them, but without waiting
+/// until they are there.
+async fn take_up(
+    config: &Config,
+    repository: &db::Repository,
+    registry: &Arc<Registry>,
+    store: Store,
+) {
+    let hold = Duration::from_secs(config.live.hold_seconds);
+    let restorer = Restorer::new(store, Arc::new(SystemClock), &config.hls, hold);
+    let found = async {
+        for running in repository.running_epochs(MAX_TAKEN_UP).await? {
+            if let Some(channel) = repository.load_channel(&running.channel_id).await? {
+                registry.resume(channel, running, &restorer);
+            }
+        }
+        Ok::<_, model::repository::Error>(())
+    };
+    match tokio::time::timeout(READY_DEADLINE, found).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "cannot look for playlists to take up"),
+        Err(_) => tracing::error!("the database is slow; no more playlists are taken up"),
+    }
 }
 
 /// Waits for the signal, then drains.

@@ -4,6 +4,7 @@
 //! Not here: media time (`media::time`); durations and timeouts (tokio time, which tests pause).
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -39,6 +40,21 @@ impl fmt::Display for WallTime {
     /// as the epoch.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.instant().format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+/// Text that is not an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 date and time")]
+pub struct InvalidTime;
+
+impl FromStr for WallTime {
+    type Err = InvalidTime;
+
+    /// Reads RFC 3339 to the millisecond.
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let instant = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| InvalidTime)?;
+        Ok(Self(instant.timestamp_millis()))
     }
 }
 
@@ -90,6 +106,17 @@ impl Clock for SimulatedClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_it_prints() {
+        for millis in [0, 1_790_848_800_007, -1] {
+            let printed = WallTime(millis).to_string();
+            assert_eq!(printed.parse(), Ok(WallTime(millis)), "{printed}");
+        }
+        for text in ["", "2026-10-01", "2026-10-01T10:00:00.000", "x"] {
+            assert_eq!(text.parse::<WallTime>(), Err(InvalidTime), "{text}");
+        }
+    }
 
     #[test]
     fn prints_milliseconds_or_seconds_and_z() {

@@ -38,6 +38,8 @@ use crate::media::codec::{aac, avc};
 struct SourceConfig {
     video: Arc<avc::Config>,
     audio: Option<Arc<aac::Config>>,
+    /// Bits per second of the sound, as it began; 0 without.
+    audio_bps: u32,
     /// Whether the picture is to be turned by a quarter.
     is_turned: bool,
 }

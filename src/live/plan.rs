@@ -79,6 +79,26 @@ impl Transcoding {
         })
     }
 
+    /// The renditions of playlists that are taken up again, to be refitted when somebody publishes.
+    /// None if they could not be filled.
+    pub(super) fn known(
+        &self,
+        channel: &Channel,
+        renditions: &[(&str, &Variant)],
+    ) -> Option<Ladder> {
+        let lists_audio_only = self.table(channel).lists_audio_only();
+        let rungs = renditions.iter().map(|(name, variant)| Rung {
+            name: (*name).to_owned(),
+            video: known_video(variant),
+            audio: RungAudio::Source,
+            audio_bps: 0,
+            is_listed_always: *name != ladder::AUDIO_ONLY || lists_audio_only,
+        });
+        let rungs: Vec<_> = rungs.collect();
+        let is_source = |rung: &Rung| rung.name == ladder::SOURCE;
+        (self.config.enabled || rungs.iter().all(is_source)).then_some(Ladder { rungs })
+    }
+
     /// Plans a stream. `slots` are the renditions that its playlists have already.
     pub(super) fn plan(&self, channel: &Channel, facts: &Facts, slots: Option<&Ladder>) -> Setup {
         let source = describe(facts);
@@ -112,10 +132,12 @@ impl Transcoding {
         };
         let audio = facts.source.audio.as_ref();
         let can_pass = audio.is_some_and(|audio| audio.is_stereo_or_mono_lc());
+        let passed = source.audio.as_ref();
+        let passed_bps = passed.map_or(0, ladder::SourceAudio::passed_bps);
         for rung in &mut ladder.rungs {
-            rung.audio = match rung.video {
-                RungVideo::Source | RungVideo::None if can_pass => RungAudio::Source,
-                _ => RungAudio::None,
+            (rung.audio, rung.audio_bps) = match rung.video {
+                RungVideo::Source | RungVideo::None if can_pass => (RungAudio::Source, passed_bps),
+                _ => (RungAudio::None, 0),
             };
         }
         let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
@@ -187,6 +209,19 @@ pub(super) fn source_variant(facts: &Facts) -> Variant {
     }
 }
 
+fn known_video(variant: &Variant) -> RungVideo {
+    if variant.width == 0 {
+        return RungVideo::None;
+    }
+    RungVideo::Encode {
+        width: variant.width,
+        height: variant.height,
+        every: 1,
+        fps_millis: variant.frame_rate_millis,
+        bitrate_bps: u32::try_from(variant.average_bandwidth_bps).unwrap_or(u32::MAX),
+    }
+}
+
 fn video_rung(rung: &Rung) -> Option<VideoRung> {
     let RungVideo::Encode {
         width,
@@ -227,21 +262,23 @@ fn describe(facts: &Facts) -> ladder::Source {
             .as_ref()
             .map(|audio| ladder::SourceAudio {
                 is_passable: audio.is_widely_playable(),
+                bitrate_bps: facts.source.audio_bps,
             }),
     }
 }
 
 /// The source alone, as it is.
 fn passed_through(source: &ladder::Source) -> Ladder {
-    let audio = match source.audio {
-        Some(_) => RungAudio::Source,
-        None => RungAudio::None,
+    let (audio, audio_bps) = match &source.audio {
+        Some(audio) => (RungAudio::Source, audio.passed_bps()),
+        None => (RungAudio::None, 0),
     };
     Ladder {
         rungs: vec![Rung {
             name: ladder::SOURCE.to_owned(),
             video: RungVideo::Source,
             audio,
+            audio_bps,
             is_listed_always: true,
         }],
     }
@@ -290,6 +327,7 @@ mod tests {
             source: SourceConfig {
                 video: video(1280),
                 audio: audio.map(parse),
+                audio_bps: 192_000,
                 is_turned: false,
             },
             fps_millis: 30_000,
@@ -384,6 +422,7 @@ mod tests {
 
     #[test]
     fn what_can_pass_does_so_where_nothing_can_be_encoded() {
+        use RungAudio::{None as Mute, Source};
         let transcoding = transcoding(true, transcode::Basic::Transcode);
         let alone = |channel_type, facts: &Facts, slots: Option<&Ladder>| {
             transcoding.plan_without_encoding(&channel(channel_type), facts, slots)
@@ -392,7 +431,6 @@ mod tests {
             let sounds = ladder.rungs.iter().map(|rung| rung.audio.clone());
             sounds.collect::<Vec<_>>()
         };
-        use RungAudio::{None as Mute, Source};
         for (audio, sound) in [(STEREO_48K, Source), (MONO_22K, Source), (None, Mute)] {
             let setup = alone(Standard, &facts(true, audio), None).unwrap();
             assert!(setup.job.is_none() && setup.rung_slots.is_empty());

@@ -14,14 +14,16 @@ use tracing::Instrument as _;
 
 use super::health::{Health, Report, SECONDS, Summary};
 use super::plan::Transcoding;
+use super::session::resume::Resumption;
 use super::{Config, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
 use crate::events::Bus;
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
-use crate::model::repository::EpochRepository;
-use crate::model::{Channel, ChannelId};
+use crate::model::repository::{EpochRepository, RunningEpoch};
+use crate::model::{Channel, ChannelId, StreamId};
 use crate::playlist::{self, Directory};
+use crate::recording::restore::Restorer;
 
 /// What every channel task needs.
 pub struct Context {
@@ -89,6 +91,13 @@ pub struct Status {
     pub notices: Vec<String>,
     /// Renditions that are left out for now because the machine is overloaded.
     pub shed: BTreeSet<String>,
+}
+
+/// What a channel's task begins with.
+enum First {
+    Publisher(Attach),
+    /// Playlists of a process that died.
+    Playlists(Resumption),
 }
 
 /// A channel task as the registry holds it.
@@ -178,10 +187,38 @@ impl Registry {
                 Err(mpsc::error::TrySendError::Closed(back)) => attach = back,
             }
         }
+        let stream_id = attach.stream_id.clone();
+        self.start(&mut entries, channel, stream_id, First::Publisher(attach));
+    }
+
+    /// Takes up the playlists of a process that died, in a task of their own. Whoever publishes or
+    /// watches meanwhile waits for the outcome.
+    pub fn resume(self: &Arc<Self>, channel: Channel, running: RunningEpoch, restorer: &Restorer) {
+        let mut entries = lock(&self.entries);
+        if entries.contains_key(channel.id.as_str()) {
+            return;
+        }
+        let first = First::Playlists(Resumption {
+            running,
+            restorer: restorer.clone(),
+            expected: self.context.directory.expect(channel.id.as_str()),
+        });
+        let stream_id = StreamId::random().to_string();
+        self.start(&mut entries, channel, stream_id, first);
+    }
+
+    /// Starts a channel's task.
+    fn start(
+        self: &Arc<Self>,
+        entries: &mut HashMap<String, Entry>,
+        channel: Channel,
+        stream_id: String,
+        first: First,
+    ) {
         let (attach_tx, attach_rx) = mpsc::channel(4);
         let status = Status {
             channel: channel.clone(),
-            stream_id: attach.stream_id.clone(),
+            stream_id,
             state: State::Starting,
             started: self.context.clock.now(),
             size: (0, 0),
@@ -201,7 +238,10 @@ impl Registry {
         let registry = Arc::clone(self);
         let span = tracing::info_span!(parent: None, "channel", channel.id = %channel.id);
         let run = async move {
-            let unserved = task.run(attach, attach_rx).await;
+            let unserved = match first {
+                First::Publisher(attach) => task.run(Some(attach), attach_rx).await,
+                First::Playlists(resumption) => task.run_resumed(resumption, attach_rx).await,
+            };
             registry.remove(&channel);
             for attach in unserved {
                 registry.attach(attach);

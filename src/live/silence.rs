@@ -25,6 +25,9 @@ pub(super) struct Silence {
     next: Option<i64>,
     last_picture: i64,
     patience: i64,
+    /// The last frames were silence.
+    is_filling: bool,
+    notice: Option<&'static str>,
 }
 
 impl Silence {
@@ -36,6 +39,8 @@ impl Silence {
             next: None,
             last_picture: i64::MIN,
             patience: PATIENCE_TICKS,
+            is_filling: false,
+            notice: None,
         }
     }
 
@@ -52,6 +57,7 @@ impl Silence {
             return false;
         }
         self.next = Some(sample.dts + aac::SAMPLES_PER_FRAME);
+        self.is_filling = false;
         true
     }
 
@@ -69,7 +75,22 @@ impl Silence {
         let starts = frames.take_while(|at| behind(*at) > 0).take(MAX_FRAMES);
         let samples: Vec<_> = starts.map(|dts| self.silent(dts)).collect();
         self.next = samples.last().map(|s| s.dts + aac::SAMPLES_PER_FRAME);
+        self.tell(samples.len());
         samples
+    }
+
+    fn tell(&mut self, frames: usize) {
+        let count = u64::try_from(frames).unwrap_or(u64::MAX);
+        metrics::counter!("weir_silent_frames_total").increment(count);
+        if !std::mem::replace(&mut self.is_filling, true) {
+            tracing::warn!("the sound has stopped; viewers hear silence");
+            self.notice = Some("the sound stopped for a while; viewers heard silence");
+        }
+    }
+
+    /// Words for the streamer, once each time that sound has stayed away.
+    pub(super) fn take_notice(&mut self) -> Option<&'static str> {
+        self.notice.take()
     }
 
     fn silent(&self, dts: i64) -> Sample {
@@ -111,6 +132,21 @@ mod tests {
         assert_eq!(starts, expected);
         assert!(filled.iter().all(|s| s.data == "silent"));
         assert!(silence.before(1920 + 48_000).is_empty());
+    }
+
+    #[test]
+    fn the_streamer_is_told_once_each_time_that_sound_stays_away() {
+        let mut silence = silence();
+        silence.admit(&sound(0));
+        silence.before(1000);
+        assert_eq!(silence.take_notice(), None);
+        silence.before(90_000);
+        assert!(silence.take_notice().is_some());
+        silence.before(180_000);
+        assert_eq!(silence.take_notice(), None);
+        assert!(silence.admit(&sound(200 * 1024)));
+        silence.before(900_000);
+        assert!(silence.take_notice().is_some());
     }
 
     #[test]

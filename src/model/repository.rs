@@ -58,6 +58,18 @@ pub struct Epoch {
     pub first_msn: u64,
 }
 
+/// Playlists that have not been ended: they run, or their process died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningEpoch {
+    /// Whose.
+    pub channel_id: ChannelId,
+    /// The channel's newest epoch.
+    pub number: u64,
+    /// The epoch in which they began, `number` or an earlier one: all from here to `number` continue
+    /// one another.
+    pub running_from: u64,
+}
+
 /// Channels.
 #[async_trait]
 pub trait ChannelRepository: Send + Sync {
@@ -104,6 +116,18 @@ pub trait EpochRepository: Send + Sync {
         number: u64,
         reserved_msn: u64,
     ) -> Result<(), Error>;
+    /// Begins the channel's next epoch as the continuation of `number`, whose process is dead: it
+    /// starts at `first_msn`, which is for the caller to know as never used, and reserves as
+    /// [`EpochRepository::begin_epoch`]. [`Error::Superseded`] if `number` is not the channel's newest
+    /// epoch, was ended, or began above `first_msn`.
+    async fn resume_epoch(
+        &self,
+        channel: &ChannelId,
+        number: u64,
+        first_msn: u64,
+    ) -> Result<Epoch, Error>;
+    /// Up to `limit` epochs that nobody has ended.
+    async fn running_epochs(&self, limit: u32) -> Result<Vec<RunningEpoch>, Error>;
     /// Gives the unused numbers back: the next epoch starts at `next_msn`. Does nothing if the
     /// epoch is no longer the channel's newest, or if `next_msn` is below its first.
     async fn end_epoch(&self, channel: &ChannelId, number: u64, next_msn: u64)

@@ -88,7 +88,8 @@ impl Origin {
     }
 
     async fn media<B>(&self, path: &MediaPath<'_>, request: &Request<B>) -> Answer {
-        let Some(channel) = self.directory.epoch(path.channel_id, path.epoch) else {
+        let find = || self.directory.epoch(path.channel_id, path.epoch);
+        let Some(channel) = self.find(path.channel_id, find).await else {
             return self.missing("no such stream");
         };
         let Some(rendition) = channel.rendition(path.rendition).cloned() else {
@@ -102,6 +103,19 @@ impl Origin {
             MediaFile::Segment(msn) => self.segment(&rendition, msn),
             MediaFile::Init(hash) => self.init(&rendition, hash),
         }
+    }
+
+    /// What `find` finds, once a channel that comes back after a crash is there.
+    async fn find<T>(&self, channel_id: &str, find: impl Fn() -> Option<T>) -> Option<T> {
+        let found = find();
+        if found.is_some() || !self.directory.is_expected(channel_id) {
+            return found;
+        }
+        let mut changes = self.directory.changes();
+        let is_settled = |_: &u64| !self.directory.is_expected(channel_id);
+        let settled = tokio::time::timeout(self.longest_wait(), changes.wait_for(is_settled));
+        settled.await.ok()?.ok()?;
+        find()
     }
 
     /// A failure that caches may keep for one target duration (rule 45).

@@ -31,7 +31,8 @@ impl Origin {
                 age,
             )
         };
-        let Some(channel) = self.directory.live(channel_id) else {
+        let find = || self.directory.live(channel_id);
+        let Some(channel) = self.find(channel_id, find).await else {
             return offline();
         };
         if !self.is_playable(&channel).await {
@@ -160,6 +161,7 @@ mod tests {
         directory.announce(Arc::new(LiveChannel {
             channel_id: "abcdABCDefgh".to_owned(),
             epoch: 7,
+            first_epoch: 7,
             audience: Arc::new(Audience::new(tokio::time::Instant::now())),
             renditions,
         }));

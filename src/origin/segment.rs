@@ -19,13 +19,7 @@ impl Origin {
     pub(super) fn segment(&self, rendition: &RenditionHandle, msn: u64) -> Answer {
         let snapshot = rendition.snapshot.borrow();
         match snapshot.segment(msn).filter(|segment| !segment.has_gap) {
-            Some(segment) => answer::media(
-                segment
-                    .parts
-                    .iter()
-                    .map(|part| part.bytes.clone())
-                    .collect(),
-            ),
+            Some(segment) => answer::media(segment.pieces().collect()),
             None => self.missing("no such segment"),
         }
     }

@@ -24,6 +24,7 @@ fn stage() -> (Origin, Arc<Directory>) {
     directory.announce(Arc::new(LiveChannel {
         channel_id: CHANNEL.to_owned(),
         epoch: 7,
+        first_epoch: 7,
         renditions: vec![Arc::new(rendition)],
         audience: Arc::new(Audience::new(Instant::now())),
     }));
@@ -83,4 +84,43 @@ async fn a_session_counts_from_its_first_media_request_until_it_is_gone() {
         assert!(audience.count(moment().await) >= 1);
     }
     assert_eq!(audience.count(moment().await), 1, "gone within a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_comes_back_is_waited_for() {
+    let (origin, directory) = stage();
+    let path = |epoch: u64| format!("/api/video/v1/s/v/{CHANNEL}/{epoch}/source/live.m3u8");
+    let channel = directory.live(CHANNEL).unwrap();
+    directory.forget(CHANNEL, 7);
+
+    // Nobody expects it: refused at once. It does not come: refused in time.
+    let started = Instant::now();
+    assert_eq!(status(&origin, &path(7)).await, StatusCode::NOT_FOUND);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    let expected = directory.expect(CHANNEL);
+    for path in [&path(7), PLAYBACK] {
+        assert_eq!(status(&origin, path).await, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(started.elapsed(), Duration::from_secs(12));
+
+    let come = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        directory.announce(Arc::new(LiveChannel {
+            channel_id: CHANNEL.to_owned(),
+            epoch: 8,
+            first_epoch: 7,
+            renditions: channel.renditions.clone(),
+            audience: Arc::clone(&channel.audience),
+        }));
+        drop(expected);
+    };
+    let (old, playback) = (path(7), path(9));
+    let (old, other, entry, ()) = tokio::join!(
+        status(&origin, &old),
+        status(&origin, &playback),
+        status(&origin, PLAYBACK),
+        come
+    );
+    let ok = StatusCode::OK;
+    assert_eq!((old, other, entry), (ok, StatusCode::NOT_FOUND, ok));
 }

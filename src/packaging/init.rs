@@ -30,17 +30,22 @@ impl InitSection {
     pub(super) fn new(tracks: Tracks) -> Self {
         let mut bytes = Vec::with_capacity(2048);
         write_section(&tracks, &mut bytes).expect("configurations of kilobytes fit their boxes");
-        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-        let mut hash = String::with_capacity(8);
-        for byte in digest.as_ref().iter().take(4) {
-            write!(hash, "{byte:02x}").expect("a String takes any text");
-        }
         Self {
+            hash: content_hash(&bytes),
             bytes: Bytes::from(bytes),
-            hash,
             tracks,
         }
     }
+}
+
+/// What names a section with this content.
+pub(super) fn content_hash(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let mut hash = String::with_capacity(8);
+    for byte in digest.as_ref().iter().take(4) {
+        write!(hash, "{byte:02x}").expect("a String takes any text");
+    }
+    hash
 }
 
 fn write_section(tracks: &Tracks, out: &mut Vec<u8>) -> Result<()> {

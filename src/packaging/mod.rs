@@ -10,6 +10,7 @@
 pub mod segmenter;
 pub mod fragment;
 mod init;
+mod read_init;
 mod packager;
 
 pub use packager::Packager;

@@ -5,10 +5,12 @@
 //! Not here: who made the channel, sessions, titles (`live`, `model`). A name that nobody
 //! announced leaves nothing behind.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::audience::Audience;
 use super::multivariant::Variant;
@@ -44,9 +46,12 @@ pub struct LiveChannel {
     pub channel_id: String,
     /// Stored durably before it is announced; never used again.
     pub epoch: u64,
+    /// The epoch in which these playlists began: those from there to `epoch` continue one another
+    /// after crashes, and what players know of them means the same here.
+    pub first_epoch: u64,
     /// The default pick first.
     pub renditions: Vec<Arc<RenditionHandle>>,
-    /// Who watches the channel, in this epoch and others: take [`Directory::audience`]'s if it has one.
+    /// Who watches the channel, in this epoch and others.
     pub audience: Arc<Audience>,
 }
 
@@ -70,6 +75,22 @@ impl LiveChannel {
 pub struct Directory {
     channels: RwLock<HashMap<String, Epochs>>,
     changes: watch::Sender<u64>,
+    /// Channels that may be announced in a moment.
+    expected: Mutex<HashSet<String>>,
+}
+
+/// The word that a channel may be announced in a moment; it is taken back when dropped.
+#[derive(Debug)]
+pub struct Expected {
+    directory: Arc<Directory>,
+    channel_id: String,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.directory.expected().remove(&self.channel_id);
+        self.directory.changed();
+    }
 }
 
 /// The epochs of one channel, at least one; a handful at most.
@@ -90,6 +111,23 @@ impl Directory {
     /// An empty directory.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An epoch to be announced; its channel's audience goes with it from epoch to epoch.
+    pub fn prepare(
+        &self,
+        channel_id: String,
+        epoch: u64,
+        renditions: Vec<Arc<RenditionHandle>>,
+    ) -> LiveChannel {
+        let audience = self.audience(&channel_id);
+        LiveChannel {
+            channel_id,
+            epoch,
+            first_epoch: epoch,
+            renditions,
+            audience: audience.unwrap_or_else(|| Arc::new(Audience::new(Instant::now()))),
+        }
     }
 
     /// Makes `channel` the live epoch of its channel, in place of an earlier one, which stays
@@ -138,7 +176,24 @@ impl Directory {
     pub fn epoch(&self, channel_id: &str, epoch: u64) -> Option<Arc<LiveChannel>> {
         let channels = self.read();
         let mut fetchable = channels.get(channel_id)?.fetchable.iter();
-        fetchable.find(|known| known.epoch == epoch).cloned()
+        fetchable
+            .find(|known| (known.first_epoch..=known.epoch).contains(&epoch))
+            .cloned()
+    }
+
+    /// Until the word is dropped, who asks for the channel in vain is better off waiting for a
+    /// change.
+    pub fn expect(self: &Arc<Self>, channel_id: &str) -> Expected {
+        self.expected().insert(channel_id.to_owned());
+        Expected {
+            directory: Arc::clone(self),
+            channel_id: channel_id.to_owned(),
+        }
+    }
+
+    /// Whether the channel may be announced in a moment.
+    pub fn is_expected(&self, channel_id: &str) -> bool {
+        self.expected().contains(channel_id)
     }
 
     /// Who watches a channel that has anything to fetch.
@@ -163,7 +218,7 @@ impl Directory {
         live
     }
 
-    /// A counter that moves whenever the set of live epochs changes.
+    /// A counter that moves whenever the set of live epochs changes, or that of expected ones shrinks.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -171,6 +226,10 @@ impl Directory {
     fn changed(&self) {
         self.changes
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn expected(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic while the lock was held leaves a map that is still whole.
@@ -187,8 +246,6 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
     use crate::playlist::{Config, Window, fixtures};
 
@@ -203,6 +260,7 @@ mod tests {
         Arc::new(LiveChannel {
             channel_id: channel_id.to_owned(),
             epoch,
+            first_epoch: epoch,
             renditions: vec![Arc::new(rendition)],
             audience: Arc::new(Audience::new(Instant::now())),
         })
@@ -257,6 +315,35 @@ mod tests {
         directory.announce(Arc::clone(&second));
         assert!(Arc::ptr_eq(&second, &directory.epoch("aaaa", 1).unwrap()));
         assert!(Arc::ptr_eq(&second, &directory.live("aaaa").unwrap()));
+    }
+
+    #[test]
+    fn an_epoch_answers_to_those_it_continues() {
+        let directory = Directory::new();
+        let continued = Arc::new(LiveChannel {
+            first_epoch: 3,
+            ..Arc::into_inner(channel("aaaa", 5)).unwrap()
+        });
+        directory.announce(continued);
+        directory.announce(channel("aaaa", 6));
+        let known = |epoch| directory.epoch("aaaa", epoch).map(|known| known.epoch);
+        let known: Vec<_> = (2..8).map(known).collect();
+        assert_eq!(known, [None, Some(5), Some(5), Some(5), Some(6), None]);
+        directory.forget("aaaa", 5);
+        assert!(directory.epoch("aaaa", 4).is_none());
+    }
+
+    #[test]
+    fn an_expectation_ends_with_a_change() {
+        let directory = Arc::new(Directory::new());
+        let mut changes = directory.changes();
+        let expected = directory.expect("aaaa");
+        assert!(directory.is_expected("aaaa") && !directory.is_expected("bbbb"));
+        assert!(!changes.has_changed().unwrap());
+        drop(expected);
+        assert!(!directory.is_expected("aaaa"));
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
     }
 
     #[test]

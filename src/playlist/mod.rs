@@ -10,6 +10,7 @@ pub mod audience;
 pub mod directory;
 pub mod file_name;
 pub mod multivariant;
+pub mod plain;
 pub mod snapshot;
 pub mod window;
 mod media;
@@ -19,10 +20,13 @@ mod tags;
 pub(crate) mod fixtures;
 
 pub use audience::Audience;
-pub use directory::{Directory, Listed, LiveChannel, RenditionHandle};
+pub use directory::{Directory, Expected, Listed, LiveChannel, RenditionHandle};
 pub use file_name::{MediaFile, Position};
 pub use multivariant::Variant;
+pub use plain::{Plain, PlainSegment};
 pub use snapshot::Snapshot;
+pub use tags::Seconds5;
+pub use window::restore::{Past, PastSegment};
 pub use window::{RenditionReport, Segment, Window};
 
 use serde::{Deserialize, Serialize};

@@ -1,12 +1,14 @@
 //! The multivariant playlist: which variants a channel has.
 //!
-//! In:  the variants, in any order. Out: text.
+//! In:  the variants, in any order. Out: text; and from such a text the variants again.
 //! Not here: how a variant's rates are found (`live`), who may see it (`origin`).
 //! Read: §4.4.6; the EXT-X-MEDIA lines are how Amazon IVS names its qualities.
 
 use std::collections::BTreeSet;
 
-use super::tags::Tag;
+use super::file_name::decimal;
+use super::plain::Unreadable;
+use super::tags::{Tag, attribute};
 
 /// One EXT-X-STREAM-INF entry. It is decided from configuration and stays for an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +74,55 @@ fn make_unique(entries: &mut [(String, Variant)]) {
     }
 }
 
+/// Reads a text of [`render`]: each variant with its URI.
+pub fn parse(text: &str) -> Result<Vec<(String, Variant)>, Unreadable> {
+    let (mut entries, mut described) = (Vec::new(), None);
+    for (line, content) in (1..).zip(text.lines()) {
+        let unreadable = |problem| Unreadable { line, problem };
+        if let Some(attributes) = content.strip_prefix("#EXT-X-STREAM-INF:") {
+            let variant = Variant::parse(attributes);
+            described = Some(variant.ok_or_else(|| unreadable("a variant is not readable"))?);
+        } else if !content.is_empty() && !content.starts_with('#') {
+            let variant = described.take();
+            let variant = variant.ok_or_else(|| unreadable("a URI of no variant"))?;
+            entries.push((content.to_owned(), variant));
+        }
+    }
+    Ok(entries)
+}
+
 impl Variant {
+    fn parse(attributes: &str) -> Option<Self> {
+        let number = |name| decimal(attribute(attributes, name)?);
+        let pixels = |text| decimal(text).and_then(|n| u16::try_from(n).ok());
+        let (width, height) = match attribute(attributes, "RESOLUTION") {
+            Some(resolution) => {
+                let (width, height) = resolution.split_once('x')?;
+                (pixels(width)?, pixels(height)?)
+            }
+            None => (0, 0),
+        };
+        let frame_rate_millis = match attribute(attributes, "FRAME-RATE") {
+            Some(rate) => {
+                let (whole, millis) = rate.split_once('.')?;
+                let whole = u32::try_from(decimal(whole)?).ok()?;
+                whole.checked_mul(1000)?.checked_add(millis.parse().ok()?)?
+            }
+            None => 0,
+        };
+        Some(Self {
+            name: attribute(attributes, "VIDEO")
+                .unwrap_or_default()
+                .to_owned(),
+            bandwidth_bps: number("BANDWIDTH")?,
+            average_bandwidth_bps: number("AVERAGE-BANDWIDTH")?,
+            codecs: attribute(attributes, "CODECS")?.to_owned(),
+            width,
+            height,
+            frame_rate_millis,
+        })
+    }
+
     fn has_picture(&self) -> bool {
         self.width > 0
     }
@@ -157,6 +207,28 @@ mod tests {
         assert_eq!(parsed.variants.len(), 3);
         assert_eq!(parsed.variants[1].video.as_deref(), Some("720p60"));
         assert_eq!(parsed.variants[1].frame_rate, Some(59.94));
+
+        let entries = parse(&text).unwrap();
+        assert_eq!(entries[1].1, fixtures::variant());
+        assert_eq!(entries[2].1.name, "", "sound has no name in the text");
+        assert_eq!(render(entries), text);
+    }
+
+    #[test]
+    fn refuses_what_it_did_not_write() {
+        let good = render([("720p60/live.m3u8".to_owned(), fixtures::variant())]);
+        for (from, to) in [
+            ("#EXT-X-STREAM-INF:", "#EXT-X-OTHER:"),
+            ("BANDWIDTH=", "BAND="),
+            ("1280x720", "1280"),
+            ("1280x720", "70000x720"),
+            ("59.940", "fast"),
+            ("CODECS=", "CODEC="),
+        ] {
+            let changed = good.replacen(from, to, 1);
+            assert!(parse(&changed).is_err(), "{changed}");
+        }
+        assert_eq!(parse(""), Ok(Vec::new()));
     }
 
     #[test]

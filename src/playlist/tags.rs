@@ -10,6 +10,22 @@ pub(super) fn put(out: &mut String, args: fmt::Arguments<'_>) {
         .expect("a String takes every write, and our Display implementations never fail");
 }
 
+/// The value of attribute `name` in an attribute list, without its quotes.
+pub(super) fn attribute<'a>(list: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = list;
+    loop {
+        let (key, after) = rest.split_once('=')?;
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.split_at(after.find(',').unwrap_or(after.len())),
+        };
+        if key == name {
+            return Some(value);
+        }
+        rest = after.strip_prefix(',')?;
+    }
+}
+
 /// A tag with an attribute list, written from left to right.
 pub(super) struct Tag<'a> {
     out: &'a mut String,
@@ -58,8 +74,8 @@ impl<'a> Tag<'a> {
 }
 
 /// Units of 10 microseconds, printed as seconds with five decimals. Never negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seconds5(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds5(u64);
 
 impl Seconds5 {
     /// `ticks` of 90 kHz rounded down: a part's duration never prints above its target.
@@ -71,6 +87,45 @@ impl Seconds5 {
     pub(super) fn nearest(ticks: i64) -> Self {
         let tenths = u64::try_from(ticks).unwrap_or(0).saturating_mul(10);
         Self(tenths.saturating_add(4) / 9)
+    }
+
+    /// What prints as `text`, which has five decimals.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (whole, decimals) = text.split_once('.')?;
+        let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if decimals.len() != 5 || !is_digits(decimals) || !(1..=9).contains(&whole.len()) {
+            return None;
+        }
+        let whole: u64 = whole.parse().ok().filter(|_| is_digits(whole))?;
+        let decimals: u64 = decimals.parse().ok()?;
+        Some(Self(whole * 100_000 + decimals))
+    }
+
+    /// The first tick that rounds to this; none does for one value in ten.
+    pub(super) fn ticks(self) -> Option<i64> {
+        // Ticks are the longer unit: nine of them are ten of these.
+        let ticks = self.nearest_ticks();
+        (Self::nearest(ticks) == self).then_some(ticks)
+    }
+
+    /// The tick nearest to this.
+    pub(super) fn nearest_ticks(self) -> i64 {
+        i64::try_from(self.0.saturating_mul(9).saturating_add(5) / 10).unwrap_or(i64::MAX)
+    }
+
+    /// This many milliseconds.
+    pub fn of_millis(millis: u32) -> Self {
+        Self(u64::from(millis) * 100)
+    }
+
+    /// Whole milliseconds.
+    pub fn millis(self) -> u64 {
+        self.0 / 100
+    }
+
+    /// As much later as `other` is long.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
     }
 
     /// From `earlier` to here.
@@ -123,6 +178,42 @@ mod tests {
         for (value, text) in millis {
             assert_eq!(Millis(value).to_string(), text);
         }
+    }
+
+    #[test]
+    fn attributes_are_read_back() {
+        let list = r#"URI="a,B=2",B=1,C="",D=x"#;
+        let cases = [
+            ("URI", Some("a,B=2")),
+            ("B", Some("1")),
+            ("C", Some("")),
+            ("D", Some("x")),
+            ("E", None),
+            ("RI", None),
+        ];
+        for (name, value) in cases {
+            assert_eq!(attribute(list, name), value, "{name}");
+        }
+        for broken in ["", "B", "B=\"1", "A=\"1\"x,B=1", "A,B=1"] {
+            assert_eq!(attribute(broken, "B"), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_read_back() {
+        for ticks in 0..1000 {
+            let seconds = Seconds5::nearest(ticks * 7_919);
+            assert_eq!(Seconds5::parse(&seconds.to_string()), Some(seconds));
+            assert_eq!(seconds.ticks(), Some(ticks * 7_919));
+        }
+        // Between the ticks.
+        assert_eq!(Seconds5(5).ticks(), None);
+        for text in [
+            "", "2", "2.0", "2.000000", "-2.00000", "+2.00000", ".00000", "2.+0000",
+        ] {
+            assert_eq!(Seconds5::parse(text), None, "{text}");
+        }
+        assert_eq!(Seconds5::parse("1000000000.00000"), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Recording: finished segments leave the live window for the store. For now the live mirror.
 //!
-//! In:  `playlist`'s windows. Out: objects in `storage`.
+//! In:  `playlist`'s windows. Out: objects in `storage`, and after a crash windows again.
 //! Not here: the live path, which never waits for this room; what a store is (`storage`).
 
 pub mod mirror;
+pub mod restore;
 
 use serde::{Deserialize, Serialize};
 

@@ -103,6 +103,11 @@ impl Store {
 
     /// Reads a whole object of at most `limit` bytes.
     pub async fn get(&self, key: &Key, limit: u64) -> Result<Bytes, Error> {
+        Ok(self.read(key, limit).await?.0)
+    }
+
+    /// As [`Store::get`], with when it was last written, by the store's clock.
+    pub async fn read(&self, key: &Key, limit: u64) -> Result<(Bytes, WallTime), Error> {
         let error = |e| self.error("read", key, &e);
         let result = self.inner.get(&key.0).await.map_err(error)?;
         let bytes = result.meta.size;
@@ -115,7 +120,8 @@ impl Store {
                 limit,
             });
         }
-        result.bytes().await.map_err(error)
+        let modified = WallTime(result.meta.last_modified.timestamp_millis());
+        Ok((result.bytes().await.map_err(error)?, modified))
     }
 
     /// Deletes objects; those that are not there count as deleted. After an error some may be

@@ -17,9 +17,6 @@ pub enum Error {
     /// A configuration that is not decoded or encoded here.
     #[error("unsupported: {0}")]
     Unsupported(String),
-    /// The encoder did something that it should not.
-    #[error("the encoder: {0}")]
-    Encoder(String),
     /// An encoder wrote a configuration that cannot be read.
     #[error("the encoder's configuration: {0}")]
     Config(#[from] crate::media::codec::Error),

@@ -20,6 +20,8 @@ pub(super) struct Scaler {
     width: u32,
     height: u32,
     context: Option<Context>,
+    /// Brings full range to limited range where the source's format does not say so by its name.
+    narrower: Option<Context>,
     /// The picture made last; its memory is used again when nobody holds it any more.
     last: Option<Arc<frame::Video>>,
     /// What it was made of: a picture that is shown again is not scaled again.
@@ -34,6 +36,7 @@ impl Scaler {
             width: width.into(),
             height: height.into(),
             context: None,
+            narrower: None,
             last: None,
             last_source: None,
         }
@@ -44,6 +47,7 @@ impl Scaler {
         let source = &frame.picture;
         let turn = frame.turn();
         let fits = source.format() == Pixel::YUV420P
+            && source.color_range() != Range::JPEG
             && (source.width(), source.height()) == (self.width, self.height);
         if fits && turn == Turn::NONE {
             return Ok(frame.clone());
@@ -65,6 +69,9 @@ impl Scaler {
         self.context(source, width, height)?
             .run(source, &mut scaled)
             .map_err(Error::at("scale"))?;
+        if is_full_unnamed(source) {
+            scaled = self.narrowed(scaled)?;
+        }
         if turn != Turn::NONE {
             scaled = turned(&scaled, turn, (self.width, self.height));
         }
@@ -78,6 +85,25 @@ impl Scaler {
             picture: scaled,
             ..frame.clone()
         })
+    }
+
+    /// The picture, of full range, in limited range.
+    fn narrowed(&mut self, mut full: frame::Video) -> Result<frame::Video, Error> {
+        let (width, height) = (full.width(), full.height());
+        let (named, plain) = (Pixel::YUVJ420P, Pixel::YUV420P);
+        full.set_format(named);
+        let fits = |made: &Context| (made.input().width, made.input().height) == (width, height);
+        let context = match self.narrower.take().filter(fits) {
+            Some(context) => context,
+            None => Context::get(named, width, height, plain, width, height, Flags::AREA)
+                .map_err(Error::at("make a scaler"))?,
+        };
+        let mut narrow = frame::Video::new(plain, width, height);
+        let context = self.narrower.insert(context);
+        context
+            .run(&full, &mut narrow)
+            .map_err(Error::at("scale"))?;
+        Ok(narrow)
     }
 
     /// A picture to write to.
@@ -114,6 +140,13 @@ impl Scaler {
         };
         Ok(self.context.insert(context))
     }
+}
+
+/// Whether a picture is of full range and its format has no name for that: the scaler goes by names.
+fn is_full_unnamed(picture: &frame::Video) -> bool {
+    use Pixel::{YUVJ420P, YUVJ422P, YUVJ444P};
+    let is_named = matches!(picture.format(), YUVJ420P | YUVJ422P | YUVJ444P);
+    picture.color_range() == Range::JPEG && !is_named
 }
 
 /// An upright copy.

@@ -182,7 +182,9 @@ async fn uneven_frame_rates_and_standstills_play_on() {
             "standstill-mute",
             file("standstill_noaudio.flv"),
             &[360, 160],
-            Frames::AtLeast(still),
+            // ffmpeg sends the picture behind the pause before it: the next ones are late for half a second,
+            // and viewers see the slate for as long.
+            Frames::AtLeast(still - 20),
         ),
     ];
     let server = TestServer::start().await;

@@ -83,6 +83,7 @@ impl Stream {
         directory.announce(Arc::new(LiveChannel {
             channel_id: channel.to_owned(),
             epoch: number,
+            first_epoch: number,
             renditions: vec![Arc::new(rendition)],
             audience: Arc::new(Audience::new(Instant::now())),
         }));

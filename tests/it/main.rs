@@ -11,6 +11,7 @@ mod one_frame;
 mod publishing;
 mod playback;
 mod reconnect;
+mod restart;
 mod viewers;
 mod isolation;
 mod hostile_rtmp;

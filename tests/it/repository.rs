@@ -10,8 +10,8 @@ use weir::db::seal::Sealer;
 use weir::db::{Access, Db, Repository, STATEMENTS};
 use weir::model::channel::{ChannelType, ContainerFormat, LatencyMode, Preset, Settings};
 use weir::model::repository::{
-    ChannelRepository as _, EPOCH_MSN_RESERVE, EpochRepository as _, Error, Page,
-    StreamKeyRepository as _,
+    ChannelRepository as _, EPOCH_MSN_RESERVE, Epoch, EpochRepository as _, Error, Page,
+    RunningEpoch, StreamKeyRepository as _,
 };
 use weir::model::{Channel, ChannelId, StreamKey, StreamKeyValue};
 
@@ -83,6 +83,8 @@ on_both!(
     a_crash_never_reuses_a_number,
     concurrent_epochs_never_share_a_number,
     an_older_epoch_can_no_longer_move_anything,
+    a_dead_epoch_can_be_continued,
+    only_epochs_that_nobody_ended_run,
     what_does_not_exist_is_not_found,
 );
 
@@ -378,6 +380,74 @@ async fn concurrent_epochs_never_share_a_number(place: Place) {
         assert_eq!(epoch.first_msn, 1 + (number - 1) * EPOCH_MSN_RESERVE);
     }
     assert_eq!(epochs.len(), 8);
+}
+
+async fn a_dead_epoch_can_be_continued(place: Place) {
+    let repository = place.open().await;
+    let (channel, _) = stored(&repository, "live", 1).await;
+    let id = &channel.id;
+    repository.begin_epoch(id).await.unwrap();
+    repository.end_epoch(id, 1, 10).await.unwrap();
+    let ended = repository.resume_epoch(id, 1, 11).await;
+    assert!(matches!(ended, Err(Error::Superseded)), "{ended:?}");
+
+    repository.begin_epoch(id).await.unwrap();
+    for (number, first_msn) in [(1, 40), (3, 40), (2, 9)] {
+        let refused = repository.resume_epoch(id, number, first_msn).await;
+        assert!(matches!(refused, Err(Error::Superseded)), "{refused:?}");
+    }
+    // Killed twice: the playlists are still those that began as epoch 2.
+    for (number, first_msn) in [(3, 40), (4, 55)] {
+        let resumed = repository.resume_epoch(id, number - 1, first_msn).await;
+        assert_eq!(resumed.unwrap(), Epoch { number, first_msn });
+        let running = repository.running_epochs(10).await.unwrap();
+        let expected = RunningEpoch {
+            channel_id: id.clone(),
+            number,
+            running_from: 2,
+        };
+        assert_eq!(running, [expected]);
+    }
+    repository.end_epoch(id, 4, 60).await.unwrap();
+    let next = repository.begin_epoch(id).await.unwrap();
+    assert_eq!((next.number, next.first_msn), (5, 60));
+
+    // A crash after it frees nothing that was reserved before or by it.
+    let far = 60 + 2 * EPOCH_MSN_RESERVE;
+    repository.extend_epoch(id, 5, far).await.unwrap();
+    repository.resume_epoch(id, 5, 70).await.unwrap();
+    let after = repository.begin_epoch(id).await.unwrap();
+    assert_eq!((after.number, after.first_msn), (7, far));
+    let high = far + 3 * EPOCH_MSN_RESERVE;
+    repository.resume_epoch(id, 7, high).await.unwrap();
+    let last = repository.begin_epoch(id).await.unwrap();
+    assert_eq!((last.number, last.first_msn), (9, high + EPOCH_MSN_RESERVE));
+}
+
+async fn only_epochs_that_nobody_ended_run(place: Place) {
+    let repository = place.open().await;
+    let mut expected = Vec::new();
+    for n in 0..5 {
+        let (channel, _) = stored(&repository, "live", n).await;
+        repository.begin_epoch(&channel.id).await.unwrap();
+        if n % 2 == 0 {
+            repository.end_epoch(&channel.id, 1, 42).await.unwrap();
+        } else {
+            expected.push(channel.id);
+        }
+    }
+    // Never begun; deleted while it ran.
+    stored(&repository, "idle", 6).await;
+    let (gone, _) = stored(&repository, "gone", 7).await;
+    repository.begin_epoch(&gone.id).await.unwrap();
+    repository.delete_channel(&gone.id).await.unwrap();
+
+    expected.sort();
+    let again = place.open().await;
+    let running = again.running_epochs(10).await.unwrap();
+    let ids: Vec<ChannelId> = running.into_iter().map(|epoch| epoch.channel_id).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(again.running_epochs(1).await.unwrap().len(), 1);
 }
 
 async fn an_older_epoch_can_no_longer_move_anything(place: Place) {

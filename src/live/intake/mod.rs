@@ -214,6 +214,12 @@ impl Intake {
                     action => action,
                 }
             }
+            Phase::Live(live) if self.means.may_transcode && live.has_stood_still(&sample) => {
+                live.keep(&sample);
+                live.transcode(
+                    "the picture stands still for longer than a segment may be".to_owned(),
+                )
+            }
             Phase::Live(live) => match live.picture(sample) {
                 Action::Change(source, _)
                     if live.is_passing
@@ -372,8 +378,18 @@ impl Live {
         self.is_passing && now - first.dts > limit && now - last.dts > PAUSE_TICKS
     }
 
+    /// Whether the playlists went on without the pictures of an encoder that had none to send: the next one comes in
+    /// the middle of a GOP. What is only late, because the network stood still, is not that.
+    fn has_stood_still(&self, sample: &Sample) -> bool {
+        let Some(last) = self.gop.last().filter(|_| self.is_interrupted) else {
+            return false;
+        };
+        self.is_passing && !sample.is_sync && sample.dts - last.dts > PAUSE_TICKS
+    }
+
     fn transcode(&mut self, words: String) -> Action {
         self.is_passing = false;
+        self.is_interrupted = false;
         let mut samples = std::mem::take(&mut self.gop);
         samples.append(&mut self.tail);
         Action::Transcode(self.current.clone(), samples, words)

@@ -290,3 +290,52 @@ fn metadata_is_a_plausible_hint_or_none() {
         assert_eq!(intake.declared_bps(), expected, "{video:?} {audio:?}");
     }
 }
+
+#[test]
+fn after_a_silence_late_pictures_wait_for_an_idr_and_a_standstill_is_transcoded() {
+    let mut intake = live(false);
+    letters(&mut intake, [picture(61, false)]);
+    intake.start_anew();
+    let late = [picture(62, false), picture(63, false), picture(120, true)];
+    assert_eq!(letters(&mut intake, late), "..C");
+    letters(&mut intake, [picture(121, false)]);
+    intake.start_anew();
+    let Action::Transcode(_, samples, _) = intake.take(MediaEvent::Sample(picture(250, false)))
+    else {
+        panic!("transcoded");
+    };
+    let numbers: Vec<_> = samples.iter().map(|sample| sample.dts / FRAME).collect();
+    assert_eq!(numbers, [120, 121, 250]);
+    // Where nothing may be transcoded, the next IDR picture is waited for.
+    let mut intake = live_with(means(false), false);
+    intake.start_anew();
+    let later = [picture(250, false), picture(260, true)];
+    assert_eq!(letters(&mut intake, later), ".C");
+}
+
+#[test]
+fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() {
+    let mut intake = live(false);
+    intake.take(video(640));
+    assert_eq!(letters(&mut intake, [picture(120, true)]), "C");
+    assert_eq!(intake.measured(), None);
+    // Sixty pictures a second from here on.
+    let fast = |n: i64| Sample {
+        dts: 120 * FRAME + n * FRAME / 2,
+        ..picture(0, n % 120 == 0)
+    };
+    let gop = (1..120).map(fast);
+    assert!(
+        letters(&mut intake, gop)
+            .chars()
+            .all(|letter| letter == 'P')
+    );
+    assert_eq!(letters(&mut intake, [fast(120)]), "C");
+    assert_eq!(intake.measured(), Some((60_000, 48_000)));
+    let again = (121..=240).map(fast);
+    assert!(
+        letters(&mut intake, again)
+            .chars()
+            .all(|letter| letter == 'P')
+    );
+}

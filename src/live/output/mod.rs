@@ -10,6 +10,7 @@
 mod cadence;
 mod filler;
 mod rendition;
+mod restored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::base::clock::WallTime;
 use crate::media::{AudioTrack, Sample, TrackKind, Tracks, VideoTrack};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
-use crate::playlist::{self, Audience, Directory, LiveChannel, Variant};
+use crate::playlist::{self, Directory, LiveChannel, Variant};
 use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo};
 use crate::transcode::{Output as Made, Started, Transcoder, silent_frame};
 
@@ -110,12 +111,11 @@ impl Output {
         ladder: &Ladder,
         directory: Arc<Directory>,
     ) -> Self {
-        let audience = directory.audience(&place.channel_id);
-        let nobody = || Arc::new(Audience::new(Instant::now()));
         let rungs = ladder.rungs.iter();
         let (renditions, handles) = rungs
             .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
             .unzip();
+        let channel = directory.prepare(place.channel_id, place.epoch, handles);
         Self {
             packaging: packaging::Config {
                 part_target_ms: grid.part_target_ms,
@@ -126,12 +126,7 @@ impl Output {
             run: None,
             cadence: Cadence::new(grid.part_target_ms),
             directory,
-            channel: Arc::new(LiveChannel {
-                channel_id: place.channel_id,
-                epoch: place.epoch,
-                renditions: handles,
-                audience: audience.unwrap_or_else(nobody),
-            }),
+            channel: Arc::new(channel),
             is_announced: false,
         }
     }
@@ -467,6 +462,11 @@ impl Output {
         self.run = None;
         self.cadence.pause();
         self.publish(&vec![true; self.renditions.len()]);
+    }
+
+    /// What became of the sound since the last call, in words.
+    pub(super) fn take_notice(&mut self) -> Option<&'static str> {
+        self.run.as_mut()?.silence.as_mut()?.take_notice()
     }
 
     /// Parts that became fetchable since the last call, and how many of them were late.

@@ -38,16 +38,16 @@ pub(super) struct Rendition {
     /// What fills it; none while nothing runs.
     pub(super) packager: Option<Packager>,
     /// Of the last timeline; none before the first.
-    tracks: Option<Tracks>,
+    pub(super) tracks: Option<Tracks>,
     /// Its last pictures, if a slate is to show them.
     gop: Option<Gop>,
-    window: Window,
+    pub(super) window: Window,
     max_owed: usize,
     arrivals: Arrivals,
     /// When the last pictures of the parts arrived that are about to be fetchable.
     unreported: Vec<Instant>,
     snapshot_tx: watch::Sender<Arc<Snapshot>>,
-    variant_tx: watch::Sender<Variant>,
+    pub(super) variant_tx: watch::Sender<Variant>,
 }
 
 impl Rendition {

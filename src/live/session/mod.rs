@@ -11,6 +11,7 @@
 //! Not here: what an event means (`intake`), what it does to the playlists (`stream`).
 
 mod filling;
+pub(super) mod resume;
 pub(super) mod seats;
 mod stream;
 mod watch;
@@ -121,12 +122,14 @@ impl ChannelTask {
     /// Serves publishers until the channel's playlists end; gives back those not served.
     pub(super) async fn run(
         mut self,
-        first: Attach,
+        first: Option<Attach>,
         mut attach_rx: mpsc::Receiver<Attach>,
     ) -> Vec<Attach> {
         let (token, stop) = (self.context.tasks.token().clone(), self.stop.clone());
         let mut seats = Seats::default();
-        self.seat(&mut seats, first).await;
+        if let Some(first) = first {
+            self.seat(&mut seats, first).await;
+        }
         loop {
             let (due, what) = self.next_due(&seats);
             let is_over = tokio::select! {
@@ -158,12 +161,7 @@ impl ChannelTask {
             self.leave(publisher, words);
         }
         self.finish().await;
-        attach_rx.close();
-        let mut unserved = Vec::new();
-        while let Ok(attach) = attach_rx.try_recv() {
-            unserved.push(attach);
-        }
-        unserved
+        unserved(attach_rx)
     }
 
     /// What time brings next, and when.
@@ -561,6 +559,12 @@ impl Publisher {
             );
         }
     }
+}
+
+/// Those who came too late.
+fn unserved(mut attach_rx: mpsc::Receiver<Attach>) -> Vec<Attach> {
+    attach_rx.close();
+    std::iter::from_fn(|| attach_rx.try_recv().ok()).collect()
 }
 
 /// The publisher's next event; never resolves without a publisher.

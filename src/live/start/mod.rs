@@ -244,6 +244,7 @@ impl Start {
             source: SourceConfig {
                 video,
                 audio: self.first_audio_dts.and(self.audio.clone()),
+                audio_bps: self.audio_bps(),
                 is_turned: self.is_turned,
             },
             samples: std::mem::take(&mut self.held),
@@ -251,6 +252,20 @@ impl Start {
             measured_bps,
             way,
         })
+    }
+
+    /// Bits per second of the sound that is held.
+    fn audio_bps(&self) -> u32 {
+        let sounds = self.held.iter().filter(|s| s.track == TrackKind::Audio);
+        let (count, bytes) = sounds.fold((0_u64, 0), |(count, bytes), sample| {
+            (count + 1, bytes + sample.data.len() as u64)
+        });
+        let rate = self.audio.as_ref().map_or(0, |audio| audio.sample_rate);
+        let ticks = count * aac::SAMPLES_PER_FRAME.unsigned_abs();
+        let bps = (bytes * 8 * u64::from(rate))
+            .checked_div(ticks)
+            .unwrap_or(0);
+        u32::try_from(bps).unwrap_or(u32::MAX)
     }
 }
 

@@ -89,7 +89,7 @@ fn goes_at_the_second_idr_but_waits_a_second_for_audio() {
         assert_eq!(i64::from(ready.fps_millis), fps * 1000);
         assert_eq!(ready.samples.len(), usize::try_from(expected + 1).unwrap());
         assert_eq!(ready.held_millis(), expected * 1000 / fps);
-        assert!(ready.source.audio.is_none());
+        assert!(ready.source.audio.is_none() && ready.source.audio_bps == 0);
     }
 }
 
@@ -100,7 +100,9 @@ fn audio_that_is_there_is_not_waited_for() {
     start.push(sound(0));
     let (n, verdict) = run(&mut start, 30, 10);
     assert_eq!(n, 10);
-    assert!(go(verdict).source.audio.is_some());
+    let source = go(verdict).source;
+    assert!(source.audio.is_some());
+    assert_eq!(source.audio_bps, 100 * 8 * 48_000 / 1024, "of its frames");
 }
 
 #[test]

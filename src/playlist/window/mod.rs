@@ -5,8 +5,12 @@
 //! media time, which runs with wall time while anybody publishes.
 //! Read: §6.2.1 and §6.2.2 for what may change between two versions of a playlist.
 
+pub mod restore;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::file_name::Position;
 use super::snapshot::Snapshot;
@@ -15,13 +19,16 @@ use crate::base::clock::WallTime;
 use crate::media::Timescale;
 use crate::packaging::{InitSection, Part};
 
-/// A run of parts that opens on a sync sample. Its bytes are its parts' bytes, one after another.
+/// A run of parts that opens on a sync sample. Its bytes are its parts' bytes, one after another, or
+/// `whole` where the parts are not known any more.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// Media sequence number.
     pub msn: u64,
-    /// In order; at least one.
+    /// In order; at least one, unless the segment is of an earlier process.
     pub parts: Vec<Arc<Part>>,
+    /// The media of a segment without parts, unless it is a gap.
+    pub whole: Option<Bytes>,
     /// From the start of its timeline to its start, in 90 kHz ticks.
     pub offset: i64,
     /// 90 kHz ticks.
@@ -37,9 +44,15 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Bytes of all parts.
+    /// Its media, in pieces that are shared.
+    pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
+        let parts = self.parts.iter().map(|part| &part.bytes);
+        parts.chain(&self.whole).cloned()
+    }
+
+    /// Bytes of all its media.
     pub fn byte_len(&self) -> usize {
-        self.parts.iter().map(|part| part.bytes.len()).sum()
+        self.pieces().map(|piece| piece.len()).sum()
     }
 
     /// Position of the newest part.
@@ -193,6 +206,7 @@ impl Window {
         let open = listing.open.get_or_insert_with(|| Segment {
             msn: listing.next_msn,
             parts: Vec::new(),
+            whole: None,
             offset,
             duration: 0,
             program_date_time: timeline.at.plus_millis(date(offset)),

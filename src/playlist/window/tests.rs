@@ -233,7 +233,7 @@ fn run(config: &Config, steps: &[Step], mut observe: impl FnMut(&Window, bool)) 
         };
         for (index, duration) in parts.iter().enumerate() {
             window.push(Part {
-                bytes: bytes::Bytes::from_static(b"part"),
+                bytes: Bytes::from_static(b"part"),
                 start: at,
                 duration: *duration,
                 is_independent: index == 0,
@@ -436,7 +436,7 @@ fn the_init_of_every_fetchable_part_and_of_the_next_is_there() {
 #[test]
 fn a_pause_in_the_video_counts_up_to_the_target_duration() {
     let part = |start, closes_segment| Part {
-        bytes: bytes::Bytes::new(),
+        bytes: Bytes::new(),
         start,
         duration: PART,
         is_independent: false,

@@ -158,9 +158,8 @@ impl RenditionMirror {
         }
         // A gap is listed as one; what there is of it serves players that do not know gaps.
         if segment.byte_len() > 0 {
-            let parts = segment.parts.iter().map(|part| part.bytes.clone());
             self.store
-                .put(&self.keys.segment(segment.msn), parts)
+                .put(&self.keys.segment(segment.msn), segment.pieces())
                 .await?;
             metrics::counter!("weir_mirror_segments_total").increment(1);
         }

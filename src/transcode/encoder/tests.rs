@@ -84,7 +84,7 @@ fn noise(width: u32, height: u32, n: i64) -> RawFrame {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            *pixel = (state >> 32) as u8;
+            *pixel = state.to_le_bytes()[4];
         }
     }
     RawFrame::new(frame, n * 3000)
@@ -192,26 +192,36 @@ fn flat(format: format::Pixel, bytes: &[u8]) -> RawFrame {
 
 #[test]
 fn every_form_of_input_becomes_8_bit_4_2_0_of_the_right_levels() {
+    use color::Range::{JPEG, MPEG};
     use format::Pixel;
-    // 10 bit 512 is 8 bit 128; full range 255 is limited range 235.
-    for (format, bytes, expected) in [
-        (Pixel::YUV420P, &[128_u8][..], 128),
-        (Pixel::YUV422P, &[128], 128),
-        (Pixel::YUV444P, &[128], 128),
-        (Pixel::YUV420P10LE, &[0, 2], 128),
-        (Pixel::YUV422P10LE, &[0, 2], 128),
-        (Pixel::YUVJ420P, &[255], 235),
-        (Pixel::YUVJ420P, &[0], 16),
+    // 10 bit 512 is 8 bit 128; full range 255, or 1023, is limited range 235.
+    for (format, range, bytes, expected) in [
+        (Pixel::YUV420P, MPEG, &[128_u8][..], 128),
+        (Pixel::YUV422P, MPEG, &[128], 128),
+        (Pixel::YUV444P, MPEG, &[128], 128),
+        (Pixel::YUV420P10LE, MPEG, &[0, 2], 128),
+        (Pixel::YUV422P10LE, MPEG, &[0, 2], 128),
+        (Pixel::YUVJ420P, JPEG, &[255], 235),
+        (Pixel::YUVJ420P, JPEG, &[0], 16),
+        (Pixel::YUV420P, JPEG, &[255], 235),
+        (Pixel::YUV444P, JPEG, &[0], 16),
+        (Pixel::YUV420P10LE, JPEG, &[255, 3], 235),
+        (Pixel::YUV422P10LE, JPEG, &[0, 0], 16),
+        (Pixel::YUV420P10LE, JPEG, &[0, 2], 126),
     ] {
-        let mut scaler = Scaler::new(160, 90);
-        let scaled = scaler.scale(&flat(format, bytes)).unwrap();
-        assert_eq!(scaled.picture.format(), Pixel::YUV420P, "{format:?}");
-        assert_eq!((scaled.picture.width(), scaled.picture.height()), (160, 90));
-        assert!(
-            luma(&scaled).abs_diff(expected) <= 1,
-            "{format:?}: {}",
-            luma(&scaled)
-        );
+        let mut input = flat(format, bytes);
+        let picture = Arc::get_mut(&mut input.picture).unwrap();
+        picture.set_color_range(range);
+        for (width, height) in [(160, 90), (322, 182)] {
+            let mut scaler = Scaler::new(width, height);
+            let scaled = scaler.scale(&input).unwrap();
+            let case = format!("{format:?} {range:?} to {width}");
+            assert_eq!(scaled.picture.format(), Pixel::YUV420P, "{case}");
+            let size = (scaled.picture.width(), scaled.picture.height());
+            assert_eq!(size, (width.into(), height.into()), "{case}");
+            let luma = luma(&scaled);
+            assert!(luma.abs_diff(expected) <= 1, "{case}: {luma}");
+        }
     }
 }
 

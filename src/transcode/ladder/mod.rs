@@ -16,6 +16,8 @@ pub const AUDIO_ONLY: &str = "audio_only";
 const DEFAULT_TABLES: &str = include_str!("../../../config/ladders.toml");
 /// Sources above this have their frames halved for rungs of 30 frames a second; in millihertz.
 const HALVED_ABOVE: u32 = 31_000;
+/// What a passed sound is announced with at least.
+const LEAST_PASSED_BPS: u32 = 96_000;
 /// Pixels by which a rung may miss the source's size and be given it.
 const SAME_SIZE: u32 = 4;
 
@@ -54,9 +56,6 @@ pub struct Table {
     /// Whether sources larger than the highest rung have a rendition of their own size.
     #[serde(default)]
     has_source_above: bool,
-    /// Largest height of any rendition; 0: no limit but the source's.
-    #[serde(default)]
-    max_height: u16,
     /// Of an encoded rendition in the source's size, if `source_rates` is not to be asked.
     #[serde(default)]
     source_kbps: u32,
@@ -120,6 +119,15 @@ pub struct Source {
 pub struct SourceAudio {
     /// Whether every player takes it as it is.
     pub is_passable: bool,
+    /// Bits per second, as it began.
+    pub bitrate_bps: u32,
+}
+
+impl SourceAudio {
+    /// Bits per second that are announced where it is passed on: it may have begun with silence.
+    pub fn passed_bps(&self) -> u32 {
+        self.bitrate_bps.max(LEAST_PASSED_BPS)
+    }
 }
 
 /// The renditions of a stream.
@@ -138,6 +146,8 @@ pub struct Rung {
     pub video: RungVideo,
     /// Its sound.
     pub audio: RungAudio,
+    /// Bits per second of its sound.
+    pub audio_bps: u32,
     /// Whether the multivariant playlist has it for everybody.
     pub is_listed_always: bool,
 }
@@ -227,6 +237,11 @@ impl Ladders {
 }
 
 impl Table {
+    /// Whether sound alone is listed for everybody.
+    pub fn lists_audio_only(&self) -> bool {
+        self.lists_audio_only
+    }
+
     fn validate(&self) -> Result<(), String> {
         let is_falling = self
             .rungs
@@ -445,31 +460,26 @@ impl Rung {
             RungVideo::Encode { bitrate_bps, .. } => bitrate_bps,
             _ => 0,
         };
-        let audio = match self.audio {
-            RungAudio::Encode { bitrate_bps } => bitrate_bps,
-            // What a passed sound may have; IVS takes at most 320 kb/s.
-            RungAudio::Source => 160_000,
-            RungAudio::None => 0,
-        };
-        u64::from(video) + u64::from(audio)
+        u64::from(video) + u64::from(self.audio_bps)
     }
 }
 
-/// Sound for a rendition: the source's if `kbps` is 0 and it can pass.
-fn audio(table: &Table, kbps: u32, source: &Source) -> RungAudio {
-    let encode = |kbps: u32| RungAudio::Encode {
-        bitrate_bps: kbps * 1000,
+/// Sound for a rendition, and its rate: the source's if `kbps` is 0 and it can pass.
+fn audio(table: &Table, kbps: u32, source: &Source) -> (RungAudio, u32) {
+    let encode = |kbps: u32| {
+        let bitrate_bps = kbps * 1000;
+        (RungAudio::Encode { bitrate_bps }, bitrate_bps)
     };
     match (&source.audio, kbps) {
-        (None, _) => RungAudio::None,
-        (Some(audio), 0) if audio.is_passable => RungAudio::Source,
+        (None, _) => (RungAudio::None, 0),
+        (Some(audio), 0) if audio.is_passable => (RungAudio::Source, audio.passed_bps()),
         (Some(_), 0) => encode(table.audio_kbps),
         (Some(_), kbps) => encode(kbps),
     }
 }
 
 /// Sound for a rendition of the source's size.
-fn top_audio(table: &Table, source: &Source) -> RungAudio {
+fn top_audio(table: &Table, source: &Source) -> (RungAudio, u32) {
     let kbps = if table.passes_source {
         0
     } else {
@@ -479,10 +489,12 @@ fn top_audio(table: &Table, source: &Source) -> RungAudio {
 }
 
 fn passed(table: &Table, source: &Source) -> Rung {
+    let (audio, audio_bps) = top_audio(table, source);
     Rung {
         name: SOURCE.to_owned(),
         video: RungVideo::Source,
-        audio: top_audio(table, source),
+        audio,
+        audio_bps,
         is_listed_always: true,
     }
 }
@@ -491,6 +503,7 @@ fn passed(table: &Table, source: &Source) -> Rung {
 fn own(table: &Table, source: &Source) -> Rung {
     let (width, height) = source.own_size();
     let (every, fps_millis) = source.frames(60);
+    let (audio, audio_bps) = top_audio(table, source);
     Rung {
         name: SOURCE.to_owned(),
         video: RungVideo::Encode {
@@ -500,7 +513,8 @@ fn own(table: &Table, source: &Source) -> Rung {
             fps_millis,
             bitrate_bps: source.own_bps(table),
         },
-        audio: top_audio(table, source),
+        audio,
+        audio_bps,
         is_listed_always: true,
     }
 }
@@ -514,6 +528,7 @@ fn encoded(table: &Table, rung: &TableRung, source: &Source) -> Rung {
         width.min(source.own_size().0),
         height.min(source.own_size().1),
     );
+    let (audio, audio_bps) = audio(table, rung.audio_kbps, source);
     Rung {
         name: format!("{}p{}", rung.height, (fps_millis + 500) / 1000),
         video: RungVideo::Encode {
@@ -523,7 +538,8 @@ fn encoded(table: &Table, rung: &TableRung, source: &Source) -> Rung {
             fps_millis,
             bitrate_bps: kbps * 1000,
         },
-        audio: audio(table, rung.audio_kbps, source),
+        audio,
+        audio_bps,
         is_listed_always: true,
     }
 }
@@ -534,10 +550,12 @@ fn audio_only(table: &Table, source: &Source) -> Option<Rung> {
     } else {
         0
     };
+    let (audio, audio_bps) = audio(table, kbps, source);
     source.audio.as_ref().map(|_| Rung {
         name: AUDIO_ONLY.to_owned(),
         video: RungVideo::None,
-        audio: audio(table, kbps, source),
+        audio,
+        audio_bps,
         is_listed_always: table.lists_audio_only,
     })
 }
@@ -546,6 +564,7 @@ fn audio_only(table: &Table, source: &Source) -> Option<Rung> {
 fn without_sound(known: &Rung) -> Rung {
     Rung {
         audio: RungAudio::None,
+        audio_bps: 0,
         ..known.clone()
     }
 }

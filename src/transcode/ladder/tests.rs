@@ -8,7 +8,10 @@ fn source(width: u16, height: u16, fps: u32) -> Source {
         fps_millis: fps * 1000,
         is_passable: true,
         bitrate_bps: Some(6_000_000),
-        audio: Some(SourceAudio { is_passable: true }),
+        audio: Some(SourceAudio {
+            is_passable: true,
+            bitrate_bps: 192_000,
+        }),
     }
 }
 
@@ -173,7 +176,10 @@ fn shapes_are_kept() {
 #[test]
 fn sound_is_passed_encoded_or_not_there() {
     let surround = Source {
-        audio: Some(SourceAudio { is_passable: false }),
+        audio: Some(SourceAudio {
+            is_passable: false,
+            bitrate_bps: 192_000,
+        }),
         ..source(1280, 720, 30)
     };
     let ladder = plan(LadderKind::Standard, &surround);
@@ -194,6 +200,28 @@ fn sound_is_passed_encoded_or_not_there() {
         "{ladder}"
     );
     assert!(!ladder.contains("audio_only"));
+}
+
+#[test]
+fn bandwidth_counts_the_sound_that_is_there() {
+    let ladders = Ladders::default();
+    let of = |audio: Option<(bool, u32)>| {
+        let source = Source {
+            audio: audio.map(|(is_passable, bitrate_bps)| SourceAudio {
+                is_passable,
+                bitrate_bps,
+            }),
+            ..source(1280, 720, 30)
+        };
+        let ladder = Ladder::plan(ladders.table(LadderKind::Standard), &source);
+        let picture = |rung: &&Rung| rung.name == "480p30" || rung.name == "360p30";
+        let rates = ladder.rungs.iter().filter(picture);
+        rates.map(Rung::average_bandwidth_bps).collect::<Vec<_>>()
+    };
+    assert_eq!(of(None), [1_400_000, 630_000]);
+    assert_eq!(of(Some((true, 320_000))), [1_720_000, 694_000]);
+    assert_eq!(of(Some((true, 3_000))), [1_496_000, 694_000], "silence yet");
+    assert_eq!(of(Some((false, 384_000))), [1_528_000, 694_000]);
 }
 
 #[test]

@@ -108,13 +108,13 @@ pub fn reels(
         SlatePicture::File(path) => (picture_of(path)?, avc::Colour::default()),
         SlatePicture::Black => (black(), avc::Colour::default()),
     };
-    let reel = |rung: &SlateRung| reel(&shown, rung, grid, preset, colour);
+    let reel = |rung: &SlateRung| reel(&shown, *rung, grid, preset, colour);
     rungs.iter().map(reel).collect()
 }
 
 fn reel(
     shown: &RawFrame,
-    rung: &SlateRung,
+    rung: SlateRung,
     grid: SlateGrid,
     preset: &str,
     colour: avc::Colour,
@@ -137,8 +137,8 @@ fn reel(
         samples.extend(encoder.encode(&frame, n == 0)?);
     }
     if samples.len() != usize::try_from(grid.frames).unwrap_or(0) {
-        return Err(Error::Encoder(
-            "it held pictures of a slate back".to_owned(),
+        return Err(Error::Unsupported(
+            "an encoder that holds pictures of a slate back".to_owned(),
         ));
     }
     Ok(Reel {

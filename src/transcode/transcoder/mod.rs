@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::audio::{AudioEncode, AudioOutput, AudioWorker};
+use super::audio::{AudioEncode, AudioOutput, AudioWorker, silent_frame};
 use super::encoder::{EncodeVideo, VideoSettings, X264Encoder};
 use super::frame_clock::FrameClock;
 use super::lane::{Lane, LaneQueue, OpenEncoder};
@@ -197,6 +197,10 @@ impl Transcoder {
             }
             _ => (None, Vec::new()),
         };
+        if let Some(source) = &job.audio {
+            // It is kept: who asks for it later does not wait for codecs. Not every sound has one.
+            silent_frame(source).ok();
+        }
         let audio_timescale = job.audio.as_ref().map(|config| config.timescale());
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let mut video = Vec::new();

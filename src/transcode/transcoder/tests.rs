@@ -151,7 +151,7 @@ fn silence(n: i64) -> Sample {
         dts: n * 1024,
         composition_offset: 0,
         is_sync: true,
-        data: crate::transcode::silent_frame(&stereo).unwrap(),
+        data: silent_frame(&stereo).unwrap(),
     }
 }
 
@@ -214,8 +214,8 @@ fn the_queues_take_a_start_of_the_longest_segment_at_once() {
     let queued = |segment_ms, fps_millis| {
         let (video, _) = source(1, 30);
         let job = Job {
-            segment_ms,
             fps_millis,
+            segment_ms,
             ..job_with_sound(video)
         };
         job.queued()
@@ -268,7 +268,7 @@ impl EncodeVideo for Broken {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
             assert!(!self.panics, "seeded");
-            return Err(Error::Encoder("seeded".to_owned()));
+            return Err(Error::Unsupported("seeded".to_owned()));
         }
         self.inner.encode(frame, is_keyframe)
     }
@@ -333,13 +333,13 @@ fn an_encoder_that_breaks_is_made_anew_and_hurts_no_other() {
 /// An encoder that needs much longer than a frame's duration while it is told so.
 struct Slow {
     inner: X264Encoder,
-    is_slow: Option<Arc<AtomicBool>>,
+    while_set: Option<Arc<AtomicBool>>,
     needs: Duration,
 }
 
 impl EncodeVideo for Slow {
     fn encode(&mut self, frame: &RawFrame, is_keyframe: bool) -> Result<Option<Sample>, Error> {
-        let is_slow = self.is_slow.as_ref();
+        let is_slow = self.while_set.as_ref();
         if is_slow.is_some_and(|is_slow| is_slow.load(Ordering::Relaxed)) {
             std::thread::sleep(self.needs);
         }
@@ -357,7 +357,7 @@ fn open_slow(is_slow: &Arc<AtomicBool>, name: &'static str, frames: u32) -> Arc<
     Arc::new(move |rung: &VideoRung| {
         let encoder: Box<dyn EncodeVideo> = Box::new(Slow {
             inner: X264Encoder::open(&settings(rung.width, rung.height))?,
-            is_slow: (rung.name == name).then(|| Arc::clone(&is_slow)),
+            while_set: (rung.name == name).then(|| Arc::clone(&is_slow)),
             needs: frames * FRAME,
         });
         Ok(encoder)

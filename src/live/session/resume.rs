@@ -1,0 +1,135 @@
+//! The first step of a channel whose process died: its playlists are taken up again and wait for the
+//! publisher, as after a loss.
+//!
+//! In:  the epoch that nobody ended, who can read its mirror. Out: announced playlists, or the task's
+//! end: then the channel is offline, and its next publisher begins a new epoch.
+//! The epoch that continues the old one is stored before anything is announced under it.
+//! Not here: what is listed again (`recording::restore`).
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::{ChannelTask, unserved};
+use crate::live::output::{Output, Place};
+use crate::live::registry::{Attach, State, lock};
+use crate::model::repository::{EPOCH_MSN_RESERVE, RunningEpoch};
+use crate::playlist::{self, Expected};
+use crate::recording::restore::{Restored, RestoredRendition, Restorer};
+
+/// How long reading back and storing the epoch may take; players and publishers wait for it.
+const RESUME_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What was found running at the start.
+pub(in crate::live) struct Resumption {
+    pub(in crate::live) running: RunningEpoch,
+    pub(in crate::live) restorer: Restorer,
+    /// Players that ask for the channel wait as long as it is kept.
+    pub(in crate::live) expected: Expected,
+}
+
+impl ChannelTask {
+    /// As [`ChannelTask::run`], from a held channel on; if it cannot be had, nobody is served.
+    pub(in crate::live) async fn run_resumed(
+        mut self,
+        resumption: Resumption,
+        attach_rx: mpsc::Receiver<Attach>,
+    ) -> Vec<Attach> {
+        let Resumption {
+            running,
+            restorer,
+            expected,
+        } = resumption;
+        let resumed = timeout(RESUME_DEADLINE, self.resume(&running, &restorer)).await;
+        drop(expected);
+        let words = match resumed {
+            Ok(Ok(())) => {
+                self.begin_filler().await;
+                return self.run(None, attach_rx).await;
+            }
+            Ok(Err(words)) => words,
+            Err(_) => "it takes too long".to_owned(),
+        };
+        tracing::warn!(
+            words,
+            epoch = running.number,
+            "playlists are not taken up again"
+        );
+        unserved(attach_rx)
+    }
+
+    /// Words if it cannot be.
+    async fn resume(&mut self, running: &RunningEpoch, restorer: &Restorer) -> Result<(), String> {
+        let (channel_id, first_epoch) = (&running.channel_id, running.running_from);
+        let read = restorer.read(channel_id.as_str(), first_epoch..=running.number);
+        let mut restored = read.await.map_err(|error| error.to_string())?;
+        restored
+            .renditions
+            .sort_by_key(|r| Reverse((r.variant.width > 0, r.variant.bandwidth_bps)));
+        let channel = lock(&self.status).channel.clone();
+        let known = restored
+            .renditions
+            .iter()
+            .map(|r| (r.name.as_str(), &r.variant));
+        let known: Vec<_> = known.collect();
+        let ladder = self.context.transcoding.known(&channel, &known);
+        let ladder = ladder.ok_or("its renditions would have to be transcoded")?;
+        let Restored {
+            next_msn,
+            renditions,
+        } = restored;
+        let resumed = self
+            .context
+            .epochs
+            .resume_epoch(channel_id, running.number, next_msn);
+        let epoch = resumed.await.map_err(|error| error.to_string())?;
+        let place = Place {
+            channel_id: channel_id.to_string(),
+            epoch: epoch.number,
+            first_msn: epoch.first_msn,
+        };
+        let grid = self.grid(channel.part_target_ms);
+        let directory = Arc::clone(&self.context.directory);
+        let mut output = Output::new(place, &grid, &ladder, directory);
+        self.show(&renditions);
+        output
+            .restore(first_epoch, &grid, renditions)
+            .map_err(|error| error.to_string())?;
+        tracing::info!(
+            epoch = epoch.number,
+            first_epoch,
+            next_msn,
+            "playlists are taken up again; waiting for the publisher"
+        );
+        (self.epoch, self.reserved_msn) = (epoch.number, epoch.first_msn + EPOCH_MSN_RESERVE);
+        self.output = Some(output);
+        let hold = Duration::from_secs(self.context.config.hold_seconds);
+        self.held_until = Some(Instant::now() + hold);
+        Ok(())
+    }
+
+    /// What is known of the stream until somebody publishes.
+    fn show(&self, renditions: &[RestoredRendition]) {
+        let Some(top) = renditions.first() else {
+            return;
+        };
+        let mut status = lock(&self.status);
+        status.state = State::Held;
+        status.size = (top.variant.width, top.variant.height);
+        status.fps_millis = top.variant.frame_rate_millis;
+        if let Some(first) = top.past.segments.first() {
+            status.started = first.listed.program_date_time;
+        }
+    }
+
+    fn grid(&self, part_target_ms: Option<u32>) -> playlist::Config {
+        let grid = self.context.grid;
+        playlist::Config {
+            part_target_ms: part_target_ms.unwrap_or(grid.part_target_ms),
+            ..grid
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A killed server: what its playlists listed goes on after the next start, under the same URLs.
+
+use std::collections::BTreeMap;
+
+use reqwest::{StatusCode, Url};
+
+use super::support::clips::clip;
+use super::support::publisher::Publisher;
+use super::support::server::{Channel, TestServer};
+use super::support::viewer::{MediaPlaylist, Watched, follow, get, media_playlist_url, text};
+use super::support::{eventually, within};
+
+/// Everything that one URL ever showed: by number, what the lines of a segment said and its bytes.
+#[derive(Default)]
+struct Known {
+    segments: BTreeMap<u64, Seen>,
+    /// By URI.
+    media: BTreeMap<String, Vec<u8>>,
+    last: MediaPlaylist,
+}
+
+/// What may never change.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    extinf: f64,
+    uri: String,
+    date: String,
+    map: Option<String>,
+    is_discontinuity: bool,
+    is_gap: bool,
+}
+
+impl Known {
+    /// Takes a playlist in, comparing; fetches what is new.
+    async fn take(&mut self, url: &Url, list: MediaPlaylist) {
+        let mut map = None;
+        for (msn, extinf, uri) in &list.segments {
+            let new_map = list.maps.iter().find(|(before, _)| before == msn);
+            map = new_map.map(|(_, uri)| uri.clone()).or(map);
+            let seen = Seen {
+                extinf: *extinf,
+                uri: uri.clone(),
+                date: list
+                    .dates
+                    .iter()
+                    .find(|(at, _)| at == msn)
+                    .unwrap()
+                    .1
+                    .clone(),
+                map: map.clone(),
+                is_discontinuity: list.discontinuities.contains(msn),
+                is_gap: list.gaps.contains(msn),
+            };
+            let known = self.segments.entry(*msn).or_insert_with(|| seen.clone());
+            assert_eq!(*known, seen, "segment {msn} has changed");
+            if !seen.is_gap {
+                self.fetch(url, uri).await;
+            }
+        }
+        for map in list.maps.iter().map(|(_, uri)| uri) {
+            self.fetch(url, map).await;
+        }
+        let (first, last) = (list.first_msn, self.last.first_msn);
+        assert!(first >= last, "the playlist begins at {first} after {last}");
+        self.last = list;
+    }
+
+    async fn fetch(&mut self, url: &Url, uri: &str) {
+        let answer = get(url.join(uri).unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{uri}");
+        let bytes = answer.bytes().await.unwrap().to_vec();
+        let known = self.media.entry(uri.to_owned());
+        let known = known.or_insert_with(|| bytes.clone());
+        assert!(*known == bytes, "{uri} has other bytes");
+    }
+
+    /// Follows by blocking reload until `stop`.
+    async fn follow(&mut self, url: &Url, mut stop: impl FnMut(&MediaPlaylist) -> bool) {
+        let mut target = url.clone();
+        loop {
+            let list = MediaPlaylist::parse(&text(target.as_str()).await);
+            self.take(url, list).await;
+            if stop(&self.last) {
+                return;
+            }
+            let (msn, part) = self.last.next();
+            target.set_query(Some(&format!("_HLS_msn={msn}&_HLS_part={part}")));
+        }
+    }
+
+    /// The same segments, asked for once more.
+    async fn fetch_all_again(&mut self, url: &Url) {
+        let listed = self.last.segments.clone();
+        for (msn, _, uri) in listed {
+            if !self.last.gaps.contains(&msn) {
+                self.fetch(url, &uri).await;
+            }
+        }
+    }
+}
+
+/// The number of the newest segment whose copy the mirror lists under this URL.
+async fn mirrored(server: &TestServer, channel: &Channel, msn: u64) {
+    let folder = server
+        .data
+        .path()
+        .join("data/storage/live")
+        .join(&channel.id);
+    let is_there = || {
+        let epochs = std::fs::read_dir(&folder).ok()?;
+        let lists = epochs.map(|epoch| epoch.unwrap().path().join("source/live.m3u8"));
+        let texts = lists.filter_map(|path| std::fs::read_to_string(path).ok());
+        let mut texts: Vec<_> = texts.collect();
+        texts.retain(|text| text.contains(&format!("\n{msn}.m4s")));
+        (!texts.is_empty()).then_some(())
+    };
+    eventually(20, "segment in the mirror", || async { is_there() }).await;
+}
+
+fn epoch(url: &Url) -> u64 {
+    let components: Vec<_> = url.path_segments().unwrap().collect();
+    components[components.len() - 3].parse().unwrap()
+}
+
+/// Killed twice, the second time while the publisher has not returned yet: nothing that was listed
+/// changes, numbers go on one by one, and no URI gets other bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_goes_on_with_the_same_url_after_kill_9() {
+    let mut server = TestServer::start().await;
+    let channel = server
+        .new_channel_with("restarted", &["--type", "BASIC"])
+        .await;
+    let first = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let mut known = Known::default();
+    let five = known.follow(&url, |list| list.segments.len() >= 5);
+    within(40, "five segments", five).await;
+    let last = known.last.segments.last().unwrap().0;
+    mirrored(&server, &channel, last).await;
+
+    for _ in 0..2 {
+        server.kill_and_restart().await;
+        let held = server.live(&channel).await;
+        let before = known.last.segments.last().unwrap().0;
+        let target = known.follow(&url, |list| list.segments.len() > 5);
+        within(10, "the playlist again", target).await;
+        known.fetch_all_again(&url).await;
+        assert!(known.last.segments.last().unwrap().0 > before);
+        let state = held.and_then(|live| live.get("state").cloned());
+        assert!(state.is_none_or(|state| state == "HELD"));
+    }
+    drop(first);
+    let gaps = known.last.gaps.len();
+    assert!((1..=20).contains(&gaps), "{gaps} gaps");
+
+    // The publisher returns: a DISCONTINUITY, and media again.
+    let returned = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let media = known.follow(&url, |list| {
+        let newest = list.segments.iter().rev().take(3);
+        newest.clone().count() == 3 && newest.clone().all(|(msn, ..)| !list.gaps.contains(msn))
+    });
+    within(40, "three new segments", media).await;
+    let numbers: Vec<u64> = known.segments.keys().copied().collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{numbers:?}"
+    );
+
+    // Who comes now is sent to the new epoch, where the same is listed.
+    let new = media_playlist_url(&channel.playback_url).await;
+    assert_eq!(epoch(&new), epoch(&url) + 2);
+    let same = |text: String| MediaPlaylist::parse(&text).segments[..5].to_vec();
+    let (old, new) = (text(url.as_str()).await, text(new.as_str()).await);
+    assert_eq!(same(old), same(new));
+    assert!(server.metric("weir_task_panics_total").await < 1.0);
+    returned.kill().await;
+}
+
+/// All renditions of a ladder come back together, and end together if nobody returns.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_ladder_comes_back_and_ends_when_nobody_returns() {
+    let mut server = TestServer::start_with(&[("WEIR__LIVE__HOLD_SECONDS", "8")]).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("ladder_360p30.flv"), &channel.ingest_url);
+    let source = media_playlist_url(&channel.playback_url).await;
+    let multivariant = text(&channel.playback_url).await;
+    let children = multivariant.lines().filter(|line| !line.starts_with('#'));
+    let base = Url::parse(&channel.playback_url).unwrap();
+    let urls: Vec<Url> = children.map(|uri| base.join(uri).unwrap()).collect();
+    assert!(urls.len() >= 2, "{multivariant}");
+    let enough = follow(&source, |seen: &Watched| seen.segments.len() >= 4);
+    let seen = within(60, "four segments", enough).await;
+    mirrored(&server, &channel, *seen.segments.keys().last().unwrap()).await;
+    let mut known = Vec::new();
+    for url in &urls {
+        let mut list = Known::default();
+        list.take(url, MediaPlaylist::parse(&text(url.as_str()).await))
+            .await;
+        known.push(list);
+    }
+
+    publisher.kill().await;
+    server.kill_and_restart().await;
+    let mut lasts = Vec::new();
+    for (url, known) in urls.iter().zip(&mut known) {
+        let list = MediaPlaylist::parse(&text(url.as_str()).await);
+        // What one rendition's mirror lacked is a gap by now; what it had is as it was.
+        let had: Vec<_> = list.segments.iter().map(|(msn, ..)| *msn).collect();
+        known
+            .segments
+            .retain(|msn, seen| !list.gaps.contains(msn) || seen.is_gap);
+        known.last = MediaPlaylist::default();
+        known.take(url, list).await;
+        lasts.push((had[0], known.segments.len()));
+    }
+    let firsts: Vec<u64> = lasts.iter().map(|(first, _)| *first).collect();
+    assert!(firsts.iter().all(|first| *first == firsts[0]), "{firsts:?}");
+
+    for (url, known) in urls.iter().zip(&mut known) {
+        let end = known.follow(url, |list| list.is_ended);
+        within(40, "ENDLIST", end).await;
+    }
+    let status = get(&channel.playback_url).await.status();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    // The next stream's numbers are above all of them.
+    let last = known
+        .iter()
+        .filter_map(|known| known.segments.keys().last());
+    let last = *last.max().unwrap();
+    let next = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    assert!(MediaPlaylist::parse(&text(url.as_str()).await).first_msn > last);
+    next.kill().await;
+}

@@ -2,7 +2,7 @@
 //!
 //! In:  a request's `Authorization`, the channel asked for. Out: the channel, or [`Problem`].
 //! Secrets are compared in constant time and never logged. Whether a channel exists is told only to
-//! those who may know. Not here: the SigV4 of the IVS API, which is to come.
+//! those who may know. Not here: the signatures of the IVS API, which are to come.
 //! Read: RFC 6750 §2.1 (Bearer), RFC 7617 (Basic).
 
 use std::fmt;

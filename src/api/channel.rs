@@ -40,7 +40,7 @@ type Wants = Result<Query<Wanted>, QueryRejection>;
 /// Names as the IVS API spells them, where it has them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Health {
+struct ChannelHealth {
     channel_id: String,
     name: String,
     /// `OFFLINE`, `STARTING`, `LIVE`, or `HELD` while a lost publisher is waited for.
@@ -49,7 +49,7 @@ struct Health {
     health: &'static str,
     viewer_count: u64,
     #[serde(flatten)]
-    stream: Option<Stream>,
+    stream: Option<Shown>,
     /// The last minute, oldest first.
     seconds: Vec<Measures>,
     /// What is not as it should be, or was not lately; the newest first.
@@ -61,7 +61,7 @@ struct Health {
 /// What viewers see, once they see something.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Stream {
+struct Shown {
     stream_id: String,
     /// RFC 3339.
     start_time: String,
@@ -174,7 +174,7 @@ fn describe(
     known: Option<(Status, Report)>,
     viewer_count: u64,
     events: Vec<Value>,
-) -> Health {
+) -> ChannelHealth {
     let (status, report) = known.unzip();
     let report = report.unwrap_or_default();
     let state = match status.as_ref().map(|status| status.state) {
@@ -185,21 +185,21 @@ fn describe(
     };
     let is_shown = |status: &Status| status.state != State::Starting;
     let skipped = report.seconds.len().saturating_sub(SECONDS);
-    Health {
+    ChannelHealth {
         channel_id: channel.id.to_string(),
         name: channel.name,
         state,
         health: Summary::as_str(report.summary),
         viewer_count,
-        stream: status.filter(is_shown).map(stream),
+        stream: status.filter(is_shown).map(shown),
         seconds: report.seconds.iter().skip(skipped).map(measures).collect(),
         findings: report.findings.into_iter().map(told).collect(),
         events,
     }
 }
 
-fn stream(status: Status) -> Stream {
-    Stream {
+fn shown(status: Status) -> Shown {
+    Shown {
         stream_id: status.stream_id,
         start_time: status.started.to_string(),
         width: status.size.0,

@@ -89,10 +89,6 @@ impl Silence {
     }
 
     /// Words for the streamer, once each time that sound has stayed away.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the session is about to call it")
-    )]
     pub(super) fn take_notice(&mut self) -> Option<&'static str> {
         self.notice.take()
     }

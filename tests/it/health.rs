@@ -57,6 +57,9 @@ fn finding<'a>(health: &'a Value, code: &str) -> Option<&'a Value> {
     findings.find(|finding| finding["code"] == code)
 }
 
+/// Adds what a request is to show that it may.
+type With = Box<dyn Fn(RequestBuilder) -> RequestBuilder>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_holds_the_key_may_know() {
     let server = TestServer::start_with(&ROOT).await;
@@ -70,7 +73,6 @@ async fn only_who_holds_the_key_may_know() {
         let key = key.to_owned();
         move |r: RequestBuilder| r.bearer_auth(key.clone())
     };
-    type With = Box<dyn Fn(RequestBuilder) -> RequestBuilder>;
     let nobody = "AbCdEf123456";
     let wrong = format!("{}x", own.stream_key);
     // (who asks, for which channel, status of what is there to read, and of a stop)
@@ -161,11 +163,15 @@ async fn a_stream_is_measured_and_stopped_and_may_begin_anew() {
     let session = known["streamId"].as_str().unwrap().to_owned();
     assert_eq!(known["events"][0]["detail"]["stream_id"], session.as_str());
 
-    let ending = tokio::spawn(async move { follow_to_end(&url).await });
-    let asked = request(&server, &channel.id, "stop").basic_auth(ROOT[0].1, Some(ROOT[1].1));
-    assert_eq!(json(asked).await.0, StatusCode::OK);
-    assert_ne!(publisher.ended().await, "", "the encoder is sent away");
-    let watched = within(20, "ENDLIST", ending).await.unwrap();
+    let stopping = async {
+        let asked = request(&server, &channel.id, "stop");
+        let (status, _) = json(asked.basic_auth(ROOT[0].1, Some(ROOT[1].1))).await;
+        assert_eq!(status, StatusCode::OK);
+        publisher.ended().await
+    };
+    let both = async { tokio::join!(follow_to_end(&url), stopping) };
+    let (watched, words) = within(20, "ENDLIST", both).await;
+    assert_ne!(words, "", "the encoder is sent away");
     assert!(watched.last.is_ended);
     let names = event_names(&server, &channel).await;
     assert_eq!(names[names.len() - 2..], ["Stream End", "Session Ended"]);

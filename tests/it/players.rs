@@ -65,6 +65,33 @@ async fn the_watch_page_plays_near_live() {
     publisher.kill().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watch_page_shows_the_streams_health_to_who_holds_the_key() {
+    let server = TestServer::start().await;
+    let channel = server.new_channel("streamer").await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    let (page, key) = (&channel.watch_url, &channel.stream_key);
+    let panel = |url: String| async move {
+        let options = ["--seconds", "8", "--text", "#health", "--url", &url];
+        let seen = script("watch.mjs", &options).await;
+        assert_eq!(seen["errors"], Value::Array(vec![]), "{seen}");
+        let text = |key: &str| seen[key].as_str().unwrap().to_owned();
+        (text("text"), text("address"))
+    };
+    let ((shown, address), (refused, _)) = tokio::join!(
+        panel(format!("{page}#key={key}")),
+        panel(format!("{page}#key={key}x"))
+    );
+    assert_eq!(&address, page, "the key has left the address");
+    for expected in ["Live", " fps", "Keyframe interval\n2.0 s", "Viewers\n"] {
+        assert!(shown.contains(expected), "{expected} in {shown}");
+    }
+    assert!(refused.contains("This key does not open"), "{refused}");
+    publisher.kill().await;
+    assert!(!server.log().contains(key));
+}
+
 /// A lost encoder that returns, a stream that ends, the next one: nobody touches the page.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watch_page_recovers_by_itself() {

@@ -7,6 +7,7 @@
 //   node watch.mjs --url ... --events --seconds 60 [--until live,reconnecting,live]
 //     prints {t, state, title} for every change of state, and the line above last; ends as soon
 //     as the states of --until were seen in this order (exit status 1 if they were not).
+//   --text SELECTOR adds {text, address}: what an element says at the end, and the page's address.
 
 import { print, readArguments } from "./arguments.mjs";
 import { limit, pause, withPage } from "./browser.mjs";
@@ -17,6 +18,7 @@ const options = readArguments({
   screenshot: "",
   events: false,
   until: "",
+  text: "",
   "start-timeout": 20,
   width: 1280,
   height: 800,
@@ -64,6 +66,11 @@ function sample() {
   };
 }
 
+/** Runs in the page. */
+function read(selector) {
+  return { text: document.querySelector(selector)?.innerText ?? null, address: location.href };
+}
+
 /** Resolves once the wanted states were seen one after the other. */
 function stateSequence(wanted, events) {
   const left = wanted === "" ? [] : wanted.split(",");
@@ -97,12 +104,14 @@ async function watch(page, errors) {
     await pause(options.seconds * 1000);
   }
   const end = await page.evaluate(sample);
+  const said = options.text === "" ? {} : await page.evaluate(read, options.text);
   if (options.screenshot !== "") {
     await page.screenshot({ path: options.screenshot });
   }
   const { currentTime, troubles, ...rest } = end;
   print({
     ...rest,
+    ...said,
     currentTimeStart: start.currentTime,
     currentTimeEnd: currentTime,
     totalVideoFramesStart: start.totalVideoFrames,

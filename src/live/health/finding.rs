@@ -44,6 +44,8 @@ codes! {
     AudioUnsupported = "audio_unsupported",
     /// No sound comes.
     AudioMissing = "audio_missing",
+    /// Sound stopped for a while; viewers heard silence.
+    AudioStopped = "audio_stopped",
     /// Sound began long after the picture.
     AudioLate = "audio_late",
     /// Sound and picture move apart.

@@ -464,6 +464,11 @@ impl Output {
         self.publish(&vec![true; self.renditions.len()]);
     }
 
+    /// What became of the sound since the last call, in words.
+    pub(super) fn take_notice(&mut self) -> Option<&'static str> {
+        self.run.as_mut()?.silence.as_mut()?.take_notice()
+    }
+
     /// Parts that became fetchable since the last call, and how many of them were late.
     pub(super) fn take_cadence(&mut self) -> (u64, u64) {
         self.cadence.take()

@@ -284,21 +284,15 @@ impl ChannelTask {
                 let name = output.rung_name(rung);
                 tracing::warn!(rendition = &*name, "overload: a rendition is shed");
                 lock(&self.status).shed.insert(name.to_string());
-                self.emit_rendition(
-                    publisher,
-                    |rendition| Kind::RenditionShed { rendition },
-                    &name,
-                );
+                let rendition = name.to_string();
+                self.emit_made(publisher.as_ref(), Kind::RenditionShed { rendition });
             }
             Some(transcode::Output::Restored { rung }) => {
                 let name = output.rung_name(rung);
                 tracing::info!(rendition = &*name, "a shed rendition is back");
                 lock(&self.status).shed.remove(&*name);
-                self.emit_rendition(
-                    publisher,
-                    |rendition| Kind::RenditionRestored { rendition },
-                    &name,
-                );
+                let rendition = name.to_string();
+                self.emit_made(publisher.as_ref(), Kind::RenditionRestored { rendition });
             }
             Some(transcode::Output::Failed { what }) => {
                 tracing::error!(what, "the transcoder restarts a part of itself");
@@ -317,14 +311,10 @@ impl ChannelTask {
         }
     }
 
-    fn emit_rendition(
-        &self,
-        publisher: &Option<Publisher>,
-        kind: impl Fn(String) -> Kind,
-        name: &str,
-    ) {
+    /// Tells what the transcoder made of the publisher's stream.
+    fn emit_made(&self, publisher: Option<&Publisher>, kind: Kind) {
         if let Some(publisher) = publisher {
-            self.emit(publisher, kind(name.to_owned()));
+            self.emit(publisher, kind);
         }
     }
 

@@ -114,13 +114,16 @@ impl ChannelTask {
     }
 
     fn second(&mut self, publisher: &mut Publisher) -> Result<(), Ending> {
+        if let Some(output) = &mut self.output {
+            let (parts, late) = output.take_cadence();
+            publisher.watch.meter.note_parts(parts, late);
+            if let Some(words) = output.take_notice() {
+                self.tell(publisher, Code::AudioStopped, words.to_owned());
+            }
+        }
         let watch = &mut publisher.watch;
         let elapsed = watch.since.elapsed();
         watch.since += elapsed;
-        if let Some(output) = &mut self.output {
-            let (parts, late) = output.take_cadence();
-            watch.meter.note_parts(parts, late);
-        }
         let at = self.context.clock.now();
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let second = watch.meter.take_second(at, elapsed_ms);

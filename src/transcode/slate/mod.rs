@@ -108,13 +108,13 @@ pub fn reels(
         SlatePicture::File(path) => (picture_of(path)?, avc::Colour::default()),
         SlatePicture::Black => (black(), avc::Colour::default()),
     };
-    let reel = |rung: &SlateRung| reel(&shown, rung, grid, preset, colour);
+    let reel = |rung: &SlateRung| reel(&shown, *rung, grid, preset, colour);
     rungs.iter().map(reel).collect()
 }
 
 fn reel(
     shown: &RawFrame,
-    rung: &SlateRung,
+    rung: SlateRung,
     grid: SlateGrid,
     preset: &str,
     colour: avc::Colour,

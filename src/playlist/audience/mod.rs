@@ -74,7 +74,7 @@ impl Audience {
         }
     }
 
-    /// Viewers now: sessions seen within [`SEEN_WITHIN_S`]. Counted once a second, however often it
+    /// Viewers now: sessions seen within `SEEN_WITHIN_S`. Counted once a second, however often it
     /// is asked.
     pub fn count(&self, now: Instant) -> u64 {
         let now = self.second(now);

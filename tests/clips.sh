@@ -113,6 +113,11 @@ PROFILE=baseline clip fps5 8 320x180 5 10 0 "${STEREO[@]}"
 BITRATE=600k SOURCE="testsrc2=size=720x576:rate=25" FILTER="setsar=16/11,format=yuv420p" made anamorphic 8 "$TONE" -bf 2
 SOURCE="testsrc2=size=320x180:rate=30" FILTER="format=yuv422p10le" made high422 8 "$TONE" -profile:v high422 -bf 2
 SOURCE="testsrc2=size=320x180:rate=30" FILTER="scale=out_range=full,format=yuvj420p" made fullrange 8 "$TONE" -color_range pc -bf 2
+# Sent lying, to be shown turned by a quarter anticlockwise: what is left, and white, belongs below.
+SOURCE="color=black:size=320x180:rate=30,drawbox=width=160:color=white:thickness=fill,format=yuv420p" \
+    made rotated 8 "$TONE" -bf 2 -bsf:v h264_metadata=display_orientation=insert:rotate=90
+# Of the size of ladder_360p30, with other parameter sets.
+PROFILE=baseline BITRATE=600k clip plain_360p30 6 640x360 30 60 0 "${STEREO[@]}"
 # What ladder_360p30 becomes when its encoder is set to GOPs of 10 s.
 BITRATE=600k clip longgop_360p30 12 640x360 30 300 2 "${STEREO[@]}"
 # 640x360, 10 s GOPs, six channels: what `-c copy` of a film sends.

@@ -27,5 +27,8 @@ fuzz_target!(|data: &[u8]| {
             .sum::<usize>();
         assert!(walked <= unit.len());
         let _is_idr = config.is_idr(unit);
+        if let Some(orientation) = config.display_orientation(unit) {
+            assert!(!(orientation.is_upright() && orientation.is_quarter_turn()));
+        }
     }
 });

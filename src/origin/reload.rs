@@ -15,7 +15,7 @@ use crate::playlist::{Position, Snapshot};
 /// Where a playlist stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// The newest listed part.
+    /// The newest listed part; of a segment that is listed as a whole: any.
     pub last: Option<Position>,
     /// The part that comes next; none after ENDLIST.
     pub next: Option<Position>,
@@ -25,8 +25,13 @@ pub struct Edge {
 
 impl From<&Snapshot> for Edge {
     fn from(snapshot: &Snapshot) -> Self {
+        let whole = |msn| Position {
+            msn,
+            part: u32::MAX,
+        };
+        let complete = snapshot.last_complete_msn().map(whole);
         Self {
-            last: snapshot.last(),
+            last: snapshot.last().or(complete),
             next: snapshot.hint(),
             is_startable: snapshot.has_full_segment_and_part(),
         }
@@ -168,7 +173,7 @@ impl Cached {
 mod tests {
     use super::Answer::{Ready, Refuse, Wait};
     use super::*;
-    use crate::playlist::{Config, fixtures};
+    use crate::playlist::{Config, Past, PastSegment, Plain, Window, fixtures};
 
     const POLICY: Policy = Policy {
         advance_part_limit: 9,
@@ -194,6 +199,36 @@ mod tests {
             }),
             is_startable: true,
         }
+    }
+
+    #[test]
+    fn a_segment_that_is_listed_as_a_whole_has_every_part() {
+        let config = Config::default();
+        let before = fixtures::window(&config, 10, 4, 0).snapshot();
+        let text = before.mirror_playlist(0..=u64::MAX).unwrap();
+        let plain = Plain::parse(&text).unwrap();
+        let segments = plain.segments.into_iter().map(|listed| PastSegment {
+            init: fixtures::init(&listed.init_hash),
+            bytes: None,
+            listed,
+        });
+        let past = Past {
+            first_msn: 10,
+            discontinuity_sequence: 0,
+            segments: segments.collect(),
+        };
+        let mut window = Window::restore(&config, &past).unwrap();
+        let decided = |window: &Window, msn, part| {
+            let edge = Edge::from(&*window.snapshot());
+            decide(&edge, &POLICY, &ask(Some(msn), part))
+        };
+        assert_eq!(decided(&window, 13, None), Ready);
+        assert_eq!(decided(&window, 13, Some(5)), Ready);
+        assert_eq!(decided(&window, 14, Some(0)), Wait);
+        window.start_timeline(fixtures::init("0badcafe"), fixtures::START);
+        fixtures::push_parts(&mut window, 0, &[fixtures::PART], false);
+        assert_eq!(decided(&window, 14, Some(0)), Ready);
+        assert_eq!(decided(&window, 14, Some(1)), Wait);
     }
 
     #[test]

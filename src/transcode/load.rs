@@ -27,6 +27,41 @@ const LONGEST_REST: Duration = Duration::from_mins(5);
 /// A rung that has to be shed again so soon came back too early.
 const TRIAL: Duration = Duration::from_secs(30);
 
+/// How long one lane may hold up the others beyond a frame's duration each, all in all, ...
+const MOST_CREDIT: Duration = Duration::from_millis(400);
+/// ... which comes back as this share of time goes by.
+const REFILL: u32 = 10;
+
+/// How long the lanes are waited for that take no frame. A lane that keeps up takes one within a
+/// frame's duration, whatever waits for it; stalls beyond that are borne for a while, not for ever.
+#[derive(Debug)]
+pub(super) struct Patience {
+    credit: Duration,
+    at: Instant,
+}
+
+impl Patience {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            credit: MOST_CREDIT,
+            at: now,
+        }
+    }
+
+    /// How long the lanes may take for the next frame, which lasts for `frame`.
+    pub(super) fn of(&mut self, now: Instant, frame: Duration) -> Duration {
+        let refill = now.saturating_duration_since(self.at) / REFILL;
+        self.credit = (self.credit + refill).min(MOST_CREDIT);
+        self.at = now;
+        frame + self.credit
+    }
+
+    /// They took so long.
+    pub(super) fn spend(&mut self, waited: Duration, frame: Duration) {
+        self.credit = self.credit.saturating_sub(waited.saturating_sub(frame));
+    }
+}
+
 /// What to do about the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Advice {
@@ -223,6 +258,25 @@ mod tests {
         let long = |ms: u32| (5000..5700).contains(&ms);
         assert_eq!(back_after(long), Some(15_700));
         assert_eq!(back_after(|ms| ms % 200 == 0), None, "one in four");
+    }
+
+    #[test]
+    fn a_stall_is_borne_but_not_one_after_the_other() {
+        let now = Instant::now();
+        let mut patience = Patience::new(now);
+        let frame = MS * 33;
+        // As long as a lane keeps up, waiting for it costs nothing.
+        for n in 0..100 {
+            assert_eq!(patience.of(now + frame * n, frame), MS * 433);
+            patience.spend(frame, frame);
+        }
+        let now = now + frame * 100;
+        patience.spend(MS * 333, frame);
+        assert_eq!(patience.of(now, frame), MS * 133 + frame / 10);
+        patience.spend(MS * 433, frame);
+        assert_eq!(patience.of(now, frame), frame);
+        assert_eq!(patience.of(now + MS * 1000, frame), MS * 133);
+        assert_eq!(patience.of(now + MS * 9000, frame), MS * 433);
     }
 
     #[test]

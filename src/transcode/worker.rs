@@ -18,7 +18,7 @@ use super::Error;
 use super::decoder::VideoDecoder;
 use super::frame_clock::{FrameClock, Schedule, Slot};
 use super::lane::{Frame, Gone, LaneQueue};
-use super::load::{Advice, Load};
+use super::load::{Advice, Load, Patience};
 use super::raw_frame::RawFrame;
 use super::transcoder::{Job, Output, VideoRung};
 use crate::media::Sample;
@@ -28,11 +28,10 @@ use crate::media::codec::avc;
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
 /// More pictures than any decoder holds back.
 const MAX_INSIDE: usize = 64;
-/// How long lanes that take no frame are waited for, all together, before it is lost for them: they hold
-/// up the others.
-const LANE_PATIENCE: Duration = Duration::from_millis(100);
-/// The same while what was held at the start is worked off.
+/// How long lanes that take no frame are waited for while what was held at the start is worked off.
 const START_PATIENCE: Duration = Duration::from_millis(500);
+/// No frame is thought to last longer than this.
+const LONGEST_FRAME: Duration = Duration::from_millis(100);
 /// Steps between pictures that are remembered.
 const MAX_STEPS: usize = 9;
 /// Sound that is further ahead than this of the first pictures, in ticks: they stand still. 500 ms.
@@ -92,6 +91,7 @@ pub(super) struct Worker {
     rung_count: usize,
     shed: u32,
     load: Load,
+    patience: Patience,
     max_lag: Duration,
     output_tx: mpsc::Sender<Output>,
     queued_bytes: Arc<AtomicUsize>,
@@ -132,6 +132,7 @@ impl Worker {
             rung_count: job.rungs.len(),
             shed: 0,
             load: Load::new(max_lag, Instant::now()),
+            patience: Patience::new(Instant::now()),
             max_lag,
             output_tx,
             queued_bytes,
@@ -403,14 +404,17 @@ impl Worker {
         };
         self.frame_count += 1;
         let now = Instant::now();
+        let frame_micros = u64::try_from(self.usual_step() * 100 / 9).unwrap_or(0);
+        let lasts = Duration::from_micros(frame_micros).min(LONGEST_FRAME);
         let patience = if self.load.may_be_late(now) {
             START_PATIENCE
         } else {
-            LANE_PATIENCE
+            self.patience.of(now, lasts)
         };
         for lane in &mut self.lanes {
             lane.give(frame.clone(), now + patience)?;
         }
+        self.patience.spend(now.elapsed(), lasts);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::support::clips::{clip, frame_count};
 use super::support::publisher::Publisher;
 use super::support::server::TestServer;
 use super::support::viewer::media_playlist_url;
-use super::support::{MACHINE, within};
+use super::support::{MACHINE, eventually, within};
 
 /// Runs one of the page's end-to-end scripts; its last line of output as JSON.
 async fn script(name: &str, args: &[&str]) -> Value {
@@ -163,6 +163,42 @@ async fn hls_js_in_chromium_decodes_every_frame() {
     );
     let errors = seen.get("errors").unwrap().as_array().unwrap();
     assert!(errors.is_empty(), "{seen}");
+}
+
+/// A server that is killed and started again under a player that knows nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_plays_on_when_the_server_is_killed_and_started_again() {
+    let mut server = TestServer::start().await;
+    let basic = ["--type", "BASIC"];
+    let channel = server.new_channel_with("restarted", &basic).await;
+    let path = clip("fps30.flv");
+    let first = Publisher::looping(&path, &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    let args = [
+        "--url",
+        &channel.playback_url,
+        "--from-live-edge",
+        "--seconds",
+        "40",
+    ];
+    let story = async {
+        let watched = || async {
+            let live = server.live(&channel).await?;
+            let viewers = live.get("viewerCount")?.as_u64()?;
+            let parts = server.metric("weir_mirror_segments_total").await;
+            (viewers > 0 && parts > 8.0).then_some(())
+        };
+        eventually(30, "a viewer, and segments in the mirror", watched).await;
+        server.kill_and_restart().await;
+        first.kill().await;
+        Publisher::looping(&path, &channel.ingest_url)
+    };
+    let (seen, second) = tokio::join!(script("frames.mjs", &args), story);
+    assert!(seen.get("fatal").unwrap().is_null(), "{seen}");
+    // Some seconds are missing of 40, or black; and it goes on to the end.
+    assert!(number(&seen, "totalVideoFrames") > 25.0 * 30.0, "{seen}");
+    assert!(number(&seen, "currentTime") > 30.0, "{seen}");
+    second.kill().await;
 }
 
 /// Up and down again through all renditions: each one's picture comes, and the clock never stands still

@@ -6,6 +6,7 @@ use reqwest::{StatusCode, Url};
 
 use super::support::clips::clip;
 use super::support::publisher::Publisher;
+use super::support::s3::{Fault, S3Server};
 use super::support::server::{Channel, TestServer};
 use super::support::viewer::{MediaPlaylist, Watched, follow, get, media_playlist_url, text};
 use super::support::{eventually, within};
@@ -74,18 +75,26 @@ impl Known {
         assert!(*known == bytes, "{uri} has other bytes");
     }
 
-    /// Follows by blocking reload until `stop`.
+    /// Follows by blocking reload until `stop`, from where it was.
     async fn follow(&mut self, url: &Url, mut stop: impl FnMut(&MediaPlaylist) -> bool) {
         let mut target = url.clone();
+        if !self.last.segments.is_empty() {
+            target.set_query(Some(&self.last_query()));
+        }
         loop {
             let list = MediaPlaylist::parse(&text(target.as_str()).await);
             self.take(url, list).await;
             if stop(&self.last) {
                 return;
             }
-            let (msn, part) = self.last.next();
-            target.set_query(Some(&format!("_HLS_msn={msn}&_HLS_part={part}")));
+            target.set_query(Some(&self.last_query()));
         }
+    }
+
+    /// What a player asks for next.
+    fn last_query(&self) -> String {
+        let (msn, part) = self.last.next();
+        format!("_HLS_msn={msn}&_HLS_part={part}")
     }
 
     /// The same segments, asked for once more.
@@ -231,4 +240,63 @@ async fn a_whole_ladder_comes_back_and_ends_when_nobody_returns() {
     let url = media_playlist_url(&channel.playback_url).await;
     assert!(MediaPlaylist::parse(&text(url.as_str()).await).first_msn > last);
     next.kill().await;
+}
+
+/// From a bucket; and while the bucket does not answer, only who asks for this channel waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_holds_up_nobody_else() {
+    let s3 = S3Server::start().await;
+    let (storage, env) = (s3.url(), S3Server::env());
+    let mut extra = vec![("WEIR_STORAGE_URL", storage.as_str())];
+    let credentials = env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    extra.extend(credentials);
+    let mut server = TestServer::start_with(&extra).await;
+    let basic = ["--type", "BASIC"];
+    let channel = server.new_channel_with("bucket", &basic).await;
+    let other = server.new_channel_with("other", &basic).await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let mut known = Known::default();
+    let three = known.follow(&url, |list| list.segments.len() >= 3);
+    within(40, "three segments", three).await;
+    let last = known.last.segments.last().unwrap().0;
+    let lists = s3.bucket_dir().join("live").join(&channel.id);
+    let lists = lists.join(epoch(&url).to_string());
+    eventually(20, "segment in the bucket", || async {
+        let read = std::fs::read_to_string(lists.join("source/live.m3u8"));
+        let whole = read.ok()?.contains(&format!("\n{last}.m4s"));
+        whole.then_some(())
+    })
+    .await;
+    server.kill_and_restart().await;
+    publisher.kill().await;
+    let more = known.follow(&url, |list| list.segments.len() > 3);
+    within(20, "the playlist from the bucket", more).await;
+
+    s3.inject_always(Some(Fault::Hang));
+    server.kill_and_restart().await;
+    let asked = get(url.as_str());
+    tokio::pin!(asked);
+    tokio::select! {
+        biased;
+        answer = &mut asked => panic!("answered at once: {answer:?}"),
+        list = server.live(&other) => assert!(list.is_none()),
+    }
+    let publishers = [&other, &channel].map(|channel| {
+        let clip = clip("fps30.flv");
+        Publisher::looping(&clip, &channel.ingest_url)
+    });
+    assert_eq!(asked.await.status(), StatusCode::NOT_FOUND);
+    // Who publishes meanwhile begins anew, above all that was used.
+    media_playlist_url(&other.playback_url).await;
+    let new = media_playlist_url(&channel.playback_url).await;
+    assert!(epoch(&new) > epoch(&url) + 1);
+    let first = MediaPlaylist::parse(&text(new.as_str()).await).first_msn;
+    assert!(first > known.last.next().0, "{first}");
+    assert!(server.log().contains("playlists are not taken up again"));
+    for publisher in publishers {
+        publisher.kill().await;
+    }
 }

@@ -6,20 +6,22 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Mirror;
 use crate::storage::keys::{Key, LiveEpoch, Prefix};
 use crate::storage::{Error, Store};
 
+/// Time to the first look: playlists that are taken up again after a crash are read before it.
+const FIRST: Duration = Duration::from_secs(10);
 /// Time from one look to the next.
 const INTERVAL: Duration = Duration::from_mins(10);
 /// Objects looked at in one epoch at a time: some hundred are there.
 const MAX_OBJECTS: usize = 10_000;
 
-/// Sweeps now and then every ten minutes.
+/// Sweeps soon and then every ten minutes.
 pub(super) async fn run(mirror: Mirror) {
-    let mut ticks = interval(INTERVAL);
+    let mut ticks = interval_at(Instant::now() + FIRST, INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

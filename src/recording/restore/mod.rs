@@ -260,3 +260,6 @@ impl Restorer {
         Ok(Arc::new(init?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,6 +150,8 @@ pub struct Started {
 /// The handle of a running transcoder. Dropped, it makes the threads stop soon.
 pub struct Transcoder {
     input_tx: Option<flume::Sender<Input>>,
+    /// Its frames have times of their own, which sound helps to tell.
+    is_clock: bool,
     queued_bytes: Arc<AtomicUsize>,
     /// Of the pictures to come, if the decoder has not been told yet.
     new_config: Option<Arc<avc::Config>>,
@@ -227,6 +229,7 @@ impl Transcoder {
         Ok(Started {
             transcoder: Self {
                 input_tx,
+                is_clock: matches!(job.clock, FrameClock::Constant(_)),
                 queued_bytes,
                 new_config: None,
                 is_skipping: false,
@@ -285,7 +288,7 @@ impl Transcoder {
 
     /// Takes a frame of sound.
     pub fn audio(&mut self, sample: Sample) {
-        if let Some(input_tx) = &self.input_tx {
+        if let Some(input_tx) = self.input_tx.as_ref().filter(|_| self.is_clock) {
             let pts = self.audio_timescale.convert(sample.dts, Timescale::VIDEO);
             // A hint that the next frame of sound repeats.
             input_tx.try_send(Input::Sound { pts }).ok();

@@ -64,6 +64,26 @@ pub(crate) fn offsets_ms(media: &Path) -> Vec<f64> {
     inner.iter().map(offset).collect()
 }
 
+/// (Milliseconds, peak in dB) of each 20 ms of the sound.
+pub(crate) fn loudness(media: &Path) -> Vec<(f64, f64)> {
+    let folder = tempfile::tempdir().unwrap();
+    let levels = folder.path().join("levels");
+    let filter = format!(
+        "asetnsamples=960,astats=metadata=1:reset=1:length=0.02,\
+         ametadata=print:key=lavfi.astats.Overall.Peak_level:file={}",
+        levels.display()
+    );
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-xerror", "-i"])
+        .arg(media)
+        .args(["-vn", "-af", &filter, "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.is_empty(), "{}: {errors}", media.display());
+    measured(&levels)
+}
+
 /// (Milliseconds, value) of each frame, from what ffmpeg's `metadata=print` wrote.
 fn measured(file: &Path) -> Vec<(f64, f64)> {
     let text = std::fs::read_to_string(file).unwrap();

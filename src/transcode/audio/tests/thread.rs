@@ -1,8 +1,12 @@
 //! What outlives a full queue, a panic and a listener who leaves.
 
 use std::sync::mpsc::{channel, sync_channel};
+use std::time::Duration;
 
 use super::*;
+
+/// What has not come by then hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
 fn equal_settings_have_equal_configurations() {
@@ -30,7 +34,7 @@ fn a_full_queue_never_waits_and_the_loss_is_silence() {
     let emit = move |output| {
         if !is_going {
             started_tx.send(()).unwrap();
-            go_rx.recv().unwrap();
+            go_rx.recv_timeout(DEADLINE).unwrap();
             is_going = true;
         }
         output_tx.send(output).is_ok()
@@ -42,7 +46,7 @@ fn a_full_queue_never_waits_and_the_loss_is_silence() {
     for sample in early {
         worker.push(sample.clone());
     }
-    started_rx.recv().unwrap();
+    started_rx.recv_timeout(DEADLINE).unwrap();
     go_tx.send(()).unwrap();
     let mut outputs = output_rx.iter().map(|output| match output {
         AudioOutput::Sample { sample, .. } => sample,
@@ -109,7 +113,12 @@ fn a_listener_who_leaves_ends_the_thread() {
         .samples
         .into_iter()
         .for_each(|sample| worker.push(sample));
-    assert!(alive_rx.recv().is_err(), "the closure is dropped");
+    let ended = Err(std::sync::mpsc::RecvTimeoutError::Disconnected);
+    assert_eq!(
+        alive_rx.recv_timeout(DEADLINE),
+        ended,
+        "the closure is dropped"
+    );
 }
 
 #[test]
@@ -122,7 +131,7 @@ fn dropping_stops_without_draining() {
         .samples
         .into_iter()
         .for_each(|sample| worker.push(sample));
-    output_rx.recv().unwrap();
+    output_rx.recv_timeout(DEADLINE).unwrap();
     drop(worker);
     // What one queued sample makes may still come.
     assert!(output_rx.iter().count() <= 6);

@@ -10,6 +10,11 @@ use super::super::clips::frame_count;
 use super::super::{fragments, sync};
 use super::Rendition;
 
+/// Peaks below this are silence.
+const SILENCE_DB: f64 = -60.0;
+/// BANDWIDTH may be so many times what is there: next to nothing is, where the picture is black.
+const MOST_TOO_MUCH: f64 = 8.0;
+
 impl Rendition {
     /// Rule 52: BANDWIDTH is not exceeded by more than a quarter over any run of segments of about a
     /// target duration, AVERAGE-BANDWIDTH not by more than a tenth over all.
@@ -43,6 +48,12 @@ impl Rendition {
             variant.number("AVERAGE-BANDWIDTH"),
         );
         assert!(allowed_average <= allowed, "{}", variant.tag);
+        assert!(
+            allowed <= MOST_TOO_MUCH * peak,
+            "{}: peak {peak:.0} b/s only: {}",
+            variant.name,
+            variant.tag
+        );
         assert!(
             peak <= 1.25 * allowed,
             "{}: peak {peak:.0} b/s: {}",
@@ -157,6 +168,40 @@ impl Decoded {
     pub(crate) fn worst_offset_ms(&self) -> f64 {
         let offsets = self.files.iter().flat_map(|file| sync::offsets_ms(file));
         offsets.map(f64::abs).fold(0.0, f64::max)
+    }
+
+    /// The loudest 20 ms of the last `seconds` of the sound, as a peak in dB; and how many milliseconds
+    /// in all are silence.
+    pub(crate) fn loudness(&self, seconds: f64) -> (f64, usize) {
+        let levels = sync::loudness(self.files.last().unwrap());
+        let (end, _) = levels.last().unwrap();
+        let last = levels.iter().filter(|(at, _)| *at > end - seconds * 1000.0);
+        let loudest = last
+            .map(|(_, peak)| *peak)
+            .fold(f64::NEG_INFINITY, f64::max);
+        let silent = levels.iter().filter(|(_, peak)| *peak < SILENCE_DB);
+        (loudest, 20 * silent.count())
+    }
+
+    /// Mean luma, 0 to 255, of the upper and the lower half of the first picture.
+    pub(crate) fn halves(&self) -> [u8; 2] {
+        ["0", "ih/2"].map(|top| {
+            let output = Command::new("ffmpeg")
+                .args(["-nostdin", "-loglevel", "error", "-i"])
+                .arg(&self.files[0])
+                .args(["-an", "-frames:v", "1", "-f", "rawvideo"])
+                .args([
+                    "-vf",
+                    &format!("crop=iw:ih/2:0:{top},scale=1:1:flags=area,format=gray"),
+                ])
+                .arg("-")
+                .output()
+                .unwrap();
+            let [luma] = output.stdout[..] else {
+                panic!("{}", String::from_utf8_lossy(&output.stderr));
+            };
+            luma
+        })
     }
 
     /// Entry `name` of ffprobe's description of the first track of this kind, in the last stretch.

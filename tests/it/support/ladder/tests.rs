@@ -126,6 +126,7 @@ async fn a_damaged_ladder_is_found_out() {
     }
     for (from, to) in [
         ("BANDWIDTH=", "BANDWIDTH=1"),
+        ("INF:BANDWIDTH=", "INF:BANDWIDTH=9"),
         ("RESOLUTION=320x180", "RESOLUTION=320x182"),
         ("FRAME-RATE=30.000", "FRAME-RATE=29.000"),
         ("mp4a.40.2", "mp4a.40.5"),

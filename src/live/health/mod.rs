@@ -1,7 +1,7 @@
 //! How a stream comes, second by second, and what is not as it should be, in words.
 //!
-//! In:  a [`Second`] of measures each second ([`Meter`]), what the rest of the room has to tell the
-//! streamer. Out: [`Report`]s for pages and programs, [`Change`]s that are worth an event.
+//! In:  a [`Second`] of measures each second (`meter`), what the rest of the room has to tell the
+//! streamer. Out: [`Report`]s for pages and programs, `Change`s that are worth an event.
 //! Pure. One `Health` is a channel's, across its publishers. IVS's word for it is HEALTHY, STARVING (too
 //! little comes: fewer bits than declared, or less media than there is time) or UNKNOWN.
 //! Not here: ending a stream for what it sends (`limits`), who may see it (`api`).

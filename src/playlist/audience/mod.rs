@@ -74,8 +74,8 @@ impl Audience {
         }
     }
 
-    /// Viewers now: sessions seen within the last 40 seconds. Counted once a second, however often
-    /// it is asked.
+    /// Viewers now: sessions seen within `SEEN_WITHIN_S`. Counted once a second, however often it
+    /// is asked.
     pub fn count(&self, now: Instant) -> u64 {
         let now = self.second(now);
         let counted = self.counted.load(Ordering::Relaxed);

@@ -1,0 +1,395 @@
+//! One check from the first request to the report.
+//!
+//! In:  [`Options`]. Out: a [`Report`]. Not here: rules.
+//!
+//! Everything runs in one task: the renditions are followed beside each other, the probes beside them, and a
+//! heartbeat measures how late this program's own timers are, which is added to every allowance of time.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout_at};
+use url::Url;
+
+use super::exchange::{self, Reload};
+use super::fetch::{Answer, Ask, Client};
+use super::findings::Book;
+use super::follow::{End, follow};
+use super::parse::{MultivariantPlaylist, Playlist, parse};
+use super::probes::Probe;
+use super::rendition::{Rendition, digest};
+use super::report::Followed;
+use super::rules::{must, should};
+use super::{Error, Options, Report, together};
+
+/// Most renditions followed.
+const MAX_RENDITIONS: usize = 32;
+/// Between attempts at the first playlist.
+const RETRY: Duration = Duration::from_millis(250);
+/// How often the heartbeat beats.
+const BEAT: Duration = Duration::from_millis(20);
+/// Beats remembered.
+const MAX_BEATS: usize = 2_000;
+/// Delays below this are a timer's grain.
+const GRAIN_MS: u64 = 5;
+/// Longest wait for what is asked once more at the end.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// What the parts of a check share.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) delay: Delay,
+    pub(super) slack_ms: u64,
+    pub(super) outage_ms: u64,
+    deadline_ms: u64,
+    book: Mutex<Book>,
+}
+
+impl Context {
+    fn new(options: &Options) -> Result<Self, Error> {
+        Ok(Self {
+            client: Client::new()?,
+            delay: Delay::default(),
+            slack_ms: millis(options.slack),
+            outage_ms: millis(options.outage),
+            deadline_ms: millis(options.duration),
+            book: Mutex::default(),
+        })
+    }
+
+    /// The book, for as long as one judgement takes.
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When following ends.
+    pub(super) fn deadline(&self) -> Instant {
+        self.client.instant(self.deadline_ms)
+    }
+
+    fn is_over(&self) -> bool {
+        self.client.now_ms() >= self.deadline_ms
+    }
+}
+
+/// How late this program's own timers were.
+#[derive(Debug, Default)]
+pub(super) struct Delay(Mutex<VecDeque<(u64, u64)>>);
+
+impl Delay {
+    /// The worst delay, in milliseconds, since this time.
+    pub(super) fn worst_since(&self, since_ms: u64) -> u64 {
+        let beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = beats
+            .iter()
+            .rev()
+            .take_while(|(at_ms, _)| *at_ms >= since_ms);
+        recent.map(|(_, late_ms)| *late_ms).max().unwrap_or(0)
+    }
+
+    /// The worst delay of those remembered.
+    fn worst(&self) -> u64 {
+        self.worst_since(0)
+    }
+
+    fn push(&self, at_ms: u64, late_ms: u64) {
+        let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.push_back((at_ms, late_ms));
+        if beats.len() > MAX_BEATS {
+            beats.pop_front();
+        }
+    }
+}
+
+/// Beats until it is dropped.
+async fn heartbeat(context: &Context) {
+    loop {
+        let before = context.client.now_ms();
+        sleep(BEAT).await;
+        let now = context.client.now_ms();
+        let late = now.saturating_sub(before).saturating_sub(millis(BEAT));
+        if late > GRAIN_MS {
+            context.delay.push(now, late);
+        }
+    }
+}
+
+/// Checks the stream at `options.url`.
+pub async fn check(options: Options) -> Result<Report, Error> {
+    let context = Context::new(&options)?;
+    let followed = tokio::select! {
+        followed = run(&context, &options.url) => followed?,
+        () = heartbeat(&context) => Vec::new(),
+    };
+    let now_ms = context.client.now_ms();
+    let delay_ms = context.delay.worst();
+    let book = context.book();
+    Ok(Report::new(&options, followed, &book, now_ms, delay_ms))
+}
+
+/// What is at the URL.
+struct Entry {
+    multivariant: Option<MultivariantPlaylist>,
+    renditions: Vec<Rendition>,
+}
+
+/// Follows what is at `url`; if its playlists vanish, what is there then.
+async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
+    let mut followed: Vec<Followed> = Vec::new();
+    let mut is_first = true;
+    loop {
+        let entry = match load(context, url).await {
+            Ok(entry) => entry,
+            Err(error) if is_first => return Err(error),
+            Err(error) => {
+                let mut book = context.book();
+                let page = &mut book.page("", context.client.now_ms());
+                page.broken(must(9, "not-back"), "", || error.to_string());
+                return Ok(followed);
+            }
+        };
+        let Entry {
+            multivariant,
+            mut renditions,
+        } = entry;
+        let names: Vec<_> = renditions
+            .iter()
+            .map(|r| (r.name.clone(), r.url.clone()))
+            .collect();
+        let following = join_all(
+            renditions
+                .iter_mut()
+                .map(|rendition| follow(context, rendition)),
+        );
+        let (ends, ()) = tokio::join!(following, probe(context, &names, is_first));
+        let is_gone = ends.contains(&End::Gone);
+        if !is_gone {
+            join_all(
+                renditions
+                    .iter_mut()
+                    .map(|rendition| revisit(context, rendition)),
+            )
+            .await;
+        }
+        conclude(context, multivariant.as_ref(), &renditions);
+        for rendition in &renditions {
+            Followed::add(&mut followed, rendition);
+        }
+        if !is_gone || context.is_over() {
+            return Ok(followed);
+        }
+        is_first = false;
+    }
+}
+
+/// Probes each rendition once, until the deadline.
+async fn probe(context: &Context, names: &[(String, Url)], is_first: bool) {
+    if !is_first {
+        return;
+    }
+    let probes: Vec<_> = names
+        .iter()
+        .map(|(name, url)| Probe {
+            context,
+            name,
+            url: url.clone(),
+        })
+        .collect();
+    let all = join_all(probes.iter().map(Probe::run));
+    if timeout_at(context.deadline(), all).await.is_err() {
+        let mut book = context.book();
+        let page = &mut book.page("", context.client.now_ms());
+        page.note("probes-cut-off", || {
+            "the time was over before all probes were answered; a longer check judges more"
+                .to_owned()
+        });
+    }
+}
+
+/// Loads what is at `url`, waiting for a stream that is not there yet or not any more.
+async fn load(context: &Context, url: &Url) -> Result<Entry, Error> {
+    let begun_ms = context.client.now_ms();
+    loop {
+        let ask = Ask::playlist(url.clone(), Duration::from_secs(10));
+        let why = match context.client.get(ask).await {
+            Ok(answer) if answer.status == 200 => return entry(context, url, &answer),
+            Ok(answer) => format!("status {}", answer.status),
+            Err(failure) => failure.to_string(),
+        };
+        let waited = context.client.now_ms().saturating_sub(begun_ms);
+        if waited > context.outage_ms {
+            return Err(Error::Unreachable {
+                url: url.to_string(),
+                why,
+            });
+        }
+        sleep(RETRY).await;
+    }
+}
+
+fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> {
+    let parsed = parse(&answer.body).map_err(|why| Error::NotAPlaylist {
+        url: url.to_string(),
+        why: why.to_string(),
+    })?;
+    let slack_ms = context.slack_ms;
+    let list = match parsed {
+        Playlist::Media(_) => {
+            let rendition = Rendition::new(name_of(url), answer.url.clone(), slack_ms);
+            return Ok(Entry {
+                multivariant: None,
+                renditions: vec![rendition],
+            });
+        }
+        Playlist::Multivariant(list) => list,
+    };
+    let mut book = context.book();
+    let page = &mut book.page("", answer.end_ms);
+    exchange::playlist(answer, Reload::Plain, None, page);
+    together::judge_multivariant(&list, page);
+    let uris = list.variants.iter().map(|variant| &variant.uri);
+    let audio = list.media.iter().filter(|tag| tag.kind == "AUDIO");
+    let uris = uris.chain(audio.filter_map(|tag| tag.uri.as_ref()));
+    let mut renditions: Vec<Rendition> = Vec::new();
+    for uri in uris {
+        let Ok(url) = answer.url.join(uri) else {
+            page.broken(must(1, "bad-uri"), "", || format!("`{uri}` is no URI"));
+            continue;
+        };
+        if renditions.iter().all(|known| known.url != url) {
+            renditions.push(Rendition::new(name_of(&url), url, slack_ms));
+        }
+    }
+    if renditions.len() > MAX_RENDITIONS {
+        page.note("many-renditions", || {
+            format!(
+                "only the first {MAX_RENDITIONS} of {} renditions are followed",
+                renditions.len()
+            )
+        });
+        renditions.truncate(MAX_RENDITIONS);
+    }
+    if renditions.is_empty() {
+        return Err(Error::NotAPlaylist {
+            url: url.to_string(),
+            why: "a multivariant playlist without variants".to_owned(),
+        });
+    }
+    Ok(Entry {
+        multivariant: Some(list),
+        renditions,
+    })
+}
+
+/// The last two components of a URL's path: enough to tell renditions apart.
+fn name_of(url: &Url) -> String {
+    let components: Vec<_> = url
+        .path()
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
+    let tail = components.len().saturating_sub(2);
+    components.get(tail..).unwrap_or_default().join("/")
+}
+
+/// Rules 11, 12 and 47: what was there is there still, and the same.
+async fn revisit(context: &Context, rendition: &mut Rendition) {
+    let sections = rendition
+        .init_digests
+        .iter()
+        .map(|(resource, digest)| (resource.clone(), *digest));
+    let listed = rendition.history.newest().map(|list| list.first_msn());
+    let mut known = rendition
+        .records
+        .values()
+        .filter(|record| listed.is_some_and(|first| record.segment.msn >= first));
+    let segment = known.find_map(|record| {
+        let digest = record.facts.as_ref()?.digest;
+        let resource = rendition.resource(&record.segment.uri, record.segment.range)?;
+        Some((resource, digest))
+    });
+    let again: Vec<_> = sections
+        .map(|known| (11, known))
+        .chain(segment.map(|known| (47, known)))
+        .collect();
+    for (rule, (resource, before)) in again {
+        let path = resource.url.path().to_owned();
+        let Ok(answer) = context
+            .client
+            .get_media(Ask::media(resource, LAST_REQUESTS))
+            .await
+        else {
+            continue;
+        };
+        let mut book = context.book();
+        let page = &mut book.page(&rendition.name, answer.end_ms);
+        page.check(must(12, "gone-while-listed"), answer.is_ok(), "", || {
+            format!("{path}, which is listed, answers {}", answer.status)
+        });
+        let same = !answer.is_ok() || digest(&answer.body) == before;
+        let kind = if rule == 11 {
+            "init-changed"
+        } else {
+            "content-changed"
+        };
+        page.check(must(rule, kind), same, "", || {
+            format!("{path} has another content than before")
+        });
+    }
+}
+
+/// What only shows when all is seen.
+fn conclude(
+    context: &Context,
+    multivariant: Option<&MultivariantPlaylist>,
+    renditions: &[Rendition],
+) {
+    let now_ms = context.client.now_ms();
+    let mut book = context.book();
+    let all: Vec<_> = renditions.iter().collect();
+    let Some(list) = multivariant else {
+        return;
+    };
+    for variant in &list.variants {
+        let is_its = |uri: &str, rendition: &Rendition| {
+            let path = rendition.url.path();
+            path.ends_with(
+                uri.split(['?', '#'])
+                    .next()
+                    .unwrap_or(uri)
+                    .trim_start_matches("../"),
+            )
+        };
+        let Some(rendition) = all.iter().find(|rendition| is_its(&variant.uri, rendition)) else {
+            continue;
+        };
+        let group = list
+            .media
+            .iter()
+            .filter(|tag| tag.kind == "AUDIO" && tag.group == variant.audio);
+        let uris: Vec<_> = group.filter_map(|tag| tag.uri.as_deref()).collect();
+        let audio: Vec<_> = all
+            .iter()
+            .filter(|other| variant.audio.is_some() && uris.iter().any(|uri| is_its(uri, other)))
+            .copied()
+            .collect();
+        let page = &mut book.page(&rendition.name, now_ms);
+        together::judge_truth(variant, rendition, &audio, page);
+        if let Some(newest) = rendition.history.newest() {
+            let same = list.version == newest.version;
+            page.check(should(53, "version-differs"), same, "", || {
+                format!(
+                    "EXT-X-VERSION {:?}, in the multivariant playlist {:?}",
+                    newest.version, list.version
+                )
+            });
+        }
+    }
+    together::judge_across(&all, now_ms, context.delay.worst(), &mut book);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

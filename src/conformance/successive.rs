@@ -258,6 +258,11 @@ fn parts(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>) {
 /// Rules 27 and 29: what is hinted is what comes.
 fn hints(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>) {
     let awaited = previous.next_position();
+    let mut complete = next.segments.iter();
+    if complete.any(|segment| segment.msn == awaited.msn && segment.parts.is_empty()) {
+        // The part came and went unseen.
+        return;
+    }
     let news = next
         .all_segments()
         .filter(|segment| segment.msn >= awaited.msn);

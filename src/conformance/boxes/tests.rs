@@ -71,9 +71,9 @@ fn a_section_and_a_fragment_are_read() {
     assert_eq!(
         times,
         [
-            (9000, 9000, true),
-            (12_000, 18_000, false),
-            (15_000, 15_000, false)
+            (9000, 15_000, true),
+            (12_000, 12_000, false),
+            (15_000, 18_000, false)
         ]
     );
     assert_eq!(media.ticks(1), 9000);

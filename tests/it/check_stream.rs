@@ -1,0 +1,123 @@
+//! The stream checker: on a correct origin, on one broken in each of many ways, and on Weir.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use reqwest::Url;
+use serde_json::Value;
+use weir::conformance::{Finding, Level, Options, Report, check};
+
+use super::support::clips::clip;
+use super::support::publisher::Publisher;
+use super::support::reference_origin::{Defect, ReferenceOrigin};
+use super::support::server::TestServer;
+use super::support::within;
+
+/// Origins checked at once.
+const AT_ONCE: usize = 12;
+/// Long enough for segments to leave the window, and a discontinuity with them.
+const SECONDS: u64 = 8;
+
+async fn checked(url: &str, seconds: u64) -> Report {
+    let options = Options {
+        url: Url::parse(url).unwrap(),
+        duration: Duration::from_secs(seconds),
+        // Many checks share this machine's cores.
+        slack: Duration::from_millis(400),
+        outage: Duration::from_secs(5),
+    };
+    within(seconds + 30, "end of the check", check(options))
+        .await
+        .unwrap()
+}
+
+fn musts(report: &Report) -> Vec<&Finding> {
+    report
+        .findings
+        .iter()
+        .filter(|finding| finding.level == Level::Must)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correct_origin_breaks_no_must() {
+    let origin = ReferenceOrigin::start(None).await;
+    let report = checked(&origin.url, 12).await;
+    assert_eq!(musts(&report), Vec::<&Finding>::new(), "{report}");
+    // What it leaves out on purpose, and nothing else.
+    let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
+    let expected = ["no-tls", "no-iframes"];
+    assert!(kinds.iter().all(|kind| expected.contains(kind)), "{report}");
+    for followed in &report.renditions {
+        assert!(followed.parts >= 30 && followed.segments >= 7, "{report}");
+    }
+    let held =
+        |rule: usize| serde_json::to_value(&report.rules[rule - 1]).unwrap()["outcome"] == "held";
+    let judged: Vec<usize> = (1..=64).filter(|rule| held(*rule)).collect();
+    for rule in [
+        3, 4, 6, 8, 9, 10, 20, 22, 24, 25, 27, 28, 30, 31, 32, 33, 34, 35, 47, 51, 52, 55, 58,
+    ] {
+        assert!(
+            judged.contains(&rule),
+            "rule {rule} was not judged: {report}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_defect_is_caught_by_its_rule() {
+    let checks = stream::iter(Defect::TABLE.iter().copied()).map(async |(defect, rule, kind)| {
+        let origin = ReferenceOrigin::start(Some(defect)).await;
+        // Only time shows that a reload is never answered.
+        let seconds = if defect == Defect::HeldForever {
+            16
+        } else {
+            SECONDS
+        };
+        let report = checked(&origin.url, seconds).await;
+        let mut findings = report.findings.iter();
+        let is_caught = findings.any(|finding| finding.rule == rule && finding.kind == kind);
+        (!is_caught).then(|| format!("{defect:?} is not caught by rule {rule}, {kind}:\n{report}"))
+    });
+    let missed: Vec<_> = checks
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |missed| missed)
+        .collect()
+        .await;
+    assert!(
+        missed.is_empty(),
+        "{} of {}:\n{}",
+        missed.len(),
+        Defect::TABLE.len(),
+        missed.join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weir_breaks_no_must() {
+    let server = TestServer::start().await;
+    let channel = server.channel().await;
+    let _publisher = Publisher::looping(&clip("ladder_360p30.flv"), &channel.ingest_url);
+    super::support::viewer::media_playlist_url(&channel.playback_url).await;
+    let answer = server
+        .weir(&[
+            "check-stream",
+            &channel.playback_url,
+            "--seconds",
+            "12",
+            "--slack-ms",
+            "400",
+            "--json",
+        ])
+        .await;
+    let report: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(report["summary"]["must"], 0, "{answer}");
+    let renditions = report["renditions"].as_array().unwrap();
+    assert!(
+        renditions
+            .iter()
+            .all(|rendition| rendition["parts"].as_u64() >= Some(25)),
+        "{answer}"
+    );
+}

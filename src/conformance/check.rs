@@ -17,7 +17,7 @@ use super::exchange::{self, Reload};
 use super::fetch::{Answer, Ask, Client};
 use super::findings::Book;
 use super::follow::{End, follow};
-use super::parse::{MultivariantPlaylist, Playlist, parse};
+use super::parse::{MediaPlaylist, MultivariantPlaylist, Playlist, parse};
 use super::probes::Probe;
 use super::rendition::{Rendition, digest};
 use super::report::Followed;
@@ -168,7 +168,7 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
         if !is_gone {
             join_all(
                 renditions
-                    .iter_mut()
+                    .iter()
                     .map(|rendition| revisit(context, rendition)),
             )
             .await;
@@ -294,13 +294,21 @@ fn name_of(url: &Url) -> String {
     components.get(tail..).unwrap_or_default().join("/")
 }
 
-/// Rules 11, 12 and 47: what was there is there still, and the same.
-async fn revisit(context: &Context, rendition: &mut Rendition) {
+/// Rules 11, 12, 38 and 47: what was there is there still, and the same.
+async fn revisit(context: &Context, rendition: &Rendition) {
+    if let Some(list) = rendition.history.newest().filter(|list| list.is_ended) {
+        let probe = Probe {
+            context,
+            name: &rendition.name,
+            url: rendition.url.clone(),
+        };
+        probe.after_the_end(list).await;
+    }
     let sections = rendition
         .init_digests
         .iter()
         .map(|(resource, digest)| (resource.clone(), *digest));
-    let listed = rendition.history.newest().map(|list| list.first_msn());
+    let listed = rendition.history.newest().map(MediaPlaylist::first_msn);
     let mut known = rendition
         .records
         .values()

@@ -44,7 +44,7 @@ pub(super) fn playlist(
     let media_type = media_type(answer);
     let is_typed = PLAYLIST_TYPES.contains(&media_type.as_str());
     let path = answer.url.path();
-    let is_named = path.ends_with(".m3u8") || path.ends_with(".m3u");
+    let is_named = has_extension(path, &["m3u8", "m3u"]);
     let words = || format!("the playlist is served as `{media_type}` at {path}");
     page.check(
         must(1, "playlist-unrecognizable"),
@@ -160,6 +160,14 @@ fn cors(answer: &Answer, page: &mut Page<'_>) {
         "",
         || "Access-Control-Allow-Credentials with origin *".to_owned(),
     );
+}
+
+/// Whether a path's last dot is followed by one of these.
+pub(super) fn has_extension(path: &str, extensions: &[&str]) -> bool {
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    extensions
+        .iter()
+        .any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 fn media_type(answer: &Answer) -> String {

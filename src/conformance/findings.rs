@@ -129,7 +129,7 @@ impl Page<'_> {
         } else if !is_full {
             let note = Note {
                 rendition: self.rendition.to_owned(),
-                text: shortened(text()),
+                text: shortened(&text()),
                 first_seen_ms: self.now_ms,
                 count: 1,
             };
@@ -149,7 +149,7 @@ impl Page<'_> {
                 kind: rule.kind,
                 rendition: self.rendition.to_owned(),
                 place: place.to_string(),
-                text: shortened(text()),
+                text: shortened(&text()),
                 first_seen_ms: self.now_ms,
                 count: 1,
             };
@@ -159,7 +159,7 @@ impl Page<'_> {
 }
 
 /// One line of bounded length without control characters: evidence may quote anything.
-fn shortened(text: String) -> String {
+fn shortened(text: &str) -> String {
     let mut text = text.replace(char::is_control, " ");
     if text.len() > MAX_TEXT {
         let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at));

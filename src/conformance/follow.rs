@@ -234,7 +234,7 @@ impl Follower<'_> {
             }
         }
         let is_ended = list.is_ended;
-        let wanted = self.rendition.push_list(list, at_ms, delay_ms, page);
+        let wanted = self.rendition.push_list(*list, at_ms, delay_ms, page);
         drop(book);
         self.want(wanted);
         if is_ended {

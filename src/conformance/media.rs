@@ -296,8 +296,8 @@ fn structure(media: &Media, place: &str, page: &mut Page<'_>) {
     for (kind, text) in &media.oddities {
         let rule = match *kind {
             "strange-box" => should(26, "strange-box"),
-            "mdat-without-moof" | "moof-without-mdat" => must(26, *kind),
-            _ => must(58, *kind),
+            "mdat-without-moof" | "moof-without-mdat" => must(26, kind),
+            _ => must(58, kind),
         };
         page.broken(rule, place, || text.clone());
     }

@@ -34,7 +34,7 @@ use url::Url;
 
 pub use check::check;
 pub use findings::{Finding, Note};
-pub use report::Report;
+pub use report::{Followed, Outcome, Report, RuleOutcome, Summary};
 pub use rules::Level;
 
 /// What to check, and how patiently.

@@ -42,9 +42,7 @@ impl Probe<'_> {
             self.http2().await;
             self.delta(&list).await;
         };
-        if list.is_ended {
-            tokio::join!(quick, self.after_the_end(&list));
-        } else if list.can_block() {
+        if list.can_block() {
             let blocking = async {
                 self.part_alone(&list).await;
                 self.old(&list).await;
@@ -59,15 +57,8 @@ impl Probe<'_> {
     /// Asks for the playlist with these parameters; the playlist if one came with 200.
     async fn list(&self, query: &[(&str, String)]) -> Option<(MediaPlaylist, Answer)> {
         let answer = self.ask(query, 6).await.ok()?;
-        let list = self.parsed(&answer)?;
+        let list = parsed(&answer)?;
         Some((list, answer))
-    }
-
-    fn parsed(&self, answer: &Answer) -> Option<MediaPlaylist> {
-        match parse(&answer.body) {
-            Ok(Playlist::Media(list)) if answer.status == 200 => Some(list),
-            _ => None,
-        }
     }
 
     async fn ask(&self, query: &[(&str, String)], target_s: u64) -> Result<Answer, Failure> {
@@ -117,7 +108,7 @@ impl Probe<'_> {
     async fn unknown_parameter(&self) {
         let query = [("_HLS_weir", "1".to_owned())];
         if let Ok(answer) = self.ask(&query, 6).await {
-            let holds = self.parsed(&answer).is_some();
+            let holds = parsed(&answer).is_some();
             self.judge(|page| {
                 page.check(must(39, "unknown-parameter-refused"), holds, "", || {
                     format!("_HLS_weir=1 is answered with {}", answer.status)
@@ -265,9 +256,7 @@ impl Probe<'_> {
             let most = part_ms.saturating_add(self.context.slack_ms);
             self.judge(|page| match &outcome {
                 Ok(answer) => {
-                    let is_full = self
-                        .parsed(answer)
-                        .is_some_and(|list| list.skipped.is_none());
+                    let is_full = parsed(answer).is_some_and(|list| list.skipped.is_none());
                     page.check(must(34, "old-refused"), is_full, msn, || {
                         format!(
                             "_HLS_msn={msn}, long there, is answered with {}",
@@ -296,7 +285,7 @@ impl Probe<'_> {
         let Ok(answer) = self.ask(&[("_HLS_msn", msn.to_string())], target_s).await else {
             return;
         };
-        let Some(now) = self.parsed(&answer) else {
+        let Some(now) = parsed(&answer) else {
             return self.judge(|page| {
                 page.check(must(32, "msn-refused"), answer.status == 503, msn, || {
                     format!(
@@ -335,7 +324,7 @@ impl Probe<'_> {
         let Ok(answer) = self.ask(&query, target_s).await else {
             return;
         };
-        let list = self.parsed(&answer);
+        let list = parsed(&answer);
         let next = Position {
             msn: msn.saturating_add(1),
             part: 0,
@@ -352,7 +341,12 @@ impl Probe<'_> {
     async fn far_ahead(&self, list: &MediaPlaylist) {
         let msn = list.next_msn().saturating_add(FAR_AHEAD);
         let target_s = list.target_s.unwrap_or(6);
-        let outcome = self.ask(&[("_HLS_msn", msn.to_string())], target_s).await;
+        // A refusal needs no waiting.
+        let patience = target_s.saturating_mul(1_000);
+        let patience = patience.saturating_add(self.context.slack_ms);
+        let url = self.with(&[("_HLS_msn", msn.to_string())]);
+        let ask = Ask::playlist(url, Duration::from_millis(patience));
+        let outcome = self.context.client.get(ask).await;
         self.judge(|page| match &outcome {
             Ok(answer) => page.check(
                 should(36, "far-ahead-not-refused"),
@@ -372,8 +366,8 @@ impl Probe<'_> {
         });
     }
 
-    /// Rule 38.
-    async fn after_the_end(&self, list: &MediaPlaylist) {
+    /// Rule 38, for a playlist that has ended.
+    pub(super) async fn after_the_end(&self, list: &MediaPlaylist) {
         let msn = list.next_msn().saturating_add(5);
         let query = [("_HLS_msn", msn.to_string()), ("_HLS_part", "0".to_owned())];
         let outcome = self.ask(&query, list.target_s.unwrap_or(6)).await;
@@ -387,7 +381,7 @@ impl Probe<'_> {
         self.judge(|page| {
             let holds = outcome
                 .as_ref()
-                .is_ok_and(|answer| self.parsed(answer).is_some());
+                .is_ok_and(|answer| parsed(answer).is_some());
             page.check(
                 must(38, "directives-after-end"),
                 holds,
@@ -401,5 +395,13 @@ impl Probe<'_> {
                 },
             );
         });
+    }
+}
+
+/// The playlist that came with 200.
+fn parsed(answer: &Answer) -> Option<MediaPlaylist> {
+    match parse(&answer.body) {
+        Ok(Playlist::Media(list)) if answer.status == 200 => Some(*list),
+        _ => None,
     }
 }

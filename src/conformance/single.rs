@@ -4,6 +4,7 @@
 //! what renditions owe each other (`together`), bytes (`media`).
 
 use super::Position;
+use super::exchange::has_extension;
 use super::findings::Page;
 use super::parse::{HintKind, MediaPlaylist, Part, Segment};
 use super::rules::{must, practice, should};
@@ -13,7 +14,7 @@ pub(super) const DATE_TOLERANCE_US: u64 = 100_000;
 /// A window longer than this should offer delta updates.
 const DELTA_ABOVE_US: u64 = 120_000_000;
 /// Endings of names that fragmented MP4 has.
-const FMP4_NAMES: &[&str] = &[".m4s", ".mp4", ".m4v", ".m4a", ".cmfv", ".cmfa"];
+const FMP4_NAMES: &[&str] = &["m4s", "mp4", "m4v", "m4a", "cmfv", "cmfa"];
 
 /// Judges everything here.
 pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
@@ -175,7 +176,7 @@ fn maps(list: &MediaPlaylist, page: &mut Page<'_>) {
     }
     for segment in &list.segments {
         let path = segment.uri.split(['?', '#']).next().unwrap_or_default();
-        if FMP4_NAMES.iter().any(|ending| path.ends_with(ending)) {
+        if has_extension(path, FMP4_NAMES) {
             page.check(
                 must(11, "no-map"),
                 segment.map.is_some(),

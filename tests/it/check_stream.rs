@@ -6,13 +6,15 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use reqwest::Url;
 use serde_json::Value;
-use weir::conformance::{Finding, Level, Options, Report, check};
+use tokio::time::sleep;
+use weir::conformance::{Finding, Level, Options, Outcome, Report, check};
 
 use super::support::clips::clip;
 use super::support::publisher::Publisher;
 use super::support::reference_origin::{Defect, ReferenceOrigin};
 use super::support::server::TestServer;
-use super::support::within;
+use super::support::viewer::media_playlist_url;
+use super::support::{MACHINE, within};
 
 /// Origins checked at once.
 const AT_ONCE: usize = 12;
@@ -42,6 +44,7 @@ fn musts(report: &Report) -> Vec<&Finding> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_correct_origin_breaks_no_must() {
+    let _calm = MACHINE.read().await;
     let origin = ReferenceOrigin::start(None).await;
     let report = checked(&origin.url, 12).await;
     assert_eq!(musts(&report), Vec::<&Finding>::new(), "{report}");
@@ -52,8 +55,7 @@ async fn a_correct_origin_breaks_no_must() {
     for followed in &report.renditions {
         assert!(followed.parts >= 30 && followed.segments >= 7, "{report}");
     }
-    let held =
-        |rule: usize| serde_json::to_value(&report.rules[rule - 1]).unwrap()["outcome"] == "held";
+    let held = |rule: usize| report.rules[rule - 1].outcome == Outcome::Held;
     let judged: Vec<usize> = (1..=64).filter(|rule| held(*rule)).collect();
     for rule in [
         3, 4, 6, 8, 9, 10, 20, 22, 24, 25, 27, 28, 30, 31, 32, 33, 34, 35, 47, 51, 52, 55, 58,
@@ -67,6 +69,7 @@ async fn a_correct_origin_breaks_no_must() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_defect_is_caught_by_its_rule() {
+    let _calm = MACHINE.read().await;
     let checks = stream::iter(Defect::TABLE.iter().copied()).map(async |(defect, rule, kind)| {
         let origin = ReferenceOrigin::start(Some(defect)).await;
         // Only time shows that a reload is never answered.
@@ -96,10 +99,11 @@ async fn each_defect_is_caught_by_its_rule() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn weir_breaks_no_must() {
+    let _calm = MACHINE.read().await;
     let server = TestServer::start().await;
     let channel = server.channel().await;
     let _publisher = Publisher::looping(&clip("ladder_360p30.flv"), &channel.ingest_url);
-    super::support::viewer::media_playlist_url(&channel.playback_url).await;
+    media_playlist_url(&channel.playback_url).await;
     let answer = server
         .weir(&[
             "check-stream",
@@ -120,4 +124,44 @@ async fn weir_breaks_no_must() {
             .all(|rendition| rendition["parts"].as_u64() >= Some(25)),
         "{answer}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_encoder_and_a_killed_server_are_notes() {
+    let _calm = MACHINE.read().await;
+    let mut server = TestServer::start().await;
+    let channel = server.channel().await;
+    let publish = || Publisher::looping(&clip("ladder_360p30.flv"), &channel.ingest_url);
+    let publisher = publish();
+    media_playlist_url(&channel.playback_url).await;
+    let troubles = async {
+        sleep(Duration::from_secs(5)).await;
+        publisher.kill().await;
+        sleep(Duration::from_secs(2)).await;
+        let _second = publish();
+        sleep(Duration::from_secs(7)).await;
+        server.kill_and_restart().await;
+        let third = publish();
+        sleep(Duration::from_secs(12)).await;
+        third
+    };
+    let (report, _third) = tokio::join!(checked(&channel.playback_url, 24), troubles);
+    assert_eq!(musts(&report), Vec::<&Finding>::new(), "{report}");
+    let notes: Vec<_> = report.notes.iter().map(|note| note.text.as_str()).collect();
+    for words in [
+        "behind a discontinuity",
+        "cannot be had",
+        "is gone: status 404",
+    ] {
+        assert!(
+            notes.iter().any(|note| note.contains(words)),
+            "{words}: {report}"
+        );
+    }
+    let names: Vec<_> = report
+        .renditions
+        .iter()
+        .map(|followed| &followed.rendition)
+        .collect();
+    assert!(names.len() >= 4, "followed before and after: {report}");
 }

@@ -50,6 +50,7 @@ pub struct Track {
 
 /// An initialization section.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Init {
     /// In order.
     pub tracks: Vec<Track>,
@@ -76,11 +77,11 @@ impl Init {
             }
         }
         let moov = moov.ok_or("it has no moov")?;
-        let mvex = children(moov, b"mvex").next();
+        let mvex = children(moov, *b"mvex").next();
         init.has_mvex = mvex.is_some();
-        let movie_duration = children(moov, b"mvhd").next().and_then(duration_of);
+        let movie_duration = children(moov, *b"mvhd").next().and_then(duration_of);
         init.has_duration = movie_duration.is_some_and(is_duration);
-        for trak in children(moov, b"trak").take(MAX_TRACKS) {
+        for trak in children(moov, *b"trak").take(MAX_TRACKS) {
             let mut track = read_track(trak).ok_or("a trak cannot be read")?;
             let mdhd = descend(trak, &[*b"mdia", *b"mdhd"]);
             init.has_duration |= mdhd.and_then(duration_of).is_some_and(is_duration);
@@ -90,7 +91,7 @@ impl Init {
                 fields.full();
                 fields.u32().is_some_and(|count| count > 0)
             });
-            for trex in mvex.into_iter().flat_map(|mvex| children(mvex, b"trex")) {
+            for trex in mvex.into_iter().flat_map(|mvex| children(mvex, *b"trex")) {
                 read_defaults(trex, &mut track);
             }
             init.tracks.push(track);
@@ -128,7 +129,7 @@ fn duration_of(body: &[u8]) -> Option<u64> {
 }
 
 fn read_track(trak: &[u8]) -> Option<Track> {
-    let mut tkhd = Fields(children(trak, b"tkhd").next()?);
+    let mut tkhd = Fields(children(trak, *b"tkhd").next()?);
     let (version, _) = tkhd.full()?;
     tkhd.wide(version)?;
     tkhd.wide(version)?;
@@ -168,7 +169,7 @@ fn read_visual(body: &[u8], track: &mut Track) -> Option<()> {
     let mut fields = Fields(body);
     fields.skip(24)?;
     track.size = Some((fields.u16()?.into(), fields.u16()?.into()));
-    let record = children(body.get(78..)?, b"avcC").next()?;
+    let record = children(body.get(78..)?, *b"avcC").next()?;
     let config = avc::Config::parse(&Bytes::copy_from_slice(record)).ok()?;
     track.size = Some((config.width.into(), config.height.into()));
     track.codec = Some(config.codec_string());
@@ -182,7 +183,7 @@ fn read_sound(body: &[u8]) -> Option<String> {
     fields.skip(8)?;
     // QuickTime's version 1 has 16 bytes more.
     let more = if fields.u16()? == 1 { 16 } else { 0 };
-    let esds = children(body.get(28usize.saturating_add(more)..)?, b"esds").next()?;
+    let esds = children(body.get(28usize.saturating_add(more)..)?, *b"esds").next()?;
     let elementary = descriptor(esds.get(4..)?, 3)?;
     let decoder = descriptor(elementary.get(3..)?, 4)?;
     if decoder.first() != Some(&OBJECT_TYPE_AAC) {

@@ -81,7 +81,7 @@ impl Media {
     }
 
     fn read_moof(&mut self, moof: &Found<'_>, bytes: &[u8], init: &Init) -> Result<(), String> {
-        for traf in children(moof.body, b"traf") {
+        for traf in children(moof.body, *b"traf") {
             let run = Traf::read(traf, moof.offset, init);
             let mut run = run.ok_or("a tfhd cannot be read")?;
             if !run.has_base {
@@ -92,7 +92,7 @@ impl Media {
                 let text = format!("track {} has no tfdt", run.track);
                 self.oddities.push(("no-tfdt", text));
             }
-            for trun in children(traf, b"trun") {
+            for trun in children(traf, *b"trun") {
                 let read = run.read_samples(trun, bytes, &mut self.samples, init);
                 read.ok_or_else(|| format!("a trun of track {} cannot be read", run.track))?;
             }
@@ -128,7 +128,7 @@ struct Traf {
 
 impl Traf {
     fn read(traf: &[u8], moof_offset: usize, init: &Init) -> Option<Self> {
-        let mut fields = Fields(children(traf, b"tfhd").next()?);
+        let mut fields = Fields(children(traf, *b"tfhd").next()?);
         let (_, flags) = fields.full()?;
         let track = fields.u32()?;
         let defaults = init.track(track);
@@ -148,7 +148,7 @@ impl Traf {
         let duration = optional(8, defaults.map_or(0, |track| track.default_duration))?;
         let size = optional(0x10, defaults.map_or(0, |track| track.default_size))?;
         let sample_flags = optional(0x20, defaults.map_or(0, |track| track.default_flags))?;
-        let dts = children(traf, b"tfdt").next().and_then(|tfdt| {
+        let dts = children(traf, *b"tfdt").next().and_then(|tfdt| {
             let mut fields = Fields(tfdt);
             let (version, _) = fields.full()?;
             fields.wide(version)

@@ -25,28 +25,20 @@ pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = Result<Found<'_>, Stri
     std::iter::from_fn(move || {
         let rest = bytes.get(offset..).filter(|rest| !rest.is_empty())?;
         let at = offset;
-        match split(rest, at) {
-            Some(found) => {
-                offset = found.body_offset.saturating_add(found.body.len());
-                Some(Ok(found))
-            }
-            None => {
-                offset = bytes.len();
-                Some(Err(format!(
-                    "the box at byte {at} passes the end at byte {}",
-                    bytes.len()
-                )))
-            }
-        }
+        let Some(found) = split(rest, at) else {
+            offset = bytes.len();
+            return Some(Err(format!(
+                "the box at byte {at} passes the end at byte {}",
+                bytes.len()
+            )));
+        };
+        offset = found.body_offset.saturating_add(found.body.len());
+        Some(Ok(found))
     })
 }
 
 /// The bodies of the direct children of one kind.
-pub(super) fn children<'a>(
-    body: &'a [u8],
-    kind: &[u8; 4],
-) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let kind = *kind;
+pub(super) fn children(body: &[u8], kind: [u8; 4]) -> impl Iterator<Item = &[u8]> {
     let found = boxes(body).map_while(Result::ok);
     found
         .filter(move |found| found.kind == kind)
@@ -56,7 +48,7 @@ pub(super) fn children<'a>(
 /// The body of the first box reached by `path`.
 pub(super) fn descend<'a>(body: &'a [u8], path: &[[u8; 4]]) -> Option<&'a [u8]> {
     path.iter()
-        .try_fold(body, |body, kind| children(body, kind).next())
+        .try_fold(body, |body, kind| children(body, *kind).next())
 }
 
 fn split(rest: &[u8], offset: usize) -> Option<Found<'_>> {

@@ -36,7 +36,7 @@ pub struct Flaw {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Playlist {
     /// One rendition's list.
-    Media(MediaPlaylist),
+    Media(Box<MediaPlaylist>),
     /// The entry list.
     Multivariant(MultivariantPlaylist),
 }
@@ -62,7 +62,7 @@ pub fn parse(bytes: &[u8]) -> Result<Playlist, NotAPlaylist> {
     Ok(if document.is_multivariant() {
         Playlist::Multivariant(multivariant::read(&document, flaws))
     } else {
-        Playlist::Media(media::read(&document, flaws))
+        Playlist::Media(Box::new(media::read(&document, flaws)))
     })
 }
 

@@ -200,7 +200,7 @@ mod tests {
     fn attribute_lists_are_taken_apart_or_complained_of() {
         let mut words = Vec::new();
         let list = Attributes::parse(r#"URI="a,b=c",GAP=YES,DURATION=0.5"#, &mut |w| {
-            words.push(w)
+            words.push(w);
         });
         assert_eq!(list.quoted("URI"), Some("a,b=c"));
         assert!(list.is_yes("GAP"));
@@ -219,7 +219,9 @@ mod tests {
             r#"A="x","#,
         ] {
             let mut words = Vec::new();
-            Attributes::parse(malformed, &mut |w| words.push(w));
+            Attributes::parse(malformed, &mut |w| {
+                words.push(w);
+            });
             assert_eq!(words.len(), 1, "{malformed}: {words:?}");
         }
     }

@@ -138,6 +138,9 @@ pub(super) struct Rendition {
     early: VecDeque<(Resource, Answer)>,
     /// Bytes per millisecond of the fastest transfer.
     best_rate: u64,
+    /// Hinted parts that came, and how many of them slowly.
+    hints_kept: u64,
+    hints_slow: u64,
     is_foreign: bool,
 }
 
@@ -160,6 +163,8 @@ impl Rendition {
             asked_in_order: VecDeque::new(),
             early: VecDeque::new(),
             best_rate: 0,
+            hints_kept: 0,
+            hints_slow: 0,
             is_foreign: false,
         }
     }

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::super::findings::Book;
 use super::super::parse::tests::media;
 use super::*;
@@ -10,16 +12,23 @@ fn list(first: u64, open: u64) -> String {
          #EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:{passed}\n#EXT-X-MAP:URI=\"init.mp4\"\n"
     );
     for msn in first..first + 4 {
-        if msn == 12 {
-            text += "#EXT-X-DISCONTINUITY\n";
-        }
-        text += &format!("#EXTINF:2.00000,\n{msn}.m4s\n");
+        let head = if msn == 12 {
+            "#EXT-X-DISCONTINUITY\n"
+        } else {
+            ""
+        };
+        writeln!(text, "{head}#EXTINF:2.00000,\n{msn}.m4s").unwrap();
     }
     let msn = first + 4;
     for part in 0..open {
-        text += &format!("#EXT-X-PART:DURATION=0.5,URI=\"{msn}.{part}.m4s\"\n");
+        writeln!(text, "#EXT-X-PART:DURATION=0.5,URI=\"{msn}.{part}.m4s\"").unwrap();
     }
-    text + &format!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{msn}.{open}.m4s\"\n")
+    writeln!(
+        text,
+        "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{msn}.{open}.m4s\""
+    )
+    .unwrap();
+    text
 }
 
 fn broken(before: &str, after: &str) -> Vec<(u8, &'static str)> {

@@ -5,6 +5,7 @@
 use super::super::Position;
 use super::super::boxes::Kind;
 use super::super::findings::{Book, Page};
+use super::super::parse::MediaPlaylist;
 use super::super::rendition::{Record, Rendition, ReportSeen};
 use super::super::rules::{must, should};
 use super::super::single::{DATE_TOLERANCE_US, Seconds};
@@ -217,7 +218,7 @@ fn reports(rendition: &Rendition, all: &[&Rendition], delay_ms: u64, page: &mut 
         let is_low_latency = other
             .history
             .newest()
-            .is_some_and(|list| list.is_low_latency());
+            .is_some_and(MediaPlaylist::is_low_latency);
         if !is_low_latency {
             continue;
         }

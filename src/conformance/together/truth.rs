@@ -81,13 +81,11 @@ fn codecs(variant: &Variant, own: &[&Init], others: &[&Init], page: &mut Page<'_
 
 /// Whether a codec string is true of a track; where no exact string is known, its sample entry decides.
 fn says(codec: &str, track: &Track) -> bool {
-    match &track.codec {
-        Some(found) => found.eq_ignore_ascii_case(codec),
-        None => {
-            let entry = track.entry.to_ascii_lowercase();
-            codec == entry || codec.starts_with(&format!("{entry}."))
-        }
+    if let Some(found) = &track.codec {
+        return found.eq_ignore_ascii_case(codec);
     }
+    let entry = track.entry.to_ascii_lowercase();
+    codec == entry || codec.starts_with(&format!("{entry}."))
 }
 
 /// Rule 52: RESOLUTION.

@@ -153,21 +153,21 @@ impl Origin {
         let mut bytes = whole.to_vec();
         match self.defect {
             Some(Defect::PartNotWhole) if index % PARTS == 2 => bytes.truncate(whole.len() * 2 / 3),
-            Some(Defect::NoTfdt) => replace(&mut bytes, b"tfdt", b"free"),
+            Some(Defect::NoTfdt) => replace(&mut bytes, *b"tfdt", *b"free"),
             Some(Defect::NotAligned) if rendition == 1 => shift(&mut bytes, 700),
             Some(Defect::TfdtGap) if index >= JUMP_AT => shift(&mut bytes, 100),
             Some(Defect::TfdtJump) if index >= JUMP_AT => shift(&mut bytes, 5_000),
-            Some(Defect::SegmentWithoutIdr) if index % PARTS == 0 => break_idr(&mut bytes),
+            Some(Defect::SegmentWithoutIdr) if index.is_multiple_of(PARTS) => break_idr(&mut bytes),
             _ => return whole,
         }
         Bytes::from(bytes)
     }
 }
 
-fn replace(bytes: &mut [u8], from: &[u8; 4], to: &[u8; 4]) {
+fn replace(bytes: &mut [u8], from: [u8; 4], to: [u8; 4]) {
     let places = (0..bytes.len() - 4).filter(|at| bytes[*at..*at + 4] == from[..]);
     for at in places.collect::<Vec<_>>() {
-        bytes[at..at + 4].copy_from_slice(to);
+        bytes[at..at + 4].copy_from_slice(&to);
     }
 }
 

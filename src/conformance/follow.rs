@@ -217,7 +217,9 @@ impl Follower<'_> {
         } else {
             Reload::Plain
         };
-        exchange::playlist(answer, reload, list.target_s, page);
+        // The last playlist never changes: it may be kept for as long as anybody likes.
+        let target_s = list.target_s.filter(|_| !list.is_ended);
+        exchange::playlist(answer, reload, target_s, page);
         let mut next = Next::of(&list);
         if let Some(position) = asked.position {
             let is_there = list.is_ended || list.next_position() > position;

@@ -39,7 +39,7 @@ impl Probe<'_> {
             self.preflight().await;
             self.unknown_parameter().await;
             self.missing_media(&list).await;
-            self.http2().await;
+            self.http2(&list).await;
             self.delta(&list).await;
         };
         if list.can_block() {
@@ -154,7 +154,10 @@ impl Probe<'_> {
     }
 
     /// Rules 42 and 43.
-    async fn http2(&self) {
+    async fn http2(&self, list: &MediaPlaylist) {
+        if !list.is_low_latency() {
+            return;
+        }
         let ask = Ask {
             by_http2: true,
             ..Ask::playlist(self.url.clone(), Duration::from_secs(10))

@@ -185,10 +185,11 @@ impl fmt::Display for Report {
         }
         for note in &self.notes {
             let at = seconds(note.first_seen_ms);
+            let times = times(note.count);
             writeln!(
                 f,
-                "  note at {at}, {} times: {} {}",
-                note.count, note.rendition, note.text
+                "  note at {at}, {times}: {} {}",
+                note.rendition, note.text
             )?;
         }
         for rule in self
@@ -249,15 +250,19 @@ fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
         .into_iter()
         .filter(|word| !word.is_empty());
     let at = at.collect::<Vec<_>>().join(" ");
-    let times = if *count == 1 {
-        "once".to_owned()
-    } else {
-        format!("{count} times")
-    };
+    let times = times(*count);
     writeln!(
         f,
         "  {level:<8} {kind} [{at}] {text} ({times}, first after {first_seen_ms} ms)"
     )
+}
+
+fn times(count: u64) -> String {
+    if count == 1 {
+        "once".to_owned()
+    } else {
+        format!("{count} times")
+    }
 }
 
 #[cfg(test)]
@@ -290,7 +295,7 @@ mod tests {
         let text = report.to_string();
         for words in [
             "rule 19: durations of parts\n  must     part-over-target [a/live.m3u8 7.1] 0.4 over 0.334 (once, first after 1234 ms)\n",
-            "note at 1.234 s, 1 times: a/live.m3u8 connection refused\n",
+            "note at 1.234 s, once: a/live.m3u8 connection refused\n",
             "held            4\n",
             "FAILED: 1 must, 1 should, 0 practice\n",
         ] {

@@ -24,6 +24,12 @@ pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
             flaw.text.clone()
         });
     }
+    if list.has_variables {
+        page.note("variables", || {
+            "EXT-X-DEFINE is there, but variables are not put in: URIs with them cannot be fetched"
+                .to_owned()
+        });
+    }
     version(list, page);
     durations(list, page);
     discontinuity_sequence(list, page);

@@ -7,14 +7,15 @@
 mod lines;
 mod media;
 mod multivariant;
+mod playlist;
 mod values;
 
 use super::rules::Rule;
-pub use media::{
+pub use multivariant::{IFrameVariant, MediaTag, MultivariantPlaylist, Variant};
+pub use playlist::{
     ByteRange, DateRange, Hint, HintKind, Map, MediaPlaylist, Part, PlaylistType, Report, Segment,
     ServerControl,
 };
-pub use multivariant::{IFrameVariant, MediaTag, MultivariantPlaylist, Variant};
 
 use lines::{Document, Line};
 
@@ -56,7 +57,8 @@ pub fn parse(bytes: &[u8]) -> Result<Playlist, NotAPlaylist> {
         flaws.must(1, "not-utf-8", 1, || "the playlist is not UTF-8".to_owned());
     }
     let Some(document) = Document::read(&text, &mut flaws) else {
-        let start = text.chars().take(40).collect();
+        let printed = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let start = printed.take(40).collect();
         return Err(NotAPlaylist { start });
     };
     Ok(if document.is_multivariant() {

@@ -243,6 +243,9 @@ impl Rendition {
         let mut before: Option<(Facts, u64)> = None;
         for record in self.records.values_mut() {
             let init = record.init.as_ref().and_then(|init| self.inits.get(init));
+            if record.segment.is_encrypted {
+                self.is_foreign |= close(record);
+            }
             match init {
                 Some(Some(init)) => settle_record(record, init, page),
                 // The section is on its way.
@@ -267,7 +270,7 @@ impl Rendition {
         }
         if self.is_foreign {
             page.note("not-fmp4", || {
-                "the media is not fragmented MP4: its bytes are not looked into".to_owned()
+                "media that is encrypted or not fragmented MP4 is not looked into".to_owned()
             });
         }
     }
@@ -362,6 +365,19 @@ fn compare_once(record: &mut Record, page: &mut Page<'_>) {
     for part in &mut record.parts {
         part.slot = Slot::Closed;
     }
+}
+
+/// Bytes that cannot be read; whether there were any.
+fn close(record: &mut Record) -> bool {
+    let mut were_here = false;
+    let slots = record.parts.iter_mut().map(|part| &mut part.slot);
+    for slot in slots.chain([&mut record.slot]) {
+        if matches!(slot, Slot::Here(_)) {
+            were_here = true;
+            *slot = Slot::Closed;
+        }
+    }
+    were_here
 }
 
 /// Bytes under no EXT-X-MAP: fragments are rule 11's, anything else is not looked into.

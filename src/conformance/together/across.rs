@@ -67,17 +67,26 @@ fn constants(leader: &Rendition, other: &Rendition, page: &mut Page<'_>) {
 
 type Pair<'a> = (&'a Record, &'a Record, u64);
 
-/// Segments of `other` with those of `leader` that begin next to them, and the distance.
+/// Segments of `other` with those of `leader` that begin next to them, and the distance. Behind a discontinuity
+/// timestamps may begin anew, so both have the same discontinuity number, or at least the same MSN.
 fn matched<'a>(leader: &'a Rendition, other: &'a Rendition) -> Vec<Pair<'a>> {
-    let starts: Vec<_> = leader
-        .records
-        .values()
-        .filter_map(|record| Some((start(record)?, record)))
-        .collect();
     let nearest = |record: &'a Record| {
         let at = start(record)?;
-        let (found, twin) = starts.iter().min_by_key(|(start, _)| start.abs_diff(at))?;
-        Some((*twin, record, found.abs_diff(at)))
+        let starts = leader
+            .records
+            .values()
+            .filter_map(|twin| Some((start(twin)?, twin)));
+        let number = record.discontinuity_number;
+        let same_number = starts.filter(|(_, twin)| twin.discontinuity_number == number);
+        let found = same_number.min_by_key(|(start, _)| start.abs_diff(at));
+        let (found, twin) = match found {
+            Some(found) => found,
+            None => {
+                let twin = leader.records.get(&record.segment.msn)?;
+                (start(twin)?, twin)
+            }
+        };
+        Some((twin, record, found.abs_diff(at)))
     };
     other.records.values().filter_map(nearest).collect()
 }

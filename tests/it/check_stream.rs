@@ -68,6 +68,46 @@ async fn a_correct_origin_breaks_no_must() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_rare_but_right_breaks_no_must() {
+    let _calm = MACHINE.read().await;
+    for rare in [Defect::GapsAtFirst, Defect::Ends] {
+        let origin = ReferenceOrigin::start(Some(rare)).await;
+        let report = checked(&origin.url, SECONDS).await;
+        assert_eq!(musts(&report), Vec::<&Finding>::new(), "{rare:?}: {report}");
+        let outcome = |rule: usize| report.rules[rule - 1].outcome;
+        let ended = if rare == Defect::Ends {
+            Outcome::Held
+        } else {
+            Outcome::NotApplicable
+        };
+        assert_eq!(outcome(38), ended, "{rare:?}: {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_hls_and_vod_are_judged_by_what_applies_to_them() {
+    let _calm = MACHINE.read().await;
+    let origin = ReferenceOrigin::start(None).await;
+    for name in ["low/plain.m3u8", "high/vod.m3u8"] {
+        let url = origin.url.replace("main.m3u8", name);
+        let report = checked(&url, SECONDS).await;
+        let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(kinds, [""; 0], "{report}");
+        let outcome = |rule: usize| report.rules[rule - 1].outcome;
+        for rule in [15, 18, 19, 27, 28, 30, 32, 33, 35, 51] {
+            assert_eq!(
+                outcome(rule),
+                Outcome::NotApplicable,
+                "rule {rule}: {report}"
+            );
+        }
+        for rule in [1, 4, 10, 11, 39, 44, 58] {
+            assert_eq!(outcome(rule), Outcome::Held, "rule {rule}: {report}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_defect_is_caught_by_its_rule() {
     let _calm = MACHINE.read().await;
     let checks = stream::iter(Defect::TABLE.iter().copied()).map(async |(defect, rule, kind)| {

@@ -68,6 +68,7 @@ pub struct Part {
 
 /// A segment, or the open one at the end, which has no URI yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent tags")]
 pub struct Segment {
     /// Line of its URI, or of its first tag.
     pub line: usize,

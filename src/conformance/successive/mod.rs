@@ -84,13 +84,15 @@ fn constants(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>
         )
     });
     if !next.is_ended {
-        let same = previous.part_target_us == next.part_target_us;
-        page.check(must(18, "part-target-changed"), same, "", || {
-            format!(
-                "PART-TARGET {:?} us became {:?} us",
-                previous.part_target_us, next.part_target_us
-            )
-        });
+        if previous.part_target_us.is_some() || next.part_target_us.is_some() {
+            let same = previous.part_target_us == next.part_target_us;
+            page.check(must(18, "part-target-changed"), same, "", || {
+                format!(
+                    "PART-TARGET {:?} us became {:?} us",
+                    previous.part_target_us, next.part_target_us
+                )
+            });
+        }
         let same = previous.server_control == next.server_control;
         page.check(must(3, "server-control-changed"), same, "", || {
             format!(

@@ -12,6 +12,8 @@ use super::super::single::{DATE_TOLERANCE_US, Seconds};
 
 /// Boundaries of sound and picture may differ by this much.
 const SOUND_TOLERANCE_US: u64 = 100_000;
+/// Segments of which at least one must begin with one of the other rendition.
+const ENOUGH_PAIRS: usize = 3;
 
 /// Judges all pairs with the first rendition that has pictures, and all reports.
 pub(in super::super) fn judge(
@@ -79,13 +81,10 @@ fn matched<'a>(leader: &'a Rendition, other: &'a Rendition) -> Vec<Pair<'a>> {
         let number = record.discontinuity_number;
         let same_number = starts.filter(|(_, twin)| twin.discontinuity_number == number);
         let found = same_number.min_by_key(|(start, _)| start.abs_diff(at));
-        let (found, twin) = match found {
-            Some(found) => found,
-            None => {
-                let twin = leader.records.get(&record.segment.msn)?;
-                (start(twin)?, twin)
-            }
-        };
+        let (found, twin) = found.or_else(|| {
+            let twin = leader.records.get(&record.segment.msn)?;
+            Some((start(twin)?, twin))
+        })?;
         Some((twin, record, found.abs_diff(at)))
     };
     other.records.values().filter_map(nearest).collect()
@@ -108,23 +107,26 @@ fn tolerance(one: &Record, two: &Record) -> u64 {
 
 /// Rules 10 and 51: the same timeline, cut at the same places.
 fn alignment(leader: &Rendition, pairs: &[Pair<'_>], page: &mut Page<'_>) {
+    let touch = |(one, two, distance): &Pair<'_>| *distance <= tolerance(one, two);
+    let holds = pairs.len() < ENOUGH_PAIRS || pairs.iter().any(touch);
+    page.check(must(51, "timelines-apart"), holds, "", || {
+        format!(
+            "none of {} segments begins with one of {}",
+            pairs.len(),
+            leader.name
+        )
+    });
     for (one, two, distance) in pairs {
         let msn = two.segment.msn;
         let most = tolerance(one, two);
-        // Where only one of the two has come so far, its neighbour is matched: a whole segment away.
-        let is_edge = is_at_edge(leader, two);
-        page.check(
-            must(51, "not-aligned"),
-            *distance <= most || is_edge,
-            msn,
-            || {
-                format!(
-                    "the segment begins {} from the nearest of {}",
-                    Seconds(*distance),
-                    leader.name
-                )
-            },
-        );
+        let holds = *distance <= most || is_unseen(leader, two);
+        page.check(must(51, "not-aligned"), holds, msn, || {
+            format!(
+                "the segment begins {} from the nearest of {}",
+                Seconds(*distance),
+                leader.name
+            )
+        });
         if *distance > most {
             continue;
         }
@@ -168,21 +170,23 @@ fn alignment(leader: &Rendition, pairs: &[Pair<'_>], page: &mut Page<'_>) {
     }
 }
 
-/// Whether a segment lies before or behind all that is known of `leader`.
-fn is_at_edge(leader: &Rendition, record: &Record) -> bool {
-    let Some(at) = start(record) else { return true };
-    let mut known = leader.records.values().filter_map(start);
-    let first = known.next();
-    let last = known.next_back().or(first);
-    let (Some(first), Some(last)) = (first, last) else {
+/// Whether what `leader` has at a segment's time was not seen: it lies before or behind all that is known, or is a
+/// gap.
+fn is_unseen(leader: &Rendition, record: &Record) -> bool {
+    let twin = leader.records.get(&record.segment.msn);
+    if twin.is_some_and(|twin| twin.facts.is_none()) {
         return true;
-    };
-    let target = i64::try_from(leader.target_s())
-        .unwrap_or(0)
-        .saturating_mul(1_000_000);
-    let is_near = at > first.saturating_sub(target.saturating_mul(3))
-        && at < last.saturating_add(target.saturating_mul(3));
-    is_near && (at < first || at > last)
+    }
+    let number = record.discontinuity_number;
+    let same = leader
+        .records
+        .values()
+        .filter(|twin| twin.discontinuity_number == number);
+    let known: Vec<_> = same.filter_map(start).collect();
+    match (start(record), known.iter().min(), known.iter().max()) {
+        (Some(at), Some(first), Some(last)) => at < *first || at > *last,
+        _ => true,
+    }
 }
 
 /// Rule 51: live edges within a part target of each other.

@@ -1,4 +1,5 @@
-//! The ways in which the reference origin can be broken, each with the finding that must come of it.
+//! The ways in which the reference origin can be broken, each with the finding that must come of it; and two
+//! that only look like it.
 //!
 //! Not here: how each is done (`playlist`, `media`, and the answers).
 
@@ -70,6 +71,7 @@ pub(crate) enum Defect {
     DirectivesAfterEnd,
     UnknownParameterRefused,
     NoGzip,
+    NoPriority,
     NoLifetime,
     BlockingUncached,
     MediaUncached,
@@ -81,6 +83,7 @@ pub(crate) enum Defect {
     NoLength,
     TargetDiffers,
     NotAligned,
+    TimelinesApart,
     DiscontinuityInOne,
     EdgesFarApart,
     BandwidthLow,
@@ -89,6 +92,7 @@ pub(crate) enum Defect {
     FrameRateUntrue,
     CaptionsMixed,
     NoIndependentSegments,
+    NamelessMedia,
     CodecsUntrue,
     CodecAbsent,
     FirstVariant,
@@ -97,6 +101,10 @@ pub(crate) enum Defect {
     TfdtGap,
     DateRangeWithoutId,
     TfdtJump,
+    /// Not wrong, only rare: one rendition is behind, its first segments are gaps.
+    GapsAtFirst,
+    /// Not wrong either: the stream ends while it is followed.
+    Ends,
 }
 
 impl Defect {
@@ -178,6 +186,7 @@ impl Defect {
             39,
             "unknown-parameter-refused",
         ),
+        (Self::NoPriority, 43, "no-priority"),
         (Self::NoGzip, 44, "playlist-not-packed"),
         (Self::NoLifetime, 45, "no-lifetime"),
         (Self::BlockingUncached, 45, "blocking-uncached"),
@@ -190,6 +199,7 @@ impl Defect {
         (Self::NoLength, 49, "no-length"),
         (Self::TargetDiffers, 51, "target-differs"),
         (Self::NotAligned, 51, "not-aligned"),
+        (Self::TimelinesApart, 51, "timelines-apart"),
         (Self::DiscontinuityInOne, 51, "discontinuities-differ"),
         (Self::EdgesFarApart, 51, "edges-far-apart"),
         (Self::BandwidthLow, 52, "bandwidth-low"),
@@ -198,6 +208,7 @@ impl Defect {
         (Self::FrameRateUntrue, 52, "frame-rate-untrue"),
         (Self::CaptionsMixed, 52, "captions-mixed"),
         (Self::NoIndependentSegments, 53, "no-independent-segments"),
+        (Self::NamelessMedia, 54, "media-attributes"),
         (Self::CodecsUntrue, 55, "codec-unlisted"),
         (Self::CodecAbsent, 55, "codec-absent"),
         (Self::FirstVariant, 56, "first-variant"),

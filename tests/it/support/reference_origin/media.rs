@@ -155,6 +155,7 @@ impl Origin {
             Some(Defect::PartNotWhole) if index % PARTS == 2 => bytes.truncate(whole.len() * 2 / 3),
             Some(Defect::NoTfdt) => replace(&mut bytes, *b"tfdt", *b"free"),
             Some(Defect::NotAligned) if rendition == 1 => shift(&mut bytes, 700),
+            Some(Defect::TimelinesApart) if rendition == 1 => shift(&mut bytes, 3_600_000),
             Some(Defect::TfdtGap) if index >= JUMP_AT => shift(&mut bytes, 100),
             Some(Defect::TfdtJump) if index >= JUMP_AT => shift(&mut bytes, 5_000),
             Some(Defect::SegmentWithoutIdr) if index.is_multiple_of(PARTS) => break_idr(&mut bytes),

@@ -41,7 +41,8 @@ type Answer = http::Response<Body>;
 
 /// A running origin; it ends when dropped.
 pub(crate) struct ReferenceOrigin {
-    /// Its multivariant playlist.
+    /// Its multivariant playlist. Beside it lie, for `low` and `high`, `plain.m3u8` and `vod.m3u8`: live and
+    /// ended HLS without low latency.
     pub(crate) url: String,
     tasks: Tasks,
 }
@@ -86,8 +87,12 @@ impl Origin {
     }
 
     fn is_ended(&self) -> bool {
-        let ends = self.is(Defect::HintBehindEnd) || self.is(Defect::DirectivesAfterEnd);
-        ends && self.elapsed_ms() >= END_MS
+        let ends = [
+            Defect::HintBehindEnd,
+            Defect::DirectivesAfterEnd,
+            Defect::Ends,
+        ];
+        self.defect.is_some_and(|defect| ends.contains(&defect)) && self.elapsed_ms() >= END_MS
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -139,6 +144,11 @@ impl Origin {
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         match segments[..] {
             ["main.m3u8"] => self.playlist(self.multivariant(), 1, accepts_gzip),
+            [rendition, file @ ("vod.m3u8" | "plain.m3u8")] => {
+                let rendition = usize::from(rendition == "high");
+                let text = self.plain(rendition, self.edge(rendition), file == "vod.m3u8");
+                self.playlist(text, 1, accepts_gzip)
+            }
             [rendition, "live.m3u8"] if matches!(rendition, "low" | "high") => {
                 self.reload(usize::from(rendition == "high"), query, accepts_gzip)
                     .await
@@ -282,7 +292,7 @@ impl Origin {
         if index > edge + PARTS || index >= media::part_count() {
             return self.missing();
         }
-        if self.is(Defect::ListedPartMissing) && part == 2 {
+        if self.is_gap(rendition, segment) || (self.is(Defect::ListedPartMissing) && part == 2) {
             return self.missing();
         }
         let is_untagged = segment + playlist::WITH_PARTS < edge / PARTS;
@@ -307,7 +317,8 @@ impl Origin {
     fn segment(&self, rendition: usize, segment: usize) -> Answer {
         let complete = self.edge(rendition) / PARTS;
         let is_removed = segment + playlist::WINDOW < complete;
-        if segment >= complete || (is_removed && self.is(Defect::RemovedAtOnce)) {
+        let is_gap = self.is_gap(rendition, segment);
+        if segment >= complete || is_gap || (is_removed && self.is(Defect::RemovedAtOnce)) {
             return self.missing();
         }
         let parts = (0..PARTS).map(|part| self.altered_part(rendition, segment * PARTS + part));
@@ -385,7 +396,9 @@ impl Origin {
         let mut answer = self.finish(200, kind, age, body);
         let headers = answer.headers_mut();
         headers.insert("vary", HeaderValue::from_static("accept-encoding"));
-        headers.insert("priority", HeaderValue::from_static("u=1"));
+        if self.defect != Some(Defect::NoPriority) {
+            headers.insert("priority", HeaderValue::from_static("u=1"));
+        }
         if is_packed {
             headers.insert("content-encoding", HeaderValue::from_static("gzip"));
         }

@@ -17,6 +17,8 @@ pub(super) const WINDOW: usize = 10;
 pub(super) const WITH_PARTS: usize = 3;
 /// The segment with a DISCONTINUITY; it leaves the window within four seconds.
 const BREAK: usize = 6;
+/// What a rendition that is behind begins with: complete two seconds after the start.
+const FIRST_WITH_MEDIA: usize = 15;
 /// A segment that stays in the window while a check runs.
 const MARKED: usize = 13;
 
@@ -25,6 +27,9 @@ impl Origin {
         let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n".to_owned();
         if !self.is(Defect::NoIndependentSegments) {
             text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
+        }
+        if self.is(Defect::NamelessMedia) {
+            text += "#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=\"a\"\n";
         }
         let peak = if self.is(Defect::BandwidthLow) {
             100_000
@@ -73,6 +78,36 @@ impl Origin {
         text
     }
 
+    /// Whether a rendition has nothing of a segment yet.
+    pub(super) fn is_gap(&self, rendition: usize, segment: usize) -> bool {
+        self.is(Defect::GapsAtFirst) && rendition == 1 && segment < FIRST_WITH_MEDIA
+    }
+
+    /// A playlist without anything of low latency.
+    pub(super) fn plain(&self, rendition: usize, edge: usize, is_ended: bool) -> String {
+        let complete = if is_ended { 14 } else { edge / PARTS };
+        let first = complete - WINDOW;
+        let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n".to_owned();
+        if is_ended {
+            text += "#EXT-X-PLAYLIST-TYPE:VOD\n";
+        }
+        let msn = FIRST_MSN + first as u64;
+        let passed = u64::from(first > BREAK);
+        writeln!(
+            text,
+            "#EXT-X-MEDIA-SEQUENCE:{msn}\n#EXT-X-DISCONTINUITY-SEQUENCE:{passed}"
+        )
+        .unwrap();
+        for segment in first..complete {
+            self.segment_text(&mut text, rendition, segment, segment == first, 0);
+            self.segment_end(&mut text, rendition, segment);
+        }
+        if is_ended {
+            text += "#EXT-X-ENDLIST\n";
+        }
+        text
+    }
+
     /// The playlist of a rendition of which `edge` parts exist.
     pub(super) fn render(&self, rendition: usize, edge: usize, skip: bool) -> String {
         let complete = edge / PARTS;
@@ -106,7 +141,7 @@ impl Origin {
                 if has_parts { parts } else { 0 },
             );
             if segment < complete {
-                self.segment_end(&mut text, segment);
+                self.segment_end(&mut text, rendition, segment);
             }
         }
         self.tail(&mut text, rendition, edge);
@@ -250,12 +285,14 @@ impl Origin {
         let is_independent = match self.defect {
             Some(Defect::IndependentUntrue) if part == 3 => true,
             Some(Defect::IndependentUnsaid) => false,
+            _ if self.is_gap(rendition, segment) => false,
             _ => is_independent(rendition, segment * PARTS + part),
         };
         if is_independent {
             text.push_str(",INDEPENDENT=YES");
         }
-        if self.is(Defect::GapPartWithoutGap) && part == 4 {
+        let is_gap = self.is_gap(rendition, segment);
+        if is_gap || (self.is(Defect::GapPartWithoutGap) && part == 4) {
             text.push_str(",GAP=YES");
         }
         if self.is(Defect::RangeWithoutOffset) && part == 1 {
@@ -264,7 +301,10 @@ impl Origin {
         text.push('\n');
     }
 
-    fn segment_end(&self, text: &mut String, segment: usize) {
+    fn segment_end(&self, text: &mut String, rendition: usize, segment: usize) {
+        if self.is_gap(rendition, segment) {
+            text.push_str("#EXT-X-GAP\n");
+        }
         let is_later = self.elapsed_ms() > 3_000 && segment == MARKED;
         let duration = match self.defect {
             Some(Defect::ExtinfOverTarget) if segment == MARKED => "2.60000",

@@ -5,7 +5,7 @@
 //! Everything runs in one task: the renditions are followed beside each other, the probes beside them, and a
 //! heartbeat measures how late this program's own timers are, which is added to every allowance of time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ use super::{Error, Options, Report, together};
 
 /// Most renditions followed.
 const MAX_RENDITIONS: usize = 32;
+/// Most components of a path in a rendition's name.
+const MAX_COMPONENTS: usize = 12;
 /// Between attempts at the first playlist.
 const RETRY: Duration = Duration::from_millis(250);
 /// How often the heartbeat beats.
@@ -131,7 +133,8 @@ pub async fn check(options: Options) -> Result<Report, Error> {
 
 /// What is at the URL.
 struct Entry {
-    multivariant: Option<MultivariantPlaylist>,
+    /// With its URL.
+    multivariant: Option<(MultivariantPlaylist, Url)>,
     renditions: Vec<Rendition>,
 }
 
@@ -237,7 +240,7 @@ fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> 
     let slack_ms = context.slack_ms;
     let list = match parsed {
         Playlist::Media(_) => {
-            let rendition = Rendition::new(name_of(url), answer.url.clone(), slack_ms);
+            let rendition = Rendition::new(tail(url, 2), answer.url.clone(), slack_ms);
             return Ok(Entry {
                 multivariant: None,
                 renditions: vec![rendition],
@@ -252,25 +255,27 @@ fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> 
     let uris = list.variants.iter().map(|variant| &variant.uri);
     let audio = list.media.iter().filter(|tag| tag.kind == "AUDIO");
     let uris = uris.chain(audio.filter_map(|tag| tag.uri.as_ref()));
-    let mut renditions: Vec<Rendition> = Vec::new();
+    let mut urls: Vec<Url> = Vec::new();
     for uri in uris {
-        let Ok(url) = answer.url.join(uri) else {
-            page.broken(must(1, "bad-uri"), "", || format!("`{uri}` is no URI"));
-            continue;
-        };
-        if renditions.iter().all(|known| known.url != url) {
-            renditions.push(Rendition::new(name_of(&url), url, slack_ms));
+        match answer.url.join(uri) {
+            Ok(url) if urls.contains(&url) => {}
+            Ok(url) => urls.push(url),
+            Err(_) => page.broken(must(1, "bad-uri"), "", || format!("`{uri}` is no URI")),
         }
     }
-    if renditions.len() > MAX_RENDITIONS {
+    if urls.len() > MAX_RENDITIONS {
         page.note("many-renditions", || {
             format!(
                 "only the first {MAX_RENDITIONS} of {} renditions are followed",
-                renditions.len()
+                urls.len()
             )
         });
-        renditions.truncate(MAX_RENDITIONS);
+        urls.truncate(MAX_RENDITIONS);
     }
+    let named = std::iter::zip(names_of(&urls), urls);
+    let renditions: Vec<_> = named
+        .map(|(name, url)| Rendition::new(name, url, slack_ms))
+        .collect();
     if renditions.is_empty() {
         return Err(Error::NotAPlaylist {
             url: url.to_string(),
@@ -278,20 +283,26 @@ fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> 
         });
     }
     Ok(Entry {
-        multivariant: Some(list),
+        multivariant: Some((list, answer.url.clone())),
         renditions,
     })
 }
 
-/// The last two components of a URL's path: enough to tell renditions apart.
-fn name_of(url: &Url) -> String {
-    let components: Vec<_> = url
-        .path()
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .collect();
-    let tail = components.len().saturating_sub(2);
-    components.get(tail..).unwrap_or_default().join("/")
+/// The shortest ends of their paths, of at least two components, that tell these URLs apart.
+fn names_of(urls: &[Url]) -> Vec<String> {
+    let names = |count: usize| urls.iter().map(move |url| tail(url, count));
+    let is_clear = |count: &usize| names(*count).collect::<BTreeSet<_>>().len() == urls.len();
+    match (2..MAX_COMPONENTS).find(is_clear) {
+        Some(count) => names(count).collect(),
+        None => urls.iter().map(Url::to_string).collect(),
+    }
+}
+
+fn tail(url: &Url, count: usize) -> String {
+    let path = url.path();
+    let components: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let start = components.len().saturating_sub(count);
+    components.get(start..).unwrap_or_default().join("/")
 }
 
 /// Rules 11, 12, 38 and 47: what was there is there still, and the same.
@@ -351,25 +362,18 @@ async fn revisit(context: &Context, rendition: &Rendition) {
 /// What only shows when all is seen.
 fn conclude(
     context: &Context,
-    multivariant: Option<&MultivariantPlaylist>,
+    multivariant: Option<&(MultivariantPlaylist, Url)>,
     renditions: &[Rendition],
 ) {
     let now_ms = context.client.now_ms();
     let mut book = context.book();
     let all: Vec<_> = renditions.iter().collect();
-    let Some(list) = multivariant else {
+    let Some((list, base)) = multivariant else {
         return;
     };
     for variant in &list.variants {
-        let is_its = |uri: &str, rendition: &Rendition| {
-            let path = rendition.url.path();
-            path.ends_with(
-                uri.split(['?', '#'])
-                    .next()
-                    .unwrap_or(uri)
-                    .trim_start_matches("../"),
-            )
-        };
+        let is_its =
+            |uri: &str, rendition: &Rendition| base.join(uri).is_ok_and(|url| url == rendition.url);
         let Some(rendition) = all.iter().find(|rendition| is_its(&variant.uri, rendition)) else {
             continue;
         };
@@ -400,4 +404,38 @@ fn conclude(
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_short_as_they_may_be() {
+        let urls = |texts: &[&str]| -> Vec<_> {
+            let all = texts.iter().map(|text| Url::parse(text));
+            all.collect::<Result<_, _>>().unwrap()
+        };
+        let names = names_of(&urls(&[
+            "http://h/c/720p/live.m3u8",
+            "http://h/c/480p/live.m3u8",
+        ]));
+        assert_eq!(names, ["720p/live.m3u8", "480p/live.m3u8"]);
+        let names = names_of(&urls(&["http://h/1/v/i.m3u8", "http://h/2/v/i.m3u8"]));
+        assert_eq!(names, ["1/v/i.m3u8", "2/v/i.m3u8"]);
+        let same = ["http://h/i.m3u8?q=1", "http://h/i.m3u8?q=2"];
+        assert_eq!(names_of(&urls(&same)), same);
+    }
+
+    #[test]
+    fn the_worst_delay_since_a_time() {
+        let delay = Delay::default();
+        for (at_ms, late_ms) in [(100, 30), (200, 7), (300, 12)] {
+            delay.push(at_ms, late_ms);
+        }
+        assert_eq!(
+            [0, 150, 250, 350].map(|since| delay.worst_since(since)),
+            [30, 12, 12, 0]
+        );
+    }
 }

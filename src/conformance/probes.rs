@@ -119,6 +119,9 @@ impl Probe<'_> {
 
     /// Rules 28 and 45: what was neither listed nor hinted is missing, and caches forget that soon.
     async fn missing_media(&self, list: &MediaPlaylist) {
+        if !list.is_low_latency() {
+            return;
+        }
         let target_s = list.target_s.unwrap_or(6);
         let Some(url) = list
             .all_segments()

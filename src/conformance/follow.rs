@@ -45,6 +45,7 @@ pub(super) async fn follow(context: &Context, rendition: &mut Rendition) -> End 
         waiting: Vec::new(),
         outage_since: None,
         gone_since: None,
+        still_since: None,
     };
     let end = follower.run().await;
     let now_ms = context.client.now_ms();
@@ -65,6 +66,7 @@ struct Follower<'a> {
     waiting: Vec<Wanted>,
     outage_since: Option<u64>,
     gone_since: Option<u64>,
+    still_since: Option<u64>,
 }
 
 impl Follower<'_> {
@@ -154,29 +156,11 @@ impl Follower<'_> {
         };
         self.recovered();
         match answer.status {
-            200 => self.playlist_came(asked, &answer),
-            503 => {
-                let most = held_most_ms(self.rendition.target_s(), self.rendition.slack_ms);
-                let name = self.rendition.name.clone();
-                let mut book = self.context.book();
-                let page = &mut book.page(&name, answer.end_ms);
-                page.check(
-                    should(37, "held-too-long"),
-                    answer.held_ms() <= most,
-                    "",
-                    || {
-                        format!(
-                            "503 came after {} ms; three target durations are the most",
-                            answer.held_ms()
-                        )
-                    },
-                );
-                page.note("held-503", || {
-                    "a blocking reload was answered with 503: the stream stands still".to_owned()
-                });
-                self.rendition.interrupt();
-                Step::Next(asked.after(RETRY))
+            200 => {
+                (self.gone_since, self.still_since) = (None, None);
+                self.playlist_came(asked, &answer)
             }
+            503 => self.stands_still(asked, &answer),
             404 | 410 => self.gone(answer.status),
             status => {
                 let words = || format!("a playlist request was answered with {status}");
@@ -244,6 +228,28 @@ impl Follower<'_> {
         } else {
             Step::Next(next)
         }
+    }
+
+    /// A reload was given up with 503: the source pauses, and the server admits it.
+    fn stands_still(&mut self, asked: Next, answer: &Answer) -> Step {
+        self.rendition.interrupt();
+        let since = *self.still_since.get_or_insert(answer.end_ms);
+        let lasted = answer.end_ms.saturating_sub(since);
+        let held = answer.held_ms();
+        let held_most = held_most_ms(self.rendition.target_s(), self.rendition.slack_ms);
+        let most = self.context.outage_ms;
+        let mut book = self.context.book();
+        let page = &mut book.page(&self.rendition.name, answer.end_ms);
+        page.note("held-503", || {
+            "a reload was answered with 503: the stream stands still".to_owned()
+        });
+        page.check(should(37, "held-too-long"), held <= held_most, "", || {
+            format!("503 came after {held} ms; three target durations are the most")
+        });
+        page.check(must(9, "stands-still"), lasted <= most, "", || {
+            format!("reloads are answered with 503 since {lasted} ms, {most} ms are allowed")
+        });
+        Step::Next(asked.after(RETRY))
     }
 
     fn outage(&mut self, why: &str) -> Step {

@@ -70,6 +70,11 @@ impl Probe<'_> {
             .await
     }
 
+    /// Whether an answer other than the expected one tells of the rule, not of a server that is away.
+    async fn is_telling(&self, is_expected: bool) -> bool {
+        is_expected || self.list(&[]).await.is_some()
+    }
+
     fn with(&self, query: &[(&str, String)]) -> Url {
         let mut url = self.url.clone();
         if !query.is_empty() {
@@ -109,6 +114,9 @@ impl Probe<'_> {
         let query = [("_HLS_weir", "1".to_owned())];
         if let Ok(answer) = self.ask(&query, 6).await {
             let holds = parsed(&answer).is_some();
+            if !self.is_telling(holds).await {
+                return;
+            }
             self.judge(|page| {
                 page.check(must(39, "unknown-parameter-refused"), holds, "", || {
                     format!("_HLS_weir=1 is answered with {}", answer.status)
@@ -195,8 +203,10 @@ impl Probe<'_> {
         let can_skip = control.can_skip_until_us.filter(|_| !list.is_ended);
         let query = [("_HLS_skip", "YES".to_owned())];
         let update = self.list(&query).await;
-        let full = self.list(&[]).await;
-        let (Some((update, _)), Some((full, _))) = (update, full) else {
+        let Some((full, _)) = self.list(&[]).await else {
+            return;
+        };
+        let Some((update, _)) = update else {
             self.judge(|page| {
                 page.broken(must(31, "skip-refused"), "", || {
                     "_HLS_skip=YES brings no playlist".to_owned()
@@ -219,7 +229,8 @@ impl Probe<'_> {
             };
             // Whichever of the lists before and after has less to skip.
             let due = successive::skippable(&full, until).min(successive::skippable(list, until));
-            let holds = due == 0 || update.skipped.is_some();
+            let is_over = update.is_ended || full.is_ended;
+            let holds = due == 0 || is_over || update.skipped.is_some();
             page.check(must(31, "no-delta-update"), holds, "", || {
                 format!(
                     "_HLS_skip=YES brought a full playlist, though {due} segments can be skipped"
@@ -232,21 +243,19 @@ impl Probe<'_> {
     /// Rule 35.
     async fn part_alone(&self, list: &MediaPlaylist) {
         let query = [("_HLS_part", "0".to_owned())];
-        if let Ok(answer) = self.ask(&query, list.target_s.unwrap_or(6)).await {
-            self.judge(|page| {
-                page.check(
-                    must(35, "part-without-msn"),
-                    answer.status == 400,
-                    "",
-                    || {
-                        format!(
-                            "_HLS_part=0 without _HLS_msn is answered with {}",
-                            answer.status
-                        )
-                    },
-                );
-            });
+        let Ok(answer) = self.ask(&query, list.target_s.unwrap_or(6)).await else {
+            return;
+        };
+        let holds = answer.status == 400 || has_ended(&answer);
+        if !self.is_telling(holds).await {
+            return;
         }
+        self.judge(|page| {
+            page.check(must(35, "part-without-msn"), holds, "", || {
+                let status = answer.status;
+                format!("_HLS_part=0 without _HLS_msn is answered with {status}")
+            });
+        });
     }
 
     /// Rule 34.
@@ -259,7 +268,17 @@ impl Probe<'_> {
             let outcome = self.ask(&query, target_s).await;
             // The answer needs no news: half a part target is plenty.
             let part_ms = list.part_target_us.unwrap_or(1_000_000) / 2000;
-            let most = part_ms.saturating_add(self.context.slack_ms);
+            let now_ms = self.context.client.now_ms();
+            let delay_ms = self.context.delay.worst_since(now_ms.saturating_sub(1_000));
+            let most = part_ms
+                .saturating_add(self.context.slack_ms)
+                .saturating_add(delay_ms);
+            let is_answered = outcome
+                .as_ref()
+                .is_ok_and(|answer| parsed(answer).is_some());
+            if !self.is_telling(is_answered).await {
+                return;
+            }
             self.judge(|page| match &outcome {
                 Ok(answer) => {
                     let is_full = parsed(answer).is_some_and(|list| list.skipped.is_none());
@@ -292,6 +311,9 @@ impl Probe<'_> {
             return;
         };
         let Some(now) = parsed(&answer) else {
+            if !self.is_telling(answer.status == 503).await {
+                return;
+            }
             return self.judge(|page| {
                 page.check(must(32, "msn-refused"), answer.status == 503, msn, || {
                     format!(
@@ -356,7 +378,7 @@ impl Probe<'_> {
         self.judge(|page| match &outcome {
             Ok(answer) => page.check(
                 should(36, "far-ahead-not-refused"),
-                answer.status == 400,
+                answer.status == 400 || has_ended(answer),
                 msn,
                 || {
                     format!(
@@ -410,4 +432,8 @@ fn parsed(answer: &Answer) -> Option<MediaPlaylist> {
         Ok(Playlist::Media(list)) if answer.status == 200 => Some(*list),
         _ => None,
     }
+}
+
+fn has_ended(answer: &Answer) -> bool {
+    parsed(answer).is_some_and(|list| list.is_ended)
 }

@@ -110,24 +110,18 @@ async fn plain_hls_and_vod_are_judged_by_what_applies_to_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_defect_is_caught_by_its_rule() {
     let _calm = MACHINE.read().await;
-    let checks = stream::iter(Defect::TABLE.iter().copied()).map(async |(defect, rule, kind)| {
-        let origin = ReferenceOrigin::start(Some(defect)).await;
+    let checks = stream::iter(Defect::TABLE).map(|(defect, rule, kind)| async move {
+        let origin = ReferenceOrigin::start(Some(*defect)).await;
         // Only time shows that a reload is never answered.
-        let seconds = if defect == Defect::HeldForever {
-            16
-        } else {
-            SECONDS
-        };
-        let report = checked(&origin.url, seconds).await;
+        let is_slow = *defect == Defect::HeldForever;
+        let report = checked(&origin.url, if is_slow { 16 } else { SECONDS }).await;
         let mut findings = report.findings.iter();
-        let is_caught = findings.any(|finding| finding.rule == rule && finding.kind == kind);
-        (!is_caught).then(|| format!("{defect:?} is not caught by rule {rule}, {kind}:\n{report}"))
+        let is_caught = findings.any(|finding| finding.rule == *rule && finding.kind == *kind);
+        let words = || format!("{defect:?} is not caught by rule {rule}, {kind}:\n{report}");
+        (!is_caught).then(words)
     });
-    let missed: Vec<_> = checks
-        .buffer_unordered(AT_ONCE)
-        .filter_map(async |missed| missed)
-        .collect()
-        .await;
+    let outcomes: Vec<_> = checks.buffer_unordered(AT_ONCE).collect().await;
+    let missed: Vec<_> = outcomes.into_iter().flatten().collect();
     assert!(
         missed.is_empty(),
         "{} of {}:\n{}",

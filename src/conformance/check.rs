@@ -78,43 +78,58 @@ impl Context {
 
 /// How late this program's own timers were.
 #[derive(Debug, Default)]
-pub(super) struct Delay(Mutex<VecDeque<(u64, u64)>>);
+pub(super) struct Delay(Mutex<Beats>);
+
+#[derive(Debug, Default)]
+struct Beats {
+    /// When the beat under way began.
+    began_ms: u64,
+    /// When a beat ended, and how late.
+    late: VecDeque<(u64, u64)>,
+}
 
 impl Delay {
-    /// The worst delay, in milliseconds, since this time.
-    pub(super) fn worst_since(&self, since_ms: u64) -> u64 {
+    /// The worst delay, in milliseconds, from `since_ms` to `now_ms`; that of the beat under way counts, for who
+    /// asks may be woken before the heartbeat is.
+    pub(super) fn worst(&self, since_ms: u64, now_ms: u64) -> u64 {
         let beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = now_ms.saturating_sub(beats.began_ms.saturating_add(millis(BEAT)));
         let recent = beats
+            .late
             .iter()
             .rev()
             .take_while(|(at_ms, _)| *at_ms >= since_ms);
-        recent.map(|(_, late_ms)| *late_ms).max().unwrap_or(0)
+        recent
+            .map(|(_, late_ms)| *late_ms)
+            .fold(under_way, u64::max)
     }
 
-    /// The worst delay of those remembered.
-    fn worst(&self) -> u64 {
-        self.worst_since(0)
+    fn begin(&self, now_ms: u64) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .began_ms = now_ms;
     }
 
-    fn push(&self, at_ms: u64, late_ms: u64) {
+    fn end(&self, at_ms: u64) {
         let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        beats.push_back((at_ms, late_ms));
-        if beats.len() > MAX_BEATS {
-            beats.pop_front();
+        let late_ms = at_ms.saturating_sub(beats.began_ms.saturating_add(millis(BEAT)));
+        if late_ms > GRAIN_MS {
+            beats.late.push_back((at_ms, late_ms));
         }
+        if beats.late.len() > MAX_BEATS {
+            beats.late.pop_front();
+        }
+        beats.began_ms = at_ms;
     }
 }
 
 /// Beats until it is dropped.
 async fn heartbeat(context: &Context) {
+    context.delay.begin(context.client.now_ms());
     loop {
-        let before = context.client.now_ms();
         sleep(BEAT).await;
-        let now = context.client.now_ms();
-        let late = now.saturating_sub(before).saturating_sub(millis(BEAT));
-        if late > GRAIN_MS {
-            context.delay.push(now, late);
-        }
+        context.delay.end(context.client.now_ms());
     }
 }
 
@@ -126,7 +141,7 @@ pub async fn check(options: Options) -> Result<Report, Error> {
         () = heartbeat(&context) => Vec::new(),
     };
     let now_ms = context.client.now_ms();
-    let delay_ms = context.delay.worst();
+    let delay_ms = context.delay.worst(0, now_ms);
     let book = context.book();
     Ok(Report::new(&options, followed, &book, now_ms, delay_ms))
 }
@@ -399,7 +414,7 @@ fn conclude(
             });
         }
     }
-    together::judge_across(&all, now_ms, context.delay.worst(), &mut book);
+    together::judge_across(&all, now_ms, context.delay.worst(0, now_ms), &mut book);
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -428,14 +443,14 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_delay_since_a_time() {
+    fn the_worst_delay_since_a_time_counts_the_beat_under_way() {
         let delay = Delay::default();
-        for (at_ms, late_ms) in [(100, 30), (200, 7), (300, 12)] {
-            delay.push(at_ms, late_ms);
+        delay.begin(0);
+        for at_ms in [20, 70, 97, 200] {
+            delay.end(at_ms);
         }
-        assert_eq!(
-            [0, 150, 250, 350].map(|since| delay.worst_since(since)),
-            [30, 12, 12, 0]
-        );
+        let worst = |since_ms| delay.worst(since_ms, 210);
+        assert_eq!([0, 90, 150, 201].map(worst), [83, 83, 83, 0]);
+        assert_eq!(delay.worst(201, 1_220), 1_000);
     }
 }

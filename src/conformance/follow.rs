@@ -53,7 +53,7 @@ pub(super) async fn follow(context: &Context, rendition: &mut Rendition) -> End 
         let mut book = context.book();
         let name = follower.rendition.name.clone();
         let page = &mut book.page(&name, now_ms);
-        let delay_ms = context.delay.worst_since(now_ms.saturating_sub(5_000));
+        let delay_ms = context.delay.worst(now_ms.saturating_sub(5_000), now_ms);
         follower.rendition.finish(now_ms, delay_ms, page);
     }
     end
@@ -190,10 +190,11 @@ impl Follower<'_> {
         };
         let name = self.rendition.name.clone();
         let at_ms = answer.end_ms;
+        let since_ms = answer.sent_ms.min(at_ms.saturating_sub(500));
         let delay_ms = self
             .context
             .delay
-            .worst_since(answer.sent_ms.min(at_ms.saturating_sub(500)));
+            .worst(since_ms, self.context.client.now_ms());
         let mut book = self.context.book();
         let page = &mut book.page(&name, at_ms);
         let reload = if asked.position.is_some() {

@@ -269,7 +269,10 @@ impl Probe<'_> {
             // The answer needs no news: half a part target is plenty.
             let part_ms = list.part_target_us.unwrap_or(1_000_000) / 2000;
             let now_ms = self.context.client.now_ms();
-            let delay_ms = self.context.delay.worst_since(now_ms.saturating_sub(1_000));
+            let delay_ms = self
+                .context
+                .delay
+                .worst(now_ms.saturating_sub(1_000), now_ms);
             let most = part_ms
                 .saturating_add(self.context.slack_ms)
                 .saturating_add(delay_ms);

@@ -26,7 +26,7 @@ async fn checked(url: &str, seconds: u64) -> Report {
         url: Url::parse(url).unwrap(),
         duration: Duration::from_secs(seconds),
         // Many checks share this machine's cores.
-        slack: Duration::from_millis(400),
+        slack: Duration::from_secs(1),
         outage: Duration::from_secs(5),
     };
     within(seconds + 30, "end of the check", check(options))
@@ -145,7 +145,7 @@ async fn weir_breaks_no_must() {
             "--seconds",
             "12",
             "--slack-ms",
-            "400",
+            "1000",
             "--json",
         ])
         .await;

@@ -104,10 +104,9 @@ impl Origin {
         let end_ms = media::end_ms(index).saturating_sub(PREFILL_MS);
         let is_second = rendition == 1;
         match self.defect {
-            Some(Defect::EdgesFarApart) if is_second && end_ms > 0 => end_ms + 1_500,
-            // Each seventh second is late; what follows has to wait for it.
-            Some(Defect::PartVeryLate) if end_ms > 3_000 => end_ms.max(4_500),
-            Some(Defect::SegmentLate) if end_ms > 2_500 => end_ms.max(6_500),
+            Some(Defect::EdgesFarApart) if is_second && end_ms > 0 => end_ms + 3_000,
+            Some(Defect::PartVeryLate) if end_ms > 2_000 => end_ms.max(5_500),
+            Some(Defect::SegmentLate) if end_ms > 2_000 => end_ms.max(7_000),
             Some(Defect::HeldForever) if end_ms > 2_500 => u64::MAX / 4,
             _ => end_ms,
         }
@@ -234,7 +233,7 @@ impl Origin {
             return match self.defect {
                 Some(Defect::OldRefused) => Err(400),
                 Some(Defect::OldHeld) => {
-                    sleep(Duration::from_millis(1_200)).await;
+                    sleep(Duration::from_millis(3_000)).await;
                     Ok(self.edge(rendition))
                 }
                 _ => Ok(edge),

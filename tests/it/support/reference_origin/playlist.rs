@@ -344,8 +344,8 @@ impl Origin {
         }
         let other = 1 - rendition;
         let last = match self.defect {
-            Some(Defect::StaleReports) => self.edge(other) - 7,
-            Some(Defect::ReportsAhead) => self.edge(other) + 5,
+            Some(Defect::StaleReports) => self.edge(other) - 13,
+            Some(Defect::ReportsAhead) => self.edge(other) + 12,
             _ => self.edge(other) - 1,
         };
         if !self.is(Defect::NoReports) {

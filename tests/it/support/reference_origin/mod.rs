@@ -233,7 +233,7 @@ impl Origin {
             return match self.defect {
                 Some(Defect::OldRefused) => Err(400),
                 Some(Defect::OldHeld) => {
-                    sleep(Duration::from_millis(3_000)).await;
+                    sleep(Duration::from_secs(3)).await;
                     Ok(self.edge(rendition))
                 }
                 _ => Ok(edge),

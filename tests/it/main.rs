@@ -26,3 +26,4 @@ mod lifecycle;
 mod live_mirror;
 mod health;
 mod mirrored;
+mod check_stream;

@@ -22,3 +22,4 @@ mod ladder;
 mod ladder_trouble;
 mod live_mirror;
 mod mirrored;
+mod check_stream;

@@ -58,7 +58,7 @@ fn outputs_of(started: &mut Started) -> Vec<Output> {
 fn next(output_rx: &mut mpsc::Receiver<Output>) -> Option<Output> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().build().unwrap();
-    let received = async { tokio::time::timeout(Duration::from_secs(60), output_rx.recv()).await };
+    let received = async { tokio::time::timeout(Duration::from_mins(1), output_rx.recv()).await };
     runtime.block_on(received).expect("nothing for a minute")
 }
 

@@ -35,6 +35,9 @@ pub mod api;
 // Serves the built site.
 pub mod console;
 
+// Is a stream, on any server, correct low-latency HLS?
+pub mod conformance;
+
 // Gathers each room's configuration; loads, merges, validates.
 pub mod config;
 // Assembles everything, in order.

@@ -46,6 +46,7 @@ const ROOMS: &str = "
     live       base media ingest transcode packaging playlist recording model events
     api        base model events live chat recording library
     console    base model live
+    conformance base media
 ";
 
 /// Files at the top of `src/` that assemble: they import anything, and no room imports them.

@@ -6,6 +6,7 @@
 
 mod channel;
 mod check;
+mod check_stream;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -40,6 +41,8 @@ enum Command {
     Serve,
     /// Check configuration, database, store, ladders and codecs; exit 1 on trouble. Changes nothing.
     Check,
+    /// Follow a stream, on any server, and report what breaks the rules of low-latency HLS.
+    CheckStream(check_stream::Arguments),
     /// Show the URLs, where the credentials lie, and the default channel.
     Info {
         /// As JSON.
@@ -81,6 +84,7 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             app::serve(config).await?;
         }
         Command::Check => return check::run(cli.config.as_deref(), load()).await,
+        Command::CheckStream(arguments) => return check_stream::run(arguments).await,
         Command::Info { json } => {
             let info = Info::gather(&app::open::open(&load()?, &SystemClock).await?).await?;
             print(&if json {

@@ -134,6 +134,8 @@ fn write_variant(text: &mut String, variant: &Variant) {
             .attribute("BANDWIDTH", variant.bandwidth_bps)
             .attribute("AVERAGE-BANDWIDTH", variant.average_bandwidth_bps)
             .quoted("CODECS", &variant.codecs)
+            // NONE on one variant is NONE on all (§4.4.6.2).
+            .attribute("CLOSED-CAPTIONS", "NONE")
             .end();
     }
     Tag::new(text, "#EXT-X-MEDIA")
@@ -200,7 +202,7 @@ mod tests {
         #EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="720p60",NAME="720p60",AUTOSELECT=YES,DEFAULT=YES
         #EXT-X-STREAM-INF:BANDWIDTH=3422999,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D401F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=59.940,VIDEO="720p60",CLOSED-CAPTIONS=NONE
         s/abc/abcdABCDefgh/7/720p60/live.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=176000,AVERAGE-BANDWIDTH=160000,CODECS="mp4a.40.2"
+        #EXT-X-STREAM-INF:BANDWIDTH=176000,AVERAGE-BANDWIDTH=160000,CODECS="mp4a.40.2",CLOSED-CAPTIONS=NONE
         s/abc/abcdABCDefgh/7/audio_only/live.m3u8
         "#);
         let (_, parsed) = m3u8_rs::parse_master_playlist(text.as_bytes()).unwrap();

@@ -26,3 +26,5 @@ mod lifecycle;
 mod live_mirror;
 mod health;
 mod mirrored;
+mod chaos;
+mod check_stream;

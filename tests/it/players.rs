@@ -14,7 +14,7 @@ use super::support::viewer::media_playlist_url;
 use super::support::{MACHINE, eventually, within};
 
 /// Runs one of the page's end-to-end scripts; its last line of output as JSON.
-async fn script(name: &str, args: &[&str]) -> Value {
+pub(crate) async fn script(name: &str, args: &[&str]) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new("node");
     command
@@ -34,7 +34,7 @@ async fn script(name: &str, args: &[&str]) -> Value {
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {text}{words}"))
 }
 
-fn number(value: &Value, key: &str) -> f64 {
+pub(crate) fn number(value: &Value, key: &str) -> f64 {
     value
         .get(key)
         .and_then(Value::as_f64)

@@ -265,6 +265,21 @@ fn finishing_leaves_nothing_owed() {
     assert_eq!((packager.owed(), packager.poll()), (0, None));
 }
 
+#[test]
+fn what_is_not_told_at_the_end_is_a_gap_only_where_pictures_were_lost() {
+    for is_lost in [false, true] {
+        let mut packager = follower(true);
+        (0..4).map(span).for_each(|span| packager.push_span(span));
+        push_all(&mut packager, (0..10).map(picture));
+        push_all(&mut packager, (0..64).map(sound));
+        packager.video_until(2 * SPAN, is_lost);
+        packager.expect_end();
+        packager.finish();
+        let parts = drain(&mut packager);
+        assert_eq!(gaps(&parts), [false, is_lost, is_lost, is_lost]);
+    }
+}
+
 /// What a follower is told.
 #[derive(Clone, Debug)]
 enum Event {

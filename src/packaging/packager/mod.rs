@@ -57,6 +57,8 @@ pub struct Packager {
     video_until: i64,
     /// The last picture before this was lost.
     lost_until: i64,
+    /// A follower's: what it heard last of its pictures is that they are lost.
+    is_losing: bool,
     /// A follower's: end of the last span that became a part.
     done_until: i64,
     /// A follower's: only a sync sample can be decoded next.
@@ -102,6 +104,7 @@ impl Packager {
             given_up: 0,
             video_until: i64::MIN,
             lost_until: i64::MIN,
+            is_losing: false,
             done_until: i64::MIN,
             needs_sync: true,
             max_audio_wait: MAX_AUDIO_WAIT,
@@ -175,7 +178,7 @@ impl Packager {
             metrics::counter!("weir_late_pictures_total").increment(1);
             return;
         }
-        self.needs_sync = false;
+        (self.needs_sync, self.is_losing) = (false, false);
         if self.video.last_dts < 0 {
             self.decode_shift = sample.composition_offset.max(0);
         }
@@ -212,6 +215,7 @@ impl Packager {
     /// pictures is a gap then, although it has sound.
     pub fn video_until(&mut self, until: i64, is_lost: bool) {
         self.video_until = self.video_until.max(until);
+        self.is_losing = is_lost;
         if is_lost {
             self.lost_until = self.lost_until.max(until);
         }
@@ -280,7 +284,11 @@ impl Packager {
         if self.given_up == 0 && (waits_for_end || !self.is_settled(span.end)) {
             return None;
         }
-        let is_lost = self.lost_until > span.start && self.video.count_before(span.end) == 0;
+        // At the end nobody tells any more what became of the last pictures.
+        let goes_on = self.is_finished && self.init.tracks.video.is_some();
+        let is_losing = goes_on && (self.is_losing || self.needs_sync);
+        let has_pictures = self.video.count_before(span.end) > 0;
+        let is_lost = !has_pictures && (is_losing || self.lost_until > span.start);
         let part = if self.given_up > 0 || is_lost {
             self.drop_before(span.end);
             None

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use self::plan::{CopiedRendition, Copy, Plan, Terms, Unfit};
+use self::plan::{CopiedRendition, MirrorCopy, Plan, Terms, Unfit};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::packaging::InitSection;
 use crate::playlist::plain::{self, Unreadable};
@@ -155,7 +155,7 @@ impl Restorer {
         &self,
         channel: &str,
         epochs: &RangeInclusive<u64>,
-    ) -> Result<Copy, Error> {
+    ) -> Result<MirrorCopy, Error> {
         let prefix = Prefix::live_channel(channel).map_err(storage::Error::from)?;
         let folders = self.store.folders(&prefix).await?;
         let known = folders
@@ -163,7 +163,7 @@ impl Restorer {
             .filter_map(|folder| LiveEpoch::from_folder(channel, folder));
         let mut known: Vec<_> = known.filter(|e| epochs.contains(&e.number())).collect();
         known.sort_by_key(|epoch| std::cmp::Reverse(epoch.number()));
-        let mut newest: Option<Copy> = None;
+        let mut newest: Option<MirrorCopy> = None;
         for epoch in known.iter().take(MAX_COPIES) {
             let copy = match self.copy(epoch).await {
                 Err(Error::Store(storage::Error::NotFound { .. })) => continue,
@@ -179,7 +179,7 @@ impl Restorer {
         newest.ok_or_else(|| Error::Unfit("the store has no playlists of it".to_owned()))
     }
 
-    async fn copy(&self, epoch: &LiveEpoch) -> Result<Copy, Error> {
+    async fn copy(&self, epoch: &LiveEpoch) -> Result<MirrorCopy, Error> {
         let key = epoch.multivariant();
         let (text, _) = self.text(&key).await?;
         let unreadable = |key: &Key, problem| Error::Unreadable {
@@ -200,7 +200,7 @@ impl Restorer {
                 stored,
             });
         }
-        Ok(Copy {
+        Ok(MirrorCopy {
             epoch: epoch.number(),
             renditions,
         })

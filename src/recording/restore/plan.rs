@@ -1,7 +1,7 @@
 //! What a channel's playlists are to list after a crash: decided from their text, before any media is
 //! read. Pure.
 //!
-//! In:  a [`Copy`] of the playlists, the time. Out: a [`Plan`], or why there is none.
+//! In:  a [`MirrorCopy`] of the playlists, the time. Out: a [`Plan`], or why there is none.
 //! The dead process may have announced segments that its mirror does not have. Their numbers are
 //! spent: they are listed as gaps, as many as there can have been if none was shorter than the shortest
 //! that is known. So new media gets only numbers that nobody knows.
@@ -16,7 +16,7 @@ const MAX_GAPS: u64 = 1_000;
 
 /// The playlists of one epoch as they lie in the store.
 #[derive(Clone, Debug)]
-pub(super) struct Copy {
+pub(super) struct MirrorCopy {
     /// Of the mirror's folder.
     pub(super) epoch: u64,
     /// At least one.
@@ -78,7 +78,7 @@ pub(super) enum Unfit {
     TooLate(i64),
 }
 
-impl Copy {
+impl MirrorCopy {
     /// Number of the newest segment of any rendition.
     pub(super) fn last_msn(&self) -> u64 {
         let last = self.renditions.iter().map(|r| r.plain.last_msn());
@@ -212,14 +212,14 @@ mod tests {
         format!("2026-10-01T10:00:{second:06.3}Z").parse().unwrap()
     }
 
-    fn copy(renditions: &[(u64, u64)]) -> Copy {
+    fn copy(renditions: &[(u64, u64)]) -> MirrorCopy {
         let renditions = renditions.iter().map(|(first, last)| CopiedRendition {
             name: "source".to_owned(),
             variant: Variant::default(),
             plain: Plain::parse(&playlist(*first, *last)).unwrap(),
             stored: at(59.0),
         });
-        Copy {
+        MirrorCopy {
             epoch: 7,
             renditions: renditions.collect(),
         }
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_continued() {
-        let plan = |copy: &Copy, now| copy.plan(&terms(now)).map(drop);
+        let plan = |copy: &MirrorCopy, now| copy.plan(&terms(now)).map(drop);
         assert_eq!(
             plan(&copy(&[(10, 20)]), 52.001),
             Err(Unfit::TooLate(10_001))

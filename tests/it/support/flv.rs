@@ -114,6 +114,14 @@ impl Recording {
         self
     }
 
+    /// Timestamps begin at `ms`, and go on from zero after the last of 32 bits.
+    pub(crate) fn starting_at(mut self, ms: u32) -> Self {
+        for tag in &mut self.tags {
+            tag.at_ms = tag.at_ms.wrapping_add(ms);
+        }
+        self
+    }
+
     /// `next` behind this one, configurations included, with timestamps that go on.
     pub(crate) fn then(mut self, next: Self) -> Self {
         let pictures: Vec<u32> = self

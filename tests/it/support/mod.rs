@@ -7,6 +7,7 @@ pub(crate) mod ladder;
 pub(crate) mod mirror;
 pub(crate) mod postgres;
 pub(crate) mod publisher;
+pub(crate) mod reference_origin;
 pub(crate) mod rtmp_client;
 pub(crate) mod rtmp_server;
 pub(crate) mod s3;

@@ -1,0 +1,229 @@
+//! The initialization section: its tracks, and what makes it unfit for HLS.
+//!
+//! In:  `ftyp` and `moov`. Out: [`Init`].
+
+use bytes::Bytes;
+
+use super::walk::{Fields, boxes, children, descend};
+use crate::media::codec::{aac, avc};
+
+/// Most tracks read.
+const MAX_TRACKS: usize = 16;
+/// The `objectTypeIndication` of MPEG-4 audio.
+const OBJECT_TYPE_AAC: u8 = 0x40;
+
+/// What a track carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Anything else.
+    Other,
+}
+
+/// A track of an initialization section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// `track_ID`.
+    pub id: u32,
+    /// From `hdlr`.
+    pub kind: Kind,
+    /// Ticks per second; never 0.
+    pub timescale: u32,
+    /// The sample entry's four characters, for example `avc1`.
+    pub entry: String,
+    /// RFC 6381, where it can be told exactly.
+    pub codec: Option<String>,
+    /// Pixels as displayed; none for sound.
+    pub size: Option<(u64, u64)>,
+    /// The H.264 decoder configuration.
+    pub avc: Option<avc::Config>,
+    /// From `trex`.
+    pub default_duration: u32,
+    /// From `trex`.
+    pub default_size: u32,
+    /// From `trex`.
+    pub default_flags: u32,
+}
+
+/// An initialization section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+pub struct Init {
+    /// In order.
+    pub tracks: Vec<Track>,
+    /// Whether `moov` has `mvex`.
+    pub has_mvex: bool,
+    /// Whether a duration in `mvhd` or `mdhd` is not zero.
+    pub has_duration: bool,
+    /// Whether `stts` lists samples.
+    pub has_samples: bool,
+    /// Whether `ftyp` is first.
+    pub begins_with_ftyp: bool,
+}
+
+impl Init {
+    /// Reads a section.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut init = Self::default();
+        let mut moov = None;
+        for (index, found) in boxes(bytes).enumerate() {
+            let found = found?;
+            init.begins_with_ftyp |= index == 0 && found.kind == *b"ftyp";
+            if found.kind == *b"moov" {
+                moov = Some(found.body);
+            }
+        }
+        let moov = moov.ok_or("it has no moov")?;
+        let mvex = children(moov, *b"mvex").next();
+        init.has_mvex = mvex.is_some();
+        let movie_duration = children(moov, *b"mvhd").next().and_then(duration_of);
+        init.has_duration = movie_duration.is_some_and(is_duration);
+        for trak in children(moov, *b"trak").take(MAX_TRACKS) {
+            let mut track = read_track(trak).ok_or("a trak cannot be read")?;
+            let mdhd = descend(trak, &[*b"mdia", *b"mdhd"]);
+            init.has_duration |= mdhd.and_then(duration_of).is_some_and(is_duration);
+            let stts = descend(trak, &[*b"mdia", *b"minf", *b"stbl", *b"stts"]);
+            init.has_samples |= stts.is_some_and(|stts| {
+                let mut fields = Fields(stts);
+                fields.full();
+                fields.u32().is_some_and(|count| count > 0)
+            });
+            for trex in mvex.into_iter().flat_map(|mvex| children(mvex, *b"trex")) {
+                read_defaults(trex, &mut track);
+            }
+            init.tracks.push(track);
+        }
+        Ok(init)
+    }
+
+    /// The track with this id.
+    pub fn track(&self, id: u32) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.id == id)
+    }
+
+    /// The first track of this kind.
+    pub fn first(&self, kind: Kind) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.kind == kind)
+    }
+}
+
+/// All ones stand for an unknown duration.
+fn is_duration(ticks: u64) -> bool {
+    ticks != 0 && ticks != u64::MAX && ticks != u64::from(u32::MAX)
+}
+
+/// `mvhd` and `mdhd` begin alike: version, creation, modification, timescale, duration.
+fn header(body: &[u8]) -> Option<(u32, u64)> {
+    let mut fields = Fields(body);
+    let (version, _) = fields.full()?;
+    fields.wide(version)?;
+    fields.wide(version)?;
+    Some((fields.u32()?, fields.wide(version)?))
+}
+
+fn duration_of(body: &[u8]) -> Option<u64> {
+    header(body).map(|(_, duration)| duration)
+}
+
+fn read_track(trak: &[u8]) -> Option<Track> {
+    let mut tkhd = Fields(children(trak, *b"tkhd").next()?);
+    let (version, _) = tkhd.full()?;
+    tkhd.wide(version)?;
+    tkhd.wide(version)?;
+    let id = tkhd.u32()?;
+    let (timescale, _) = header(descend(trak, &[*b"mdia", *b"mdhd"])?)?;
+    let mut hdlr = Fields(descend(trak, &[*b"mdia", *b"hdlr"])?);
+    hdlr.skip(8)?;
+    let kind = match &hdlr.u32()?.to_be_bytes() {
+        b"vide" => Kind::Video,
+        b"soun" => Kind::Audio,
+        _ => Kind::Other,
+    };
+    let stsd = descend(trak, &[*b"mdia", *b"minf", *b"stbl", *b"stsd"])?;
+    let entry = boxes(stsd.get(8..)?).next()?.ok()?;
+    let mut track = Track {
+        id,
+        kind,
+        timescale: timescale.max(1),
+        entry: entry.name(),
+        codec: None,
+        size: None,
+        avc: None,
+        default_duration: 0,
+        default_size: 0,
+        default_flags: 0,
+    };
+    match kind {
+        // What cannot be told stays untold.
+        Kind::Video => drop(read_visual(entry.body, &mut track)),
+        Kind::Audio => track.codec = read_sound(entry.body),
+        Kind::Other => {}
+    }
+    Some(track)
+}
+
+fn read_visual(body: &[u8], track: &mut Track) -> Option<()> {
+    let mut fields = Fields(body);
+    fields.skip(24)?;
+    track.size = Some((fields.u16()?.into(), fields.u16()?.into()));
+    let record = children(body.get(78..)?, *b"avcC").next()?;
+    let config = avc::Config::parse(&Bytes::copy_from_slice(record)).ok()?;
+    track.size = Some((config.width.into(), config.height.into()));
+    track.codec = Some(config.codec_string());
+    track.avc = Some(config);
+    Some(())
+}
+
+/// The codec string of an `mp4a` entry, from its `esds`.
+fn read_sound(body: &[u8]) -> Option<String> {
+    let mut fields = Fields(body);
+    fields.skip(8)?;
+    // QuickTime's version 1 has 16 bytes more.
+    let more = if fields.u16()? == 1 { 16 } else { 0 };
+    let esds = children(body.get(28usize.saturating_add(more)..)?, *b"esds").next()?;
+    let elementary = descriptor(esds.get(4..)?, 3)?;
+    let decoder = descriptor(elementary.get(3..)?, 4)?;
+    if decoder.first() != Some(&OBJECT_TYPE_AAC) {
+        return None;
+    }
+    let specific = descriptor(decoder.get(13..)?, 5)?;
+    let config = aac::Config::parse(&Bytes::copy_from_slice(specific)).ok()?;
+    Some(config.codec_string())
+}
+
+/// The body of the descriptor at the front of `bytes`, if it has this tag.
+fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
+    let mut fields = Fields(bytes);
+    if fields.u8()? != tag {
+        return None;
+    }
+    let mut len = 0usize;
+    for _ in 0..4 {
+        let byte = fields.u8()?;
+        len = len << 7 | usize::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    fields.skip(len)
+}
+
+fn read_defaults(trex: &[u8], track: &mut Track) {
+    let mut fields = Fields(trex);
+    let mut read = || {
+        fields.full()?;
+        let id = fields.u32()?;
+        fields.u32()?;
+        Some((id, fields.u32()?, fields.u32()?, fields.u32()?))
+    };
+    if let Some((id, duration, size, flags)) = read()
+        && id == track.id
+    {
+        track.default_duration = duration;
+        track.default_size = size;
+        track.default_flags = flags;
+    }
+}

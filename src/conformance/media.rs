@@ -1,0 +1,304 @@
+//! Rules on bytes: what parts and segments must hold, against what the playlist says of them.
+//!
+//! In:  parsed initialization sections, parts and segments with their tags. Out: judgements, and [`Facts`] that
+//! stay when the bytes are gone. Not here: fetching, which bytes belong to which tag (`rendition`).
+
+use super::Position;
+use super::boxes::{Init, Kind, Media, Sample};
+use super::findings::Page;
+use super::parse::{Part, Segment};
+use super::rules::{Rule, must, should};
+use super::single::Seconds;
+
+/// Timestamps of neighbours may miss each other by this much: rounding between timescales.
+const TOUCH_US: u64 = 1_000;
+/// A larger miss is another timestamp sequence.
+const JUMP_US: u64 = 500_000;
+
+/// What remains of a segment's bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) tracks: Vec<TrackFacts>,
+    pub(super) bytes: u64,
+    pub(super) digest: u64,
+}
+
+/// One track of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TrackFacts {
+    pub(super) kind: Kind,
+    pub(super) start_us: u64,
+    pub(super) end_us: u64,
+    /// Of the first sample.
+    pub(super) shown_us: i64,
+    pub(super) samples: u64,
+    /// The longest sample.
+    pub(super) frame_us: u64,
+}
+
+impl Facts {
+    pub(super) fn of(media: &Media, init: &Init, bytes: u64, digest: u64) -> Self {
+        let mut tracks = Vec::new();
+        for track in &init.tracks {
+            let mut samples = media.of_track(track.id);
+            let us = |ticks: u64| micros(ticks, track.timescale);
+            let (first, last) = (samples.next(), samples.next_back());
+            let Some(first) = first else { continue };
+            let last = last.unwrap_or(first);
+            let longest = media.of_track(track.id).map(|sample| sample.duration).max();
+            let shown = us(first.pts.unsigned_abs());
+            let shown = i64::try_from(shown).unwrap_or(i64::MAX);
+            tracks.push(TrackFacts {
+                kind: track.kind,
+                start_us: us(first.dts),
+                end_us: us(last.dts.saturating_add(last.duration.into())),
+                shown_us: if first.pts < 0 { -shown } else { shown },
+                samples: u64::try_from(media.of_track(track.id).count()).unwrap_or(0),
+                frame_us: us(longest.unwrap_or(0).into()),
+            });
+        }
+        Self {
+            tracks,
+            bytes,
+            digest,
+        }
+    }
+
+    /// The picture, else the sound, else whatever there is.
+    pub(super) fn reference(&self) -> Option<&TrackFacts> {
+        self.tracks.iter().min_by_key(|track| track.kind)
+    }
+}
+
+/// Ticks in microseconds, rounded down.
+pub(super) fn micros(ticks: u64, timescale: u32) -> u64 {
+    let us = u128::from(ticks) * 1_000_000 / u128::from(timescale.max(1));
+    u64::try_from(us).unwrap_or(u64::MAX)
+}
+
+/// Rule 58, the initialization section.
+pub(super) fn judge_init(init: &Init, uri: &str, page: &mut Page<'_>) {
+    page.check(must(58, "no-ftyp"), init.begins_with_ftyp, "", || {
+        format!("{uri} does not begin with ftyp")
+    });
+    page.check(must(58, "no-mvex"), init.has_mvex, "", || {
+        format!("{uri} has no mvex")
+    });
+    page.check(must(58, "samples-in-init"), !init.has_samples, "", || {
+        format!("{uri} lists samples")
+    });
+    page.check(
+        should(58, "duration-in-init"),
+        !init.has_duration,
+        "",
+        || format!("{uri} has a duration that is not zero"),
+    );
+    page.check(must(58, "no-tracks"), !init.tracks.is_empty(), "", || {
+        format!("{uri} has no tracks")
+    });
+    let is_foreign = init
+        .tracks
+        .iter()
+        .any(|track| matches!(&*track.entry, "avc3" | "hev1"));
+    page.check(
+        should(55, "parameter-sets-in-band"),
+        !is_foreign,
+        "",
+        || format!("{uri} has an avc3 or hev1 track, which Safari refuses"),
+    );
+}
+
+/// Rules 20, 24 and 26: a part.
+pub(super) fn judge_part(
+    part: &Part,
+    media: &Media,
+    init: &Init,
+    at: Position,
+    page: &mut Page<'_>,
+) {
+    structure(media, &at.to_string(), page);
+    page.check(must(26, "no-fragment"), media.fragments > 0, at, || {
+        "the part holds no fragment".to_owned()
+    });
+    let has_picture = init.first(Kind::Video).is_some();
+    let holds_one = match init.first(Kind::Video) {
+        Some(video) => media.of_track(video.id).any(is_entry),
+        None => true,
+    };
+    let holds = holds_one || !part.is_independent;
+    page.check(must(20, "independent-untrue"), holds, at, || {
+        "INDEPENDENT=YES, but the part holds no IDR picture".to_owned()
+    });
+    page.check(
+        should(20, "independent-unsaid"),
+        part.is_independent || !holds_one,
+        at,
+        || {
+            let what = if has_picture {
+                "an IDR picture"
+            } else {
+                "sound only"
+            };
+            format!("the part holds {what}, but INDEPENDENT=YES is not said")
+        },
+    );
+    if let Some((track, ticks)) = reference(media, init) {
+        let told = part.duration_us;
+        let found = micros(ticks, track.0);
+        let frame = micros(track.1.into(), track.0);
+        let holds = told.abs_diff(found) <= frame.saturating_add(TOUCH_US);
+        page.check(must(24, "part-duration-untrue"), holds, at, || {
+            format!(
+                "DURATION {} for samples of {}",
+                Seconds(told),
+                Seconds(found)
+            )
+        });
+    }
+}
+
+/// Rules 4 and 58: a segment.
+pub(super) fn judge_segment(segment: &Segment, media: &Media, init: &Init, page: &mut Page<'_>) {
+    let msn = segment.msn;
+    structure(media, &msn.to_string(), page);
+    page.check(must(58, "no-fragment"), media.fragments > 0, msn, || {
+        "the segment holds no fragment".to_owned()
+    });
+    if let Some(video) = init.first(Kind::Video) {
+        let first = media.of_track(video.id).next();
+        page.check(must(58, "no-picture"), first.is_some(), msn, || {
+            "the segment holds no picture".to_owned()
+        });
+        if let Some(first) = first {
+            page.check(must(58, "segment-without-idr"), is_entry(first), msn, || {
+                let idr = first.is_idr;
+                format!("the segment does not begin with an IDR picture: sync sample {}, IDR {idr:?}", first.is_sync)
+            });
+        }
+        let lies = media
+            .of_track(video.id)
+            .filter(|sample| sample.is_sync && sample.is_idr == Some(false));
+        let lies = lies.count();
+        page.check(should(58, "sync-flag-untrue"), lies == 0, msn, || {
+            format!("{lies} samples are flagged as sync samples but hold no IDR picture")
+        });
+    }
+    if let Some((track, ticks)) = reference(media, init) {
+        let told = segment.duration_us;
+        let found = micros(ticks, track.0);
+        let frame = micros(track.1.into(), track.0);
+        let holds = told.abs_diff(found) <= frame.saturating_add(TOUCH_US);
+        page.check(must(4, "extinf-untrue"), holds, msn, || {
+            format!("EXTINF {} for samples of {}", Seconds(told), Seconds(found))
+        });
+    }
+}
+
+/// Rule 24: parts hold what their segment holds.
+pub(super) fn compare(msn: u64, parts: &[&Media], segment: &Media, page: &mut Page<'_>) {
+    let by_track = |samples: &mut dyn Iterator<Item = &Sample>| {
+        let mut samples: Vec<_> = samples.copied().collect();
+        samples.sort_by_key(|sample| (sample.track, sample.dts));
+        samples
+    };
+    let told = by_track(&mut parts.iter().flat_map(|part| &part.samples));
+    let found = by_track(&mut segment.samples.iter());
+    let differing = std::iter::zip(&told, &found).find(|(told, found)| told != found);
+    let holds = told.len() == found.len() && differing.is_none();
+    page.check(must(24, "parts-differ"), holds, msn, || match differing {
+        Some((told, found)) => format!(
+            "parts and segment differ in a sample of track {}: at tick {} with {} bytes, and at {} with {}",
+            told.track, told.dts, told.size, found.dts, found.size
+        ),
+        None => format!("the parts hold {} samples, the segment {}", told.len(), found.len()),
+    });
+}
+
+/// Rules 58, 61 and 62: a segment follows the one before it; `gap_us` of gap segments lie between.
+pub(super) fn continuity(
+    before: &Facts,
+    after: &Facts,
+    segment: &Segment,
+    gap_us: u64,
+    page: &mut Page<'_>,
+) {
+    if segment.has_discontinuity {
+        return;
+    }
+    let kinds = |facts: &Facts| {
+        facts
+            .tracks
+            .iter()
+            .map(|track| track.kind)
+            .collect::<Vec<_>>()
+    };
+    let same = kinds(before) == kinds(after) || gap_us > 0;
+    page.check(must(61, "tracks-changed"), same, segment.msn, || {
+        format!(
+            "tracks {:?} became {:?} without DISCONTINUITY",
+            kinds(before),
+            kinds(after)
+        )
+    });
+    for (old, new) in std::iter::zip(&before.tracks, &after.tracks) {
+        let expected = old.end_us.saturating_add(gap_us);
+        let off = new.start_us.abs_diff(expected);
+        let words = || {
+            let way = if new.start_us < expected {
+                "before"
+            } else {
+                "behind"
+            };
+            format!(
+                "the {:?} track goes on {} {way} its end at {}, without DISCONTINUITY",
+                old.kind,
+                Seconds(off),
+                Seconds(expected)
+            )
+        };
+        let rule: Rule = if gap_us > 0 {
+            should(62, "gap-misses-timeline")
+        } else if off > JUMP_US {
+            must(61, "jump-without-discontinuity")
+        } else {
+            must(58, "tfdt-not-contiguous")
+        };
+        let most = if gap_us > 0 { JUMP_US / 5 } else { TOUCH_US };
+        page.check(rule, off <= most, segment.msn, words);
+    }
+}
+
+/// Where decoding can begin.
+fn is_entry(sample: &Sample) -> bool {
+    sample.is_sync && sample.is_idr != Some(false)
+}
+
+/// Timescale, longest sample and sum of the track that durations are told by.
+fn reference(media: &Media, init: &Init) -> Option<((u32, u32), u64)> {
+    let present = |kind| {
+        init.first(kind)
+            .filter(|track| media.of_track(track.id).next().is_some())
+    };
+    let track = present(Kind::Video).or_else(|| {
+        let has_picture = init.first(Kind::Video).is_some();
+        present(Kind::Audio).filter(|_| !has_picture)
+    })?;
+    let longest = media
+        .of_track(track.id)
+        .map(|sample| sample.duration)
+        .max()?;
+    Some(((track.timescale, longest), media.ticks(track.id)))
+}
+
+fn structure(media: &Media, place: &str, page: &mut Page<'_>) {
+    page.check(should(26, "structure"), true, place, String::new);
+    page.check(must(58, "structure"), true, place, String::new);
+    for (kind, text) in &media.oddities {
+        let rule = match *kind {
+            "strange-box" => should(26, "strange-box"),
+            "mdat-without-moof" | "moof-without-mdat" => must(26, kind),
+            _ => must(58, kind),
+        };
+        page.broken(rule, place, || text.clone());
+    }
+}

@@ -1,0 +1,99 @@
+//! Playlists of any server, read strictly: values with line numbers, and every flaw of the syntax.
+//!
+//! In:  the bytes of a playlist. Out: [`MediaPlaylist`] or [`MultivariantPlaylist`], with [`Flaw`]s.
+//! Not here: HTTP, time, and what playlists mean together. Foreign input: nothing here panics.
+//! Read: RFC 8216bis §4.
+
+mod lines;
+mod media;
+mod multivariant;
+mod playlist;
+mod values;
+
+use super::rules::Rule;
+pub use multivariant::{IFrameVariant, MediaTag, MultivariantPlaylist, Variant};
+pub use playlist::{
+    ByteRange, DateRange, Hint, HintKind, Map, MediaPlaylist, Part, PlaylistType, Report, Segment,
+    ServerControl,
+};
+
+use lines::{Document, Line};
+
+/// Most flaws kept of one playlist.
+const MAX_FLAWS: usize = 100;
+
+/// Something malformed in a playlist's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The rule it breaks.
+    pub rule: Rule,
+    /// Line, from 1.
+    pub line: usize,
+    /// The evidence.
+    pub text: String,
+}
+
+/// A playlist of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Playlist {
+    /// One rendition's list.
+    Media(Box<MediaPlaylist>),
+    /// The entry list.
+    Multivariant(MultivariantPlaylist),
+}
+
+/// The bytes are no playlist at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a playlist: it begins with `{start}`")]
+pub struct NotAPlaylist {
+    start: String,
+}
+
+/// Parses a playlist; which kind it is, its tags tell.
+pub fn parse(bytes: &[u8]) -> Result<Playlist, NotAPlaylist> {
+    let mut flaws = Flaws::default();
+    let text = String::from_utf8_lossy(bytes);
+    if matches!(text, std::borrow::Cow::Owned(_)) {
+        flaws.must(1, "not-utf-8", 1, || "the playlist is not UTF-8".to_owned());
+    }
+    let Some(document) = Document::read(&text, &mut flaws) else {
+        let printed = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let start = printed.take(40).collect();
+        return Err(NotAPlaylist { start });
+    };
+    Ok(if document.is_multivariant() {
+        Playlist::Multivariant(multivariant::read(&document, flaws))
+    } else {
+        Playlist::Media(Box::new(media::read(&document, flaws)))
+    })
+}
+
+/// A bounded list of flaws.
+#[derive(Debug, Default)]
+struct Flaws(Vec<Flaw>);
+
+impl Flaws {
+    fn add(&mut self, rule: Rule, line: usize, text: impl FnOnce() -> String) {
+        if self.0.len() < MAX_FLAWS {
+            let text = text();
+            self.0.push(Flaw { rule, line, text });
+        }
+    }
+
+    fn must(&mut self, number: u8, kind: &'static str, line: usize, text: impl FnOnce() -> String) {
+        self.add(super::rules::must(number, kind), line, text);
+    }
+
+    /// A required value that is missing or malformed.
+    fn required<T>(&mut self, value: Option<T>, line: usize, what: &str) -> Option<T> {
+        if value.is_none() {
+            self.must(1, "required-value", line, || {
+                format!("{what} is missing or malformed")
+            });
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+pub(in crate::conformance) mod tests;

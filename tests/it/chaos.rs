@@ -1,0 +1,179 @@
+//! Everything that encoders and servers do, while the stream checker watches: no rule that must hold is
+//! broken, and hls.js plays on without a reload.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::Value;
+use tokio::time::sleep;
+use weir::conformance::{Finding, Level, Options, Report, check};
+
+use super::players::{number, script};
+use super::support::clips::clip;
+use super::support::flv::Recording;
+use super::support::ladder::scene::{Source, file, recording};
+use super::support::publisher::Publisher;
+use super::support::server::{Channel, TestServer};
+use super::support::viewer::media_playlist_url;
+use super::support::{MACHINE, within};
+
+/// What a busy machine may delay.
+const SLACK: Duration = Duration::from_millis(1500);
+/// Where 24 bits of milliseconds end.
+const EXTENDED: u32 = 0x00FF_FFFF;
+
+async fn checked(channel: &Channel, seconds: u64) -> Report {
+    let options = Options {
+        url: Url::parse(&channel.playback_url).unwrap(),
+        duration: Duration::from_secs(seconds),
+        slack: SLACK,
+        outage: Duration::from_secs(15),
+    };
+    let check = within(seconds + 60, "end of the check", check(options));
+    check.await.unwrap()
+}
+
+fn assert_holds(what: &str, report: &Report) {
+    let is_must = |finding: &&Finding| finding.level == Level::Must;
+    let broken: Vec<_> = report.findings.iter().filter(is_must).collect();
+    assert!(broken.is_empty(), "{what}: {report}");
+    let parts: u64 = report
+        .renditions
+        .iter()
+        .map(|followed| followed.parts)
+        .sum();
+    assert!(parts > 60, "{what}: too little was seen: {report}");
+}
+
+/// hls.js alone, from the live edge on.
+async fn played(channel: &Channel, seconds: u32) -> Value {
+    let seconds = seconds.to_string();
+    let args = [
+        "--url",
+        &channel.playback_url,
+        "--from-live-edge",
+        "--seconds",
+        &seconds,
+    ];
+    script("frames.mjs", &args).await
+}
+
+fn assert_played(what: &str, seen: &Value, least_seconds: f64) {
+    assert!(seen.get("fatal").unwrap().is_null(), "{what}: {seen}");
+    let from = number(seen, "started");
+    let advanced = number(seen, "currentTime") - from;
+    assert!(advanced > least_seconds, "{what}: {advanced} s: {seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_is_killed_and_returns_ten_times() {
+    let _shared = MACHINE.read().await;
+    let server = TestServer::start().await;
+    let channel = server.channel().await;
+    let path = clip("fps30.flv");
+    let mut publisher = Publisher::looping(&path, &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    let disturb = async {
+        for away_ms in [200, 4500, 1000, 2000, 500, 3000, 100, 1500, 2500, 700] {
+            // An encoder's life, not a wait for something to happen.
+            sleep(Duration::from_millis(3500)).await;
+            publisher.kill().await;
+            sleep(Duration::from_millis(away_ms)).await;
+            publisher = Publisher::looping(&path, &channel.ingest_url);
+        }
+        publisher
+    };
+    let (report, seen, publisher) =
+        tokio::join!(checked(&channel, 58), played(&channel, 55), disturb);
+    publisher.kill().await;
+    assert_holds("killed", &report);
+    assert_played("killed", &seen, 30.0);
+    let log = server.log();
+    let count = |words: &str| log.matches(words).count();
+    assert_eq!(count("publisher lost"), 11, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn takeovers_and_replacements() {
+    let _shared = MACHINE.read().await;
+    let server = TestServer::start().await;
+    let channel = server.channel().await;
+    let path = clip("fps30.flv");
+    let first = Publisher::looping(&path, &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    let disturb = async {
+        let mut all = vec![first];
+        for suffix in ["", "?priority=1", "?priority=2", "?priority=2"] {
+            sleep(Duration::from_secs(5)).await;
+            let url = format!("{}{suffix}", channel.ingest_url);
+            all.push(Publisher::looping(&path, &url));
+        }
+        sleep(Duration::from_secs(5)).await;
+        all
+    };
+    let (report, seen, all) = tokio::join!(checked(&channel, 26), played(&channel, 24), disturb);
+    assert_holds("takeover", &report);
+    assert_played("takeover", &seen, 15.0);
+    drop(all);
+    let log = server.log();
+    assert_eq!(log.matches("event: Stream Takeover").count(), 2, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_killed_while_it_serves() {
+    let _shared = MACHINE.read().await;
+    let mut server = TestServer::start().await;
+    let channel = server.channel().await;
+    let path = clip("fps30.flv");
+    let first = Publisher::looping(&path, &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    let disturb = async {
+        sleep(Duration::from_secs(8)).await;
+        server.kill_and_restart().await;
+        sleep(Duration::from_secs(2)).await;
+        Publisher::looping(&path, &channel.ingest_url)
+    };
+    let (report, second) = tokio::join!(checked(&channel, 30), disturb);
+    assert_holds("kill -9", &report);
+    second.kill().await;
+    first.kill().await;
+}
+
+/// What an encoder sends, and for how long.
+fn sources() -> Vec<(&'static str, Source)> {
+    let edited = |recording: Recording| Source::Edited(recording);
+    let whole = || recording("ladder_360p30.flv");
+    let size = whole()
+        .gops(3)
+        .then(recording("fps30_480p.flv"))
+        .then(whole().gops(3));
+    vec![
+        ("size", edited(size)),
+        ("longgop", file("longgop51.flv")),
+        ("vfr", file("vfr.flv")),
+        ("mute", edited(whole().without_audio(4_500..7_500))),
+        ("extended", edited(whole().starting_at(EXTENDED - 5_000))),
+        ("wrap", edited(whole().starting_at(u32::MAX - 5_000))),
+        ("forward", edited(whole().jump(6_000, 10_000))),
+        (
+            "back",
+            edited(whole().starting_at(20_000).jump(26_000, -10_000)),
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_an_encoder_sends_the_stream_keeps_to_the_rules() {
+    let server = TestServer::start().await;
+    for (name, source) in sources() {
+        let _shared = MACHINE.read().await;
+        let channel = server.new_channel_with(name, &[]).await;
+        let watching = async {
+            media_playlist_url(&channel.playback_url).await;
+            tokio::join!(checked(&channel, 11), played(&channel, 60))
+        };
+        let ((report, seen), ()) = tokio::join!(watching, source.publish(&server, &channel));
+        assert_holds(name, &report);
+        assert_played(name, &seen, 5.0);
+    }
+}

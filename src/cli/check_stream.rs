@@ -13,8 +13,8 @@ use crate::conformance::{self, Options};
 /// What `--help` says behind the options.
 const MORE: &str = "\
 Follows every rendition by blocking reload as a player does, fetches hinted and listed parts, segments and
-initialization sections, sends odd requests at the side, and judges 64 numbered rules of RFC 8216bis and Apple's
-authoring specification. Plain HLS, ended streams and VOD are judged by what applies to them.
+initialization sections, sends odd requests at the side, and goes by 64 numbered rules from RFC 8216bis and Apple's
+authoring specification; the report says which were judged. Plain HLS, ended streams and VOD are judged by what applies.
 
 A finding has a rule's number, a level (must: the specification demands it; should: it advises it; practice: players
 are known to stumble over it), a stable kind, the rendition, the place (MSN.part, MSN or line), the evidence of its

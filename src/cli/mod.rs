@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +24,9 @@ use crate::base::telemetry;
 use crate::config::Config;
 use crate::db::Access;
 use crate::transcode::codecs::Codecs;
+
+/// How long a thread for blocking work may idle.
+const IDLE_THREAD: Duration = Duration::from_secs(2);
 
 /// Self-hosted live streaming: RTMP in, LL-HLS out, with the Amazon IVS contract.
 #[derive(Debug, Parser)]
@@ -65,7 +69,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Help and version go to standard output with code 0, mistakes to standard error with 2.
         Err(usage) => return usage_exit(&usage),
     };
-    let outcome = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Threads of a burst of file operations are kept in turn by any trickle of them if they may idle for longer.
+        .thread_keep_alive(IDLE_THREAD)
+        .build();
+    let outcome = match runtime {
         Ok(runtime) => runtime.block_on(execute(cli)),
         Err(e) => Err(e.into()),
     };

@@ -191,7 +191,8 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
             )
             .await;
         }
-        conclude(context, multivariant.as_ref(), &renditions);
+        let later = later(context, url).await;
+        conclude(context, multivariant.as_ref(), later.as_ref(), &renditions);
         for rendition in &renditions {
             Followed::add(&mut followed, rendition);
         }
@@ -374,10 +375,21 @@ async fn revisit(context: &Context, rendition: &Rendition) {
     }
 }
 
+/// The multivariant playlist as it is in the end, if it is there still.
+async fn later(context: &Context, url: &Url) -> Option<MultivariantPlaylist> {
+    let ask = Ask::playlist(url.clone(), Duration::from_secs(10));
+    let answer = context.client.get(ask).await.ok()?;
+    match parse(&answer.body) {
+        Ok(Playlist::Multivariant(list)) => Some(list),
+        _ => None,
+    }
+}
+
 /// What only shows when all is seen.
 fn conclude(
     context: &Context,
     multivariant: Option<&(MultivariantPlaylist, Url)>,
+    later: Option<&MultivariantPlaylist>,
     renditions: &[Rendition],
 ) {
     let now_ms = context.client.now_ms();
@@ -403,7 +415,13 @@ fn conclude(
             .copied()
             .collect();
         let page = &mut book.page(&rendition.name, now_ms);
-        together::judge_truth(variant, rendition, &audio, page);
+        let later = later.and_then(|list| {
+            // Its URIs may be new ones for each that asks.
+            let end = |uri: &str| base.join(uri).ok().map(|url| tail(&url, 2));
+            let mut variants = list.variants.iter();
+            variants.find(|later| end(&later.uri) == end(&variant.uri))
+        });
+        together::judge_truth(variant, later, rendition, &audio, page);
         if let Some(newest) = rendition.history.newest() {
             let same = list.version == newest.version;
             page.check(should(53, "version-differs"), same, "", || {

@@ -35,7 +35,7 @@ impl Origin {
             return answer::refusal(status, "stalled", words, Age::NoStore);
         };
         match snapshot.part(position) {
-            Some(part) => answer::media(vec![part.bytes.clone()]),
+            Some(part) => answer::media(vec![part]),
             None => self.missing("no such part"),
         }
     }

@@ -16,7 +16,7 @@ use super::Config;
 use super::file_name::Position;
 use super::media;
 use super::window::{Listing, Segment};
-use crate::packaging::{InitSection, Part};
+use crate::packaging::InitSection;
 
 /// Segments with gaps that a first answer waits through for one without.
 const MAX_GAPS_AT_START: usize = 3;
@@ -77,13 +77,12 @@ impl Snapshot {
     }
 
     /// A part that is listed or was listed lately, unless it is a gap.
-    pub fn part(&self, position: Position) -> Option<&Arc<Part>> {
+    pub fn part(&self, position: Position) -> Option<Bytes> {
         let open = self.listing.open.as_ref();
         let segment = open
             .filter(|open| open.msn == position.msn)
             .or_else(|| self.segment(position.msn).map(Arc::as_ref))?;
-        let part = segment.parts.get(usize::try_from(position.part).ok()?)?;
-        (!part.is_gap).then_some(part)
+        segment.part(position.part)
     }
 
     /// A complete segment that is listed or was listed lately.

@@ -167,14 +167,16 @@ impl Rendition {
         page: &mut Page<'_>,
     ) {
         let path = answer.url.path();
-        page.check(must(28, "hint-refused"), answer.is_ok(), position, || {
+        // One that turned out to be a gap was refused rightly.
+        let is_right = answer.is_ok() || part.tag.is_gap;
+        page.check(must(28, "hint-refused"), is_right, position, || {
             format!(
                 "{path} was hinted, answered {} and listed later",
                 answer.status
             )
         });
         if !answer.is_ok() {
-            if let Some(resource) = part.resource.clone() {
+            if let Some(resource) = part.resource.clone().filter(|_| !part.tag.is_gap) {
                 let purpose = Purpose::Part(position);
                 wanted.push(Wanted { purpose, resource });
             }

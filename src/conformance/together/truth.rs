@@ -12,9 +12,11 @@ use super::SOUND;
 /// Media that must have been measured before an average means something.
 const ENOUGH_US: u64 = 8_000_000;
 
-/// Judges `variant`, whose media is `rendition` with the sound of `audio`.
+/// Judges `variant`, whose media is `rendition` with the sound of `audio`. `later` is the same variant when the
+/// playlist was loaded again at the end: a source that changed in mid-stream cannot have been foreseen.
 pub(in super::super) fn judge(
     variant: &Variant,
+    later: Option<&Variant>,
     rendition: &Rendition,
     audio: &[&Rendition],
     page: &mut Page<'_>,
@@ -27,19 +29,27 @@ pub(in super::super) fn judge(
         .iter()
         .flat_map(|other| other.inits.values().flatten())
         .collect();
-    codecs(variant, &own, &others, page);
-    size(variant, &own, page);
+    codecs(variant, later, &own, &others, page);
+    size(variant, later, &own, page);
     frame_rate(variant, rendition, page);
     bandwidth(variant, rendition, page);
 }
 
 /// Rules 54 and 55.
-fn codecs(variant: &Variant, own: &[&Init], others: &[&Init], page: &mut Page<'_>) {
+fn codecs(
+    variant: &Variant,
+    later: Option<&Variant>,
+    own: &[&Init],
+    others: &[&Init],
+    page: &mut Page<'_>,
+) {
     let Some(codecs) = &variant.codecs else {
         return;
     };
+    let later = later.and_then(|variant| variant.codecs.as_deref());
     let listed: Vec<_> = codecs
         .split(',')
+        .chain(later.into_iter().flat_map(|codecs| codecs.split(',')))
         .map(|codec| codec.trim().to_ascii_lowercase())
         .collect();
     let tracks = || own.iter().flat_map(|init| &init.tracks);
@@ -89,11 +99,13 @@ fn says(codec: &str, track: &Track) -> bool {
 }
 
 /// Rule 52: RESOLUTION.
-fn size(variant: &Variant, own: &[&Init], page: &mut Page<'_>) {
+fn size(variant: &Variant, later: Option<&Variant>, own: &[&Init], page: &mut Page<'_>) {
+    let later = later.and_then(|variant| variant.resolution);
     for init in own {
         let size = init.first(Kind::Video).and_then(|track| track.size);
         if let (Some(told), Some(found)) = (variant.resolution, size) {
-            page.check(must(52, "resolution-untrue"), told == found, "", || {
+            let is_true = told == found || later == Some(found);
+            page.check(must(52, "resolution-untrue"), is_true, "", || {
                 format!(
                     "RESOLUTION {}x{} for pictures of {}x{}",
                     told.0, told.1, found.0, found.1

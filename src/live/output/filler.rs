@@ -21,7 +21,7 @@ use crate::media::{Sample, Timescale, TrackKind, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
 use crate::packaging::{self, Packager};
 use crate::transcode::Output as Made;
-use crate::transcode::slate::{self, Reel, SlateGrid, SlatePicture, SlateRung};
+use crate::transcode::slate::{self, Form, Reel, SlateGrid, SlatePicture, SlateRung};
 use crate::transcode::{Error, silent_frame};
 
 /// Most frames made at once; what is further behind is made at the next call.
@@ -215,14 +215,11 @@ impl Output {
             (None, Some((config, gop))) => SlatePicture::Frozen { config, gop },
             (None, None) => SlatePicture::Black,
         };
-        let shown = self
-            .renditions
-            .iter()
-            .filter(|rendition| rendition.has_picture());
+        let shown = self.renditions.iter().filter_map(slate_rung);
         let heard = self.renditions.iter().filter_map(Rendition::sound);
         SlatePlan {
             picture,
-            rungs: shown.map(slate_rung).collect(),
+            rungs: shown.collect(),
             sounds: heard.collect(),
             grid: self.slate_grid(),
             preset: preset.to_owned(),
@@ -308,14 +305,21 @@ fn show(tracks: &mut Tracks, reel: Option<&Reel>) {
     }
 }
 
-fn slate_rung(rendition: &Rendition) -> SlateRung {
+fn slate_rung(rendition: &Rendition) -> Option<SlateRung> {
+    let shown = rendition.tracks()?.video.as_ref()?;
+    let form = Form(
+        shown.config.profile,
+        shown.config.compatibility,
+        shown.config.level,
+    );
     let variant = rendition.variant();
     let bitrate_bps = u32::try_from(variant.average_bandwidth_bps).unwrap_or(u32::MAX);
-    SlateRung {
+    Some(SlateRung {
         width: (variant.width & !1).max(2),
         height: (variant.height & !1).max(2),
         bitrate_bps: bitrate_bps.clamp(100_000, 10_000_000),
-    }
+        form,
+    })
 }
 
 #[cfg(test)]

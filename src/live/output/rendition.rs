@@ -117,13 +117,6 @@ impl Rendition {
         self.tracks.as_ref()
     }
 
-    /// Whether its last timeline had pictures.
-    pub(super) fn has_picture(&self) -> bool {
-        self.tracks
-            .as_ref()
-            .is_some_and(|tracks| tracks.video.is_some())
-    }
-
     /// The sound of its last timeline.
     pub(super) fn sound(&self) -> Option<Arc<aac::Config>> {
         let track = self.tracks.as_ref()?.audio.as_ref()?;

@@ -50,6 +50,19 @@ impl Segment {
         parts.chain(&self.whole).cloned()
     }
 
+    /// The media of one of its parts, unless that is a gap. Each part is one fragment, so the parts of a whole segment
+    /// can be told apart: players may still ask for them (rule 25).
+    pub fn part(&self, part: u32) -> Option<Bytes> {
+        let index = usize::try_from(part).ok()?;
+        match &self.whole {
+            Some(whole) => restore::fragment(whole, index),
+            None => {
+                let part = self.parts.get(index)?;
+                (!part.is_gap).then(|| part.bytes.clone())
+            }
+        }
+    }
+
     /// Bytes of all its media.
     pub fn byte_len(&self) -> usize {
         self.pieces().map(|piece| piece.len()).sum()

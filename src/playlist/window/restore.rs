@@ -112,6 +112,24 @@ fn offsets(timeline: &[PastSegment]) -> Option<Vec<i64>> {
     })
 }
 
+/// The fragment (`moof` and what follows, up to the next) at `index` of a segment.
+pub(super) fn fragment(segment: &Bytes, index: usize) -> Option<Bytes> {
+    let (mut at, mut begins) = (0_usize, Vec::new());
+    while let Some(header) = segment.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let [a, b, c, d, kind @ ..] = *header;
+        if &kind == b"moof" {
+            begins.push(at);
+        }
+        let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
+        at = at.checked_add(size.max(8))?;
+    }
+    let begin = *begins.get(index)?;
+    let end = begins.get(index + 1).copied().unwrap_or(segment.len());
+    segment
+        .get(begin..end)
+        .map(|bytes| segment.slice_ref(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -152,6 +170,27 @@ mod tests {
         let passing = ["#EXT-X-PART:", "#EXT-X-PRELOAD-HINT", "#EXT-X-RENDITION"];
         let is_lasting = |line: &&str| !passing.iter().any(|tag| line.starts_with(tag));
         text.lines().filter(is_lasting).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_parts_of_a_whole_segment_are_its_fragments() {
+        let boxed = |kind: &str, len: usize| {
+            let size = u32::try_from(len + 8).unwrap().to_be_bytes();
+            [&size[..], kind.as_bytes(), &vec![7; len]].concat()
+        };
+        let parts = [
+            [boxed("moof", 3), boxed("mdat", 40)].concat(),
+            [boxed("moof", 1), boxed("mdat", 0)].concat(),
+        ];
+        let whole = Bytes::from(parts.concat());
+        let found: Vec<_> = (0..3).map(|index| fragment(&whole, index)).collect();
+        let [first, last] = parts.map(|part| Some(Bytes::from(part)));
+        assert_eq!(found, [first, last, None]);
+        // What is no media ends; nothing is read beyond it.
+        for bytes in [&b"\0\0\0\0moof"[..], b"\xff\xff\xff\xffmoof.", b"moof", b""] {
+            let cut = Bytes::copy_from_slice(bytes);
+            assert!((1..3).all(|index| fragment(&cut, index).is_none()));
+        }
     }
 
     #[test]

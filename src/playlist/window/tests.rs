@@ -170,11 +170,8 @@ struct Fetchable {
 impl Fetchable {
     fn check(&mut self, window: &Window, before: &Snapshot, after: &Snapshot) {
         let duration = |s: &Snapshot| {
-            let open = s.last().filter(|l| Some(l.msn) != s.last_complete_msn());
-            let open = open.map_or(0, |l| {
-                let parts = (0..=l.part).map(|part| s.part(Position { part, ..l }).unwrap());
-                parts.map(|p| p.duration).sum::<i64>()
-            });
+            let parts = s.listing.open.iter().flat_map(|open| &open.parts);
+            let open: i64 = parts.map(|part| part.duration).sum();
             s.listed().map(|s| s.duration).sum::<i64>() + open
         };
         self.longest = self.longest.max(duration(before)).max(duration(after));

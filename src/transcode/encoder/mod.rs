@@ -17,9 +17,8 @@ use crate::media::codec::avc;
 use crate::media::{Sample, TrackKind};
 
 /// Private options of libx264 besides the preset.
-const OPTIONS: [(&str, &str); 3] = [
+const OPTIONS: [(&str, &str); 2] = [
     ("tune", "zerolatency"),
-    ("profile", "main"),
     // A frame that is marked as a keyframe becomes an IDR picture, not just an I picture.
     ("forced-idr", "1"),
 ];
@@ -37,6 +36,8 @@ pub(super) struct VideoSettings {
     pub(super) bitrate_bps: u32,
     /// x264's.
     pub(super) preset: String,
+    /// x264's: `main`, or `baseline`, which every profile's decoder takes.
+    pub(super) profile: &'static str,
     /// Milliseconds between keyframes.
     pub(super) segment_ms: u32,
     /// The source's colours.
@@ -101,6 +102,7 @@ impl VideoSettings {
     fn options(&self) -> Dictionary<'static> {
         let mut options = Dictionary::new();
         options.set("preset", &self.preset);
+        options.set("profile", self.profile);
         for (name, value) in OPTIONS {
             options.set(name, value);
         }

@@ -10,6 +10,7 @@ pub(in crate::transcode) fn settings(width: u16, height: u16) -> VideoSettings {
         fps_millis: 30_000,
         bitrate_bps: 400_000,
         preset: "superfast".to_owned(),
+        profile: "main",
         segment_ms: 2000,
         colour: avc::Colour {
             primaries: 1,

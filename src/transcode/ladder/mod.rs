@@ -18,6 +18,8 @@ const DEFAULT_TABLES: &str = include_str!("../../../config/ladders.toml");
 const HALVED_ABOVE: u32 = 31_000;
 /// What a passed sound is announced with at least.
 const LEAST_PASSED_BPS: u32 = 96_000;
+/// What the boxes of a rendition take: some 500 bytes a part.
+const CONTAINER_BPS: u64 = 12_000;
 /// Pixels by which a rung may miss the source's size and be given it.
 const SAME_SIZE: u32 = 4;
 
@@ -451,7 +453,8 @@ impl Table {
 impl Rung {
     /// Most bits per second over any second or so, container included.
     pub fn max_bandwidth_bps(&self) -> u64 {
-        self.average_bandwidth_bps() * 11 / 10
+        // Encoders keep to their rate over a second at most on average; boxes come on top.
+        (self.average_bandwidth_bps() + CONTAINER_BPS) * 23 / 20
     }
 
     /// Bits per second in the long run.

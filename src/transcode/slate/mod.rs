@@ -23,6 +23,9 @@ use crate::media::codec::avc;
 
 /// Luma and chroma of black, limited range.
 const BLACK: [u8; 3] = [16, 128, 128];
+/// The profile whose records have more fields: 4:2:0, 8 bits of luma and chroma, no further parameter sets.
+const HIGH: u8 = 100;
+const HIGH_FIELDS: [u8; 4] = [0xfd, 0xf8, 0xf8, 0];
 /// Most packets of a file that are looked at for its picture.
 const MAX_PACKETS: usize = 64;
 /// Largest edge of a file's picture.
@@ -53,7 +56,14 @@ pub struct SlateRung {
     pub height: u16,
     /// Of the rendition that it stands in for.
     pub bitrate_bps: u32,
+    /// What that rendition declares.
+    pub form: Form,
 }
+
+/// Profile, compatibility flags and level, as `avcC` and CODECS have them. A slate declares those of the
+/// rendition that it stands in for: it is Baseline, which conforms to all of them, and slower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form(pub u8, pub u8, pub u8);
 
 /// When a reel's frames are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +137,7 @@ fn reel(
         fps_millis: u32::try_from(fps_millis).unwrap_or(1000),
         bitrate_bps: rung.bitrate_bps,
         preset: preset.to_owned(),
+        profile: "baseline",
         segment_ms: u32::try_from(segment_ms).unwrap_or(u32::MAX),
         colour,
     })?;
@@ -142,9 +153,21 @@ fn reel(
         ));
     }
     Ok(Reel {
-        config: Arc::clone(encoder.config()),
+        config: Arc::new(declared(encoder.config(), rung.form)?),
         samples,
     })
+}
+
+/// The configuration under another form (ISO/IEC 14496-15 §5.3.3.1: one that the whole stream conforms to).
+fn declared(config: &avc::Config, form: Form) -> Result<avc::Config, Error> {
+    let mut record = config.bytes.to_vec();
+    if let Some(head) = record.get_mut(1..4) {
+        head.copy_from_slice(&[form.0, form.1, form.2]);
+    }
+    if form.0 == HIGH {
+        record.extend(HIGH_FIELDS);
+    }
+    Ok(avc::Config::parse(&record.into())?)
 }
 
 /// The picture that is shown last.

@@ -8,11 +8,13 @@ const RUNGS: [SlateRung; 2] = [
         width: 320,
         height: 180,
         bitrate_bps: 400_000,
+        form: Form(100, 0, 31),
     },
     SlateRung {
         width: 284,
         height: 160,
         bitrate_bps: 230_000,
+        form: Form(77, 64, 12),
     },
 ];
 
@@ -81,6 +83,9 @@ fn a_frozen_picture_is_the_last_one_in_every_size() {
             (reel.config.width, reel.config.height),
             (rung.width, rung.height)
         );
+        let Form(profile, flags, level) = rung.form;
+        let declared = format!("avc1.{profile:02X}{flags:02X}{level:02X}");
+        assert_eq!(reel.config.codec_string(), declared);
         let times: Vec<_> = reel.samples.iter().map(|s| (s.dts, s.is_sync)).collect();
         let expected: Vec<_> = (0..12).map(|n| (n * 15_000, n == 0)).collect();
         assert_eq!(times, expected);

@@ -178,6 +178,7 @@ impl Transcoder {
                 fps_millis: rung.fps_millis,
                 bitrate_bps: rung.bitrate_bps,
                 preset: settings.0.clone(),
+                profile: "main",
                 segment_ms: settings.1,
                 colour,
             };

@@ -117,7 +117,7 @@ impl Origin {
             WINDOW
         };
         let first = complete - window;
-        let mut skipped = if skip { window - 6 } else { 0 };
+        let mut skipped = if skip { window.saturating_sub(6) } else { 0 };
         if self.is(Defect::DeltaSkipsTooMuch) && skip {
             skipped += 2;
         }

@@ -54,13 +54,11 @@ impl Segment {
     /// can be told apart: players may still ask for them (rule 25).
     pub fn part(&self, part: u32) -> Option<Bytes> {
         let index = usize::try_from(part).ok()?;
-        match &self.whole {
-            Some(whole) => restore::fragment(whole, index),
-            None => {
-                let part = self.parts.get(index)?;
-                (!part.is_gap).then(|| part.bytes.clone())
-            }
+        if let Some(whole) = &self.whole {
+            return restore::fragment(whole, index);
         }
+        let part = self.parts.get(index)?;
+        (!part.is_gap).then(|| part.bytes.clone())
     }
 
     /// Bytes of all its media.

@@ -9,7 +9,7 @@ use weir::packaging::segmenter::Segmenter;
 const SAMPLES: i64 = 600;
 
 fn cut(config: &Config) -> usize {
-    let mut segmenter = Segmenter::new(config);
+    let mut segmenter = Segmenter::new(config, true);
     for n in 0..SAMPLES {
         segmenter
             .push(black_box(n * 1500), n % 120 == 0)

@@ -245,7 +245,7 @@ impl Output {
         if !self.is_announced || !self.renditions.iter().all(is_ready) {
             return Ok(None);
         }
-        let mut run = Run::led_by_ticks(Segmenter::new(&self.packaging));
+        let mut run = Run::led_by_ticks(Segmenter::new(&self.packaging, true));
         let (reels, silences) = match slate {
             Some(slate) => (slate.reels, slate.silences),
             None => (Vec::new(), Vec::new()),

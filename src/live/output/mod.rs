@@ -160,7 +160,7 @@ impl Output {
             rung_slots: setup.rung_slots,
             encode_slots: setup.encode_slots,
             silence: silence(source),
-            ..Run::led_by_ticks(Segmenter::new(&self.packaging))
+            ..Run::led_by_ticks(Segmenter::new(&self.packaging, true))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
             let tracks = run.tracks(slot, rung, source, &made);

@@ -81,7 +81,7 @@ pub struct Packager {
 impl Packager {
     /// A leader: a packager of `tracks` on the grid of `config`.
     pub fn new(config: &Config, tracks: Tracks) -> Result<Self, Error> {
-        let segmenter = Some(Segmenter::new(config));
+        let segmenter = Some(Segmenter::new(config, tracks.audio.is_some()));
         Self::with(config, tracks, segmenter)
     }
 

@@ -14,6 +14,9 @@
 //! may get is the longest GOP so far; and until two GOPs in a row were equally long, at least the
 //! target duration, because encoders that insert keyframes at scene cuts start with short GOPs.
 //!
+//! *Uneven samples.* Where the samples before the one across the part target do not fill a part, the part ends within
+//! that one, at the target: parts are never short. The sample keeps its duration.
+//!
 //! *Gaps.* A sample longer than the part target would make its part too long. Its part is cut at
 //! the target; the rest of its time becomes spans without video, which carry the audio.
 
@@ -45,6 +48,7 @@ pub struct Segmenter {
     /// Parts shorter than this must not be closed while the segment goes on.
     shortest_part: i64,
     segment_limit: i64,
+    has_sound: bool,
     gops: Gops,
     open: Option<Open>,
     spans: VecDeque<Span>,
@@ -62,8 +66,8 @@ struct Open {
 }
 
 impl Segmenter {
-    /// A segmenter on the grid of `config`.
-    pub fn new(config: &Config) -> Self {
+    /// A segmenter on the grid of `config`. `has_sound`: a stretch in which no picture begins can be a part.
+    pub fn new(config: &Config, has_sound: bool) -> Self {
         let ticks = |ms: i64| Timescale::MILLIS.convert(ms, Timescale::VIDEO);
         let part_target = ticks(i64::from(config.part_target_ms));
         let target = i64::from(config.target_duration_s) * 1000;
@@ -71,6 +75,7 @@ impl Segmenter {
             part_target,
             shortest_part: (part_target * 85 + 99) / 100,
             segment_limit: ticks(target + 490),
+            has_sound,
             gops: Gops::new(ticks(target)),
             open: None,
             spans: VecDeque::new(),
@@ -94,8 +99,9 @@ impl Segmenter {
             let elapsed_ms = Timescale::VIDEO.convert(elapsed, Timescale::MILLIS);
             return Err(Error::GopTooLong { elapsed_ms });
         }
-        self.end_last_sample(dts);
-        if is_sync && elapsed + self.gops.observe_sync(dts) > self.segment_limit {
+        let closes = is_sync && elapsed + self.gops.observe_sync(dts) > self.segment_limit;
+        self.end_last_sample(dts, closes);
+        if closes {
             self.close_part(dts, true);
             self.open_segment(dts);
             return Ok(true);
@@ -113,7 +119,7 @@ impl Segmenter {
         let Some(open) = self.open else { return };
         let duration = open.last_duration.min(self.part_target);
         let end = (open.last_dts + duration).min(open.segment_start + self.segment_limit);
-        self.end_last_sample(end);
+        self.end_last_sample(end, true);
         self.close_part(end, true);
         self.open = None;
     }
@@ -136,10 +142,18 @@ impl Segmenter {
 
     /// The last sample lasts until `end`: closes the part before it if it does not fit, and as
     /// many spans as its own duration fills.
-    fn end_last_sample(&mut self, end: i64) {
+    /// `closes`: the segment ends there, too, so that what remains of it must not be without a sample.
+    fn end_last_sample(&mut self, end: i64, closes: bool) {
         let Some(open) = self.open else { return };
         if end - open.part_start > self.part_target && open.last_dts > open.part_start {
-            self.close_part(open.last_dts, false);
+            let is_short = open.last_dts - open.part_start < self.shortest_part;
+            let may_cut = self.has_sound || !closes;
+            let cut = if is_short && may_cut {
+                open.part_start + self.part_target
+            } else {
+                open.last_dts
+            };
+            self.close_part(cut, false);
         }
         while let Some(open) = self.open
             && end - open.part_start > self.part_target

@@ -7,7 +7,7 @@ const SEGMENT_LIMIT: i64 = 2490 * 90;
 
 /// Spans of a finished timeline.
 fn cut(samples: &[(i64, bool)]) -> Result<Vec<Span>, Error> {
-    let mut segmenter = Segmenter::new(&Config::default());
+    let mut segmenter = Segmenter::new(&Config::default(), true);
     for (dts, is_sync) in samples {
         segmenter.push(*dts, *is_sync)?;
     }
@@ -116,7 +116,7 @@ fn keyframes_at_scene_cuts_do_not_overrun_a_segment() {
 
 #[test]
 fn a_gop_too_long_is_an_error_and_leaves_the_open_segment_whole() {
-    let mut segmenter = Segmenter::new(&Config::default());
+    let mut segmenter = Segmenter::new(&Config::default(), true);
     let mut refused = None;
     for n in 0..100 {
         if let Err(error) = segmenter.push(n * 3000, n == 0) {
@@ -156,7 +156,7 @@ fn samples_before_the_first_sync_sample_are_ignored() {
 
 #[test]
 fn a_part_is_closed_when_the_first_sample_behind_it_arrives() {
-    let mut segmenter = Segmenter::new(&Config::default());
+    let mut segmenter = Segmenter::new(&Config::default(), true);
     for n in 0..10 {
         segmenter.push(n * 3000, n == 0).unwrap();
         assert_eq!(segmenter.poll(), None);
@@ -171,13 +171,22 @@ fn a_gap_becomes_spans_without_video() {
     let times = (0..6).chain(36..42).map(|n| (n * 3000, n == 0));
     let spans = cut(&times.collect::<Vec<_>>()).unwrap();
     let lengths: Vec<i64> = spans.iter().map(|s| s.end - s.start).collect();
-    // The long sample begins a part of its own. What is left of it after three spans, 31 ms, is
-    // the beginning of the part that the samples behind the gap join.
-    let rest = 31 * 3000 - 3 * PART_TARGET + 6 * 3000;
+    // The first part ends within the long sample. What is left of that after three spans is the beginning of
+    // the part that the samples behind the gap join.
+    let rest = 42 * 3000 - 3 * PART_TARGET;
+    let last = 2 * 3000;
     assert_eq!(
         lengths,
-        [5 * 3000, PART_TARGET, PART_TARGET, PART_TARGET, rest]
+        [PART_TARGET, PART_TARGET, PART_TARGET, rest - last, last]
     );
+    // Without sound a segment's last part has to hold a picture: the one before it may then be short.
+    let mut mute = Segmenter::new(&Config::default(), false);
+    for (dts, is_sync) in [(0, true), (18_000, false), (36_000, false), (180_000, true)] {
+        mute.push(dts, is_sync).unwrap();
+    }
+    let spans: Vec<_> = std::iter::from_fn(|| mute.poll()).collect();
+    assert_eq!((spans[0].end, spans[1].start), (PART_TARGET, PART_TARGET));
+    assert!(spans.last().unwrap().closes_segment);
 }
 
 #[test]
@@ -224,7 +233,7 @@ proptest! {
             dts += if kind == 0 { step } else { 1 + step / 16 };
             samples.push((dts, kind == 1));
         }
-        let mut segmenter = Segmenter::new(&Config::default());
+        let mut segmenter = Segmenter::new(&Config::default(), true);
         let mut taken = Vec::new();
         for sample in &samples {
             match segmenter.push(sample.0, sample.1) {
@@ -239,6 +248,10 @@ proptest! {
         segmenter.finish();
         let spans: Vec<_> = std::iter::from_fn(|| segmenter.poll()).collect();
         check_invariants(&taken, &spans);
+        for span in &spans {
+            let long_enough = (span.end - span.start) * 100 >= PART_TARGET * 85;
+            prop_assert!(long_enough || span.closes_segment, "{:?}", span);
+        }
     }
 
     #[test]

@@ -174,7 +174,8 @@ impl Fetchable {
             let open: i64 = parts.map(|part| part.duration).sum();
             s.listed().map(|s| s.duration).sum::<i64>() + open
         };
-        self.longest = self.longest.max(duration(before)).max(duration(after));
+        // The longest playlist that listed it: `after` no longer does.
+        self.longest = self.longest.max(duration(before));
         let first = after.listed().next().map_or(0, |s| s.msn);
         for gone in before.listed().filter(|s| s.msn < first) {
             let stays = gone.duration + self.longest;

@@ -67,7 +67,7 @@ fn assert_played(what: &str, seen: &Value, least_seconds: f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_is_killed_and_returns_ten_times() {
-    let _shared = MACHINE.read().await;
+    let _alone = MACHINE.write().await;
     let server = TestServer::start().await;
     let channel = server.channel().await;
     let path = clip("fps30.flv");
@@ -90,12 +90,12 @@ async fn a_publisher_is_killed_and_returns_ten_times() {
     assert_played("killed", &seen, 30.0);
     let log = server.log();
     let count = |words: &str| log.matches(words).count();
-    assert_eq!(count("publisher lost"), 11, "{log}");
+    assert_eq!(count("session: publisher lost"), 11, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn takeovers_and_replacements() {
-    let _shared = MACHINE.read().await;
+    let _alone = MACHINE.write().await;
     let server = TestServer::start().await;
     let channel = server.channel().await;
     let path = clip("fps30.flv");
@@ -121,7 +121,7 @@ async fn takeovers_and_replacements() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_killed_while_it_serves() {
-    let _shared = MACHINE.read().await;
+    let _alone = MACHINE.write().await;
     let mut server = TestServer::start().await;
     let channel = server.channel().await;
     let path = clip("fps30.flv");
@@ -164,9 +164,9 @@ fn sources() -> Vec<(&'static str, Source)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_an_encoder_sends_the_stream_keeps_to_the_rules() {
+    let _alone = MACHINE.write().await;
     let server = TestServer::start().await;
     for (name, source) in sources() {
-        let _shared = MACHINE.read().await;
         let channel = server.new_channel_with(name, &[]).await;
         let watching = async {
             media_playlist_url(&channel.playback_url).await;

@@ -185,17 +185,11 @@ async fn a_lost_encoder_and_a_killed_server_are_notes() {
     for words in [
         "behind a discontinuity",
         "cannot be had",
-        "is gone: status 404",
+        "there again after",
     ] {
         assert!(
             notes.iter().any(|note| note.contains(words)),
             "{words}: {report}"
         );
     }
-    let names: Vec<_> = report
-        .renditions
-        .iter()
-        .map(|followed| &followed.rendition)
-        .collect();
-    assert!(names.len() >= 4, "followed before and after: {report}");
 }

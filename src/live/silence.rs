@@ -94,13 +94,18 @@ impl Silence {
     }
 
     fn silent(&self, dts: i64) -> Sample {
-        Sample {
-            track: TrackKind::Audio,
-            dts,
-            composition_offset: 0,
-            is_sync: true,
-            data: self.frame.clone(),
-        }
+        silent(&self.frame, dts)
+    }
+}
+
+/// A sample of silence, whose frame is `frame`.
+pub(super) fn silent(frame: &Bytes, dts: i64) -> Sample {
+    Sample {
+        track: TrackKind::Audio,
+        dts,
+        composition_offset: 0,
+        is_sync: true,
+        data: frame.clone(),
     }
 }
 

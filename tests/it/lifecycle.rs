@@ -73,6 +73,16 @@ async fn a_higher_priority_takes_the_stream_session_over() {
     ] {
         assert!(log.contains(expected), "{expected} in {log}");
     }
+    // One stream session from the first publisher on; who was turned away had none.
+    let count = |name: &str| log.matches(&format!("event: {name}")).count();
+    let counts = [
+        "Session Created",
+        "Stream Start",
+        "Stream End",
+        "Session Ended",
+    ]
+    .map(count);
+    assert_eq!(counts, [1, 1, 0, 0], "{log}");
     higher.kill().await;
 }
 
@@ -139,4 +149,36 @@ async fn a_stream_may_last_so_long_and_no_longer() {
     assert_ne!(publisher.ended().await, "", "the encoder is told");
     assert!(watched.last.is_ended);
     assert!(watched.discontinuities.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_slate_a_silent_stream_costs_nothing_and_ends_in_time() {
+    let server = TestServer::start_with(&[("WEIR__LIVE__SLATE", "off")]).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    publisher.pause().await;
+    eventually(30, "hold", || async {
+        let live = server.live(&channel).await?;
+        (live.get("state").unwrap() == "HELD").then_some(())
+    })
+    .await;
+    let log = server.log();
+    assert!(!log.contains("no picture comes"), "{log}");
+    publisher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slate_that_cannot_be_made_is_tried_once() {
+    let missing = [("WEIR__LIVE__SLATE_IMAGE", "/nowhere/slate.png")];
+    let server = TestServer::start_with(&missing).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    within(30, "a segment", follow(&url, has_segments(1))).await;
+    publisher.kill().await;
+    let gaps = follow(&url, |seen| seen.gaps.len() >= 3);
+    let seen = within(30, "gaps", gaps).await;
+    assert_eq!(seen.discontinuities.len(), 1, "one timeline of gaps");
+    assert_eq!(server.log().matches("no slate").count(), 1);
 }

@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::rendition::Rendition;
 use super::{Output, Run};
 use crate::base::clock::WallTime;
+use crate::live::silence::silent;
 use crate::media::codec::aac;
-use crate::media::{Sample, Timescale, TrackKind, Tracks, VideoTrack};
+use crate::media::{Sample, Timescale, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
 use crate::packaging::{self, Packager};
 use crate::transcode::Output as Made;
@@ -91,13 +92,7 @@ impl Sound {
             let dts = self.next;
             (dts < end).then(|| {
                 self.next += aac::SAMPLES_PER_FRAME;
-                Sample {
-                    track: TrackKind::Audio,
-                    dts,
-                    composition_offset: 0,
-                    is_sync: true,
-                    data: self.frame.clone(),
-                }
+                silent(&self.frame, dts)
             })
         })
     }
@@ -324,6 +319,8 @@ fn slate_rung(rendition: &Rendition) -> Option<SlateRung> {
 
 #[cfg(test)]
 mod tests {
+    use crate::media::TrackKind;
+
     use super::*;
 
     fn grid() -> SlateGrid {

@@ -322,6 +322,12 @@ impl Output {
         run.is_some_and(|run| matches!(run.cutter, Cutter::Ticks(_)))
     }
 
+    /// Whether the source's pictures are the clock.
+    pub(super) fn is_led_by_source(&self) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| matches!(run.cutter, Cutter::Leader(_)))
+    }
+
     /// Takes a product of the transcoder; whether its timeline can go on.
     pub(super) fn take(&mut self, made: Made) -> bool {
         let Some(run) = &mut self.run else {

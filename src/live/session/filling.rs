@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::ChannelTask;
 use crate::live::SlateMode;
-use crate::live::output::Slate;
+use crate::live::output::{Output, Slate};
 
 /// How long making a slate may take before gaps are listed instead.
 const SLATE_DEADLINE: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ impl ChannelTask {
     /// Whether the source's pictures are the playlists' clock: nothing goes on without them.
     pub(super) fn is_led_by_pictures(&self) -> bool {
         let output = self.output.as_ref();
-        output.is_some_and(|output| !output.is_led_by_ticks())
+        self.context.config.slate != SlateMode::Off && output.is_some_and(Output::is_led_by_source)
     }
 
     /// Closes what is open, and fills the playlists from now on until [`ChannelTask::begin`].
@@ -45,7 +45,7 @@ impl ChannelTask {
     }
 
     /// A slate, if somebody is there to see it.
-    async fn slate(&self) -> Option<Slate> {
+    async fn slate(&mut self) -> Option<Slate> {
         let output = self.output.as_ref().filter(|output| output.is_watched())?;
         let file = Some(self.context.config.slate_image.clone());
         let file = file.filter(|path| !path.as_os_str().is_empty());
@@ -58,6 +58,7 @@ impl ChannelTask {
             Err(error) => error.to_string(),
         };
         tracing::warn!(words, "no slate; the playlists go on with gaps");
+        self.lacks_slate = true;
         None
     }
 
@@ -67,7 +68,8 @@ impl ChannelTask {
             return;
         };
         output.fill(filler, Instant::now());
-        let is_wanted = self.context.config.slate == SlateMode::Picture && output.is_watched();
+        let is_possible = self.context.config.slate == SlateMode::Picture && !self.lacks_slate;
+        let is_wanted = is_possible && output.is_watched();
         let is_changing = is_wanted && filler.may_become_slate();
         if is_changing {
             self.begin_filler().await;

@@ -57,6 +57,8 @@ pub(super) struct Publisher {
     is_takeover: bool,
     /// How often its stream session was taken over.
     takeovers: u32,
+    /// Whether its stream session was told of: a takeover has none of its own.
+    is_announced: bool,
     media_rx: MediaReceiver,
     stop_tx: oneshot::Sender<Refusal>,
     intake: Intake,
@@ -79,6 +81,8 @@ pub(super) struct ChannelTask {
     output: Option<Output>,
     /// What the playlists show while no pictures come.
     filler: Option<Filler>,
+    /// Whether a slate could not be made: gaps stay gaps.
+    lacks_slate: bool,
     epoch: u64,
     /// MSNs below this are reserved in the database.
     reserved_msn: u64,
@@ -113,6 +117,7 @@ impl ChannelTask {
             stop: entry.stop.clone(),
             output: None,
             filler: None,
+            lacks_slate: false,
             epoch: 0,
             reserved_msn: 0,
             held_until: None,
@@ -259,14 +264,17 @@ impl ChannelTask {
                     self.leave(old, REPLACED);
                     self.hold().await;
                 }
-                self.begin_watch(seats.current.insert(newcomer));
+                self.install(seats, newcomer);
                 return;
             }
             Seating::Candidate { is_takeover } => {
-                let newcomer = Publisher {
+                let mut newcomer = Publisher {
                     is_takeover,
                     ..newcomer
                 };
+                if !is_takeover {
+                    self.announce(&mut newcomer);
+                }
                 if let Some(older) = seats.candidate.replace(newcomer) {
                     self.leave(older, REPLACED);
                 }
@@ -305,21 +313,32 @@ impl ChannelTask {
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };
         lock(&self.status).channel = attach.channel.clone();
-        let publisher = Publisher {
+        Publisher {
             watch: Watch::new(&self.context, &attach.channel),
             stream_id: attach.stream_id,
             priority: attach.priority,
             is_takeover: false,
             takeovers: 0,
+            is_announced: false,
             media_rx: attach.media_rx,
             stop_tx: attach.stop_tx,
             intake: Intake::new(means),
             facts: None,
             seen: Instant::now(),
             live_since: None,
-        };
-        self.emit(&publisher, Kind::SessionCreated);
-        publisher
+        }
+    }
+
+    /// A publisher has the channel's place: its stream session begins, and its health is the channel's.
+    fn install(&self, seats: &mut Seats, mut publisher: Publisher) {
+        self.announce(&mut publisher);
+        self.begin_watch(seats.current.insert(publisher));
+    }
+
+    fn announce(&self, publisher: &mut Publisher) {
+        if !std::mem::replace(&mut publisher.is_announced, true) {
+            self.emit(publisher, Kind::SessionCreated);
+        }
     }
 
     /// The publisher's media. Whether the playlists end with it.
@@ -396,6 +415,7 @@ impl ChannelTask {
             if candidate.is_takeover {
                 candidate.stream_id.clone_from(&old.stream_id);
                 candidate.takeovers = old.takeovers + 1;
+                candidate.is_announced = true;
                 candidate.live_since = old.live_since;
                 self.emit(&candidate, Kind::StreamTakeover);
                 old.stop("taken over by a publisher with a higher priority");
@@ -403,8 +423,10 @@ impl ChannelTask {
                 self.leave(old, REPLACED);
             }
         }
-        let candidate = seats.current.insert(candidate);
-        self.begin_watch(candidate);
+        self.install(seats, candidate);
+        let Some(candidate) = &mut seats.current else {
+            return false;
+        };
         let Err(ending) = self.go_live(candidate, ready).await else {
             return false;
         };
@@ -440,7 +462,7 @@ impl ChannelTask {
         };
         if let Some(candidate) = seats.candidate.take() {
             self.hold().await;
-            self.begin_watch(seats.current.insert(candidate));
+            self.install(seats, candidate);
             return false;
         }
         is_over
@@ -451,7 +473,9 @@ impl ChannelTask {
         if publisher.live_since.is_some() {
             self.emit(&publisher, Kind::StreamEnd);
         }
-        self.emit(&publisher, Kind::SessionEnded { code: None });
+        if publisher.is_announced {
+            self.emit(&publisher, Kind::SessionEnded { code: None });
+        }
         publisher.stop(words);
     }
 

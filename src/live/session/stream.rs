@@ -187,7 +187,7 @@ impl ChannelTask {
         if let Some(output) = &mut self.output {
             output.interrupt().await;
         }
-        self.filler = None;
+        (self.filler, self.lacks_slate) = (None, false);
         if let Way::Transcode {
             reason: Some(reason),
             ..

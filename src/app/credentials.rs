@@ -97,7 +97,8 @@ fn parse(text: &str) -> Option<(String, Secret)> {
             _ => {}
         }
     }
-    Some((id?, Secret::new(secret?)))
+    let given = |value: Option<String>| value.filter(|value| !value.is_empty());
+    Some((given(id)?, Secret::new(given(secret)?)))
 }
 
 #[cfg(test)]
@@ -134,6 +135,7 @@ mod tests {
                     [default]\nregion = x\naws_secret_access_key=D\naws_access_key_id=C\n";
         let (id, secret) = parse(text).unwrap();
         assert_eq!((&*id, secret.expose()), ("C", "D"));
+        assert!(parse("[default]\naws_access_key_id =\naws_secret_access_key =\n").is_none());
         assert!(parse("[other]\naws_access_key_id = A\naws_secret_access_key = B\n").is_none());
     }
 

@@ -12,6 +12,7 @@
 
 mod filling;
 pub(super) mod resume;
+mod seating;
 pub(super) mod seats;
 mod stream;
 mod watch;
@@ -23,16 +24,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::seats::{Seating, Seats, Sitting, seat};
+use self::seats::Seats;
 use self::watch::Watch;
 use super::health::Health;
-use super::intake::{Action, Ending, Intake, Means};
+use super::intake::{Action, Ending, Intake};
 use super::output::{Filler, Output};
-use super::plan::{self, Facts};
+use super::plan::Facts;
 use super::registry::{Attach, Context, Entry, State, Status, lock};
-use super::start::Ready;
 use crate::events::{Event, Kind};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
+use crate::media::TrackKind;
 use crate::model::repository::EPOCH_MSN_RESERVE;
 use crate::transcode;
 
@@ -249,185 +250,22 @@ impl ChannelTask {
         }
     }
 
-    /// A newcomer: it publishes, waits until it can, or is turned away.
-    async fn seat(&mut self, seats: &mut Seats, attach: Attach) {
-        let sitting = seats.current.as_ref().map(|publisher| Sitting {
-            is_live: publisher.live_since.is_some(),
-            priority: publisher.priority,
-            takeovers: publisher.takeovers,
-        });
-        let newcomer = self.welcome(attach);
-        let seating = seat(sitting, newcomer.priority, self.context.config.takeover);
-        let (code, words) = match seating {
-            Seating::Current => {
-                if let Some(old) = seats.current.take() {
-                    self.leave(old, REPLACED);
-                    self.hold().await;
-                }
-                self.install(seats, newcomer);
-                return;
-            }
-            Seating::Candidate { is_takeover } => {
-                let mut newcomer = Publisher {
-                    is_takeover,
-                    ..newcomer
-                };
-                if !is_takeover {
-                    self.announce(&mut newcomer);
-                }
-                if let Some(older) = seats.candidate.replace(newcomer) {
-                    self.leave(older, REPLACED);
-                }
-                return;
-            }
-            Seating::Occupied => (None, "a stream is published with this key already"),
-            Seating::InvalidPriority => (
-                Some("StreamTakeoverInvalidPriority"),
-                "a publisher with a higher priority is live; send ?priority=N above its own",
-            ),
-            Seating::LimitBreached => (
-                Some("StreamTakeoverLimitBreached"),
-                "this stream has been taken over too often",
-            ),
-        };
-        if let (Some(code), Some(current)) = (code, &seats.current) {
-            self.emit(current, Kind::StreamTakeoverFailure { code });
-        }
-        self.leave(newcomer, words);
-    }
-
-    /// A publisher that has attached.
-    fn welcome(&self, attach: Attach) -> Publisher {
-        tracing::info!(
-            session.id = attach.stream_id,
-            encoder = attach.encoder,
-            "publisher attached"
-        );
-        let mut grid = self.context.grid;
-        if let Some(part_target_ms) = attach.channel.part_target_ms {
-            grid.part_target_ms = part_target_ms;
-        }
-        let means = Means {
-            grid,
-            may_pass: plan::may_pass(&attach.channel) || !self.context.transcoding.config.enabled,
-            may_transcode: self.context.transcoding.is_allowed(&attach.channel),
-        };
-        lock(&self.status).channel = attach.channel.clone();
-        Publisher {
-            watch: Watch::new(&self.context, &attach.channel),
-            stream_id: attach.stream_id,
-            priority: attach.priority,
-            is_takeover: false,
-            takeovers: 0,
-            is_announced: false,
-            media_rx: attach.media_rx,
-            stop_tx: attach.stop_tx,
-            intake: Intake::new(means),
-            facts: None,
-            seen: Instant::now(),
-            live_since: None,
-        }
-    }
-
-    /// A publisher has the channel's place: its stream session begins, and its health is the channel's.
-    fn install(&self, seats: &mut Seats, mut publisher: Publisher) {
-        self.announce(&mut publisher);
-        self.begin_watch(seats.current.insert(publisher));
-    }
-
-    fn announce(&self, publisher: &mut Publisher) {
-        if !std::mem::replace(&mut publisher.is_announced, true) {
-            self.emit(publisher, Kind::SessionCreated);
-        }
-    }
-
     /// The publisher's media. Whether the playlists end with it.
     async fn publisher_sent(&mut self, seats: &mut Seats, event: MediaEvent) -> bool {
         let Some(current) = &mut seats.current else {
             return false;
         };
+        let is_picture =
+            matches!(&event, MediaEvent::Sample(sample) if sample.track == TrackKind::Video);
         let action = match self.observe(current, &event) {
             Some(ending) => Action::Leave(ending),
             None => current.intake.take(event),
         };
+        if self.filler.is_some() && current.live_since.is_some() && is_picture {
+            // It sends, though nothing can be shown before its next keyframe.
+            current.seen = Instant::now();
+        }
         let Err(ending) = self.act(current, action).await else {
-            return false;
-        };
-        match seats.current.take() {
-            Some(publisher) => self.part_with(seats, publisher, ending).await,
-            None => false,
-        }
-    }
-
-    /// A candidate's media: it is held back until it can take the place.
-    async fn candidate_sent(&mut self, seats: &mut Seats, event: MediaEvent) -> bool {
-        let Some(candidate) = &mut seats.candidate else {
-            return false;
-        };
-        let action = match self.observe(candidate, &event) {
-            Some(ending) => Action::Leave(ending),
-            None => candidate.intake.take(event),
-        };
-        match action {
-            Action::Begin(ready) => match seats.candidate.take() {
-                Some(candidate) => self.take_place(seats, candidate, ready).await,
-                None => false,
-            },
-            Action::Leave(ending) => {
-                if let Some(candidate) = seats.candidate.take() {
-                    let words = match ending {
-                        Ending::Unpublished => "unpublished before it was live".to_owned(),
-                        Ending::Lost(words) | Ending::Refused(words) => words,
-                    };
-                    self.leave(candidate, &words);
-                }
-                false
-            }
-            Action::Tell(code, words) => {
-                candidate.watch.tell_later(code, words);
-                false
-            }
-            _ => false,
-        }
-    }
-
-    /// A candidate's pictures can be shown: it publishes from now on. Whether the playlists end with
-    /// that.
-    async fn take_place(
-        &mut self,
-        seats: &mut Seats,
-        mut candidate: Publisher,
-        ready: Ready,
-    ) -> bool {
-        if candidate.is_takeover {
-            let known = seats.current.as_ref().and_then(|old| old.facts.as_ref());
-            if known.is_some_and(|facts| !facts.source.is_like(&ready.source)) {
-                let code = "StreamTakeoverMediaMismatch";
-                self.emit(&candidate, Kind::StreamTakeoverFailure { code });
-                self.leave(
-                    candidate,
-                    "a takeover needs the resolution and the tracks of the stream",
-                );
-                return false;
-            }
-        }
-        if let Some(old) = seats.current.take() {
-            if candidate.is_takeover {
-                candidate.stream_id.clone_from(&old.stream_id);
-                candidate.takeovers = old.takeovers + 1;
-                candidate.is_announced = true;
-                candidate.live_since = old.live_since;
-                self.emit(&candidate, Kind::StreamTakeover);
-                old.stop("taken over by a publisher with a higher priority");
-            } else {
-                self.leave(old, REPLACED);
-            }
-        }
-        self.install(seats, candidate);
-        let Some(candidate) = &mut seats.current else {
-            return false;
-        };
-        let Err(ending) = self.go_live(candidate, ready).await else {
             return false;
         };
         match seats.current.take() {
@@ -456,6 +294,10 @@ impl ChannelTask {
                 tracing::warn!(session.id = stream_id, reason, "publisher refused");
                 metrics::counter!("weir_streams_refused_total").increment(1);
                 self.leave(publisher, &reason);
+                if self.held_until.is_some() {
+                    // It may have got as far as a timeline of its own.
+                    self.hold().await;
+                }
                 // Refused before it was live, it leaves the hold as it found it.
                 self.output.is_none() || self.held_until.is_none()
             }

@@ -70,9 +70,7 @@ impl ChannelTask {
                         session.id = publisher.stream_id,
                         "no keyframe in time; waiting"
                     );
-                    if let Some(output) = &mut self.output {
-                        output.interrupt().await;
-                    }
+                    self.begin_filler().await;
                     return Ok(());
                 }
                 Action::Leave(ending) => return Err(ending),

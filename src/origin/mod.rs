@@ -27,6 +27,7 @@ use answer::Age;
 use reload::{Cached, MsnOnly};
 use request::{MediaPath, PlaybackPath};
 
+use crate::base::coding::accepts_gzip;
 use crate::playlist::{Directory, MediaFile, RenditionHandle, Snapshot};
 
 /// How playback is answered.
@@ -80,7 +81,8 @@ impl Origin {
                 channel_id,
             }) if *region == *self.region && *account == *self.account => {
                 let query = request.uri().query().unwrap_or_default();
-                self.multivariant(channel_id, query).await
+                let is_gzip = accepts_gzip(request.headers());
+                self.multivariant(channel_id, query, is_gzip).await
             }
             Some(PlaybackPath::Media(path)) => self.media(&path, request).await,
             _ => self.missing("no such URL"),

@@ -12,6 +12,7 @@ use super::reload::{self, Answer as Decision, Cached, Edge, Policy};
 use super::request::{self, Directives};
 use crate::base::coding::accepts_gzip;
 use crate::base::ids;
+use crate::playlist::snapshot::compress;
 use crate::playlist::{Listed, LiveChannel, MediaFile, RenditionHandle, multivariant};
 
 /// Characters of a viewer session's id: 95 bits.
@@ -20,7 +21,12 @@ const VIEWER_SESSION_CHARS: usize = 16;
 impl Origin {
     /// The entry: each fetch mints a viewer session, which is in every URL from here on.
     /// Renditions that are behind at the start are listed too: their playlists make players wait.
-    pub(super) async fn multivariant(&self, channel_id: &str, query: &str) -> Answer {
+    pub(super) async fn multivariant(
+        &self,
+        channel_id: &str,
+        query: &str,
+        is_gzip: bool,
+    ) -> Answer {
         let allows_audio_only = request::allows_audio_only(query);
         let offline = || {
             let age = self.age(Cached::Failure);
@@ -50,7 +56,9 @@ impl Origin {
                 let uri = format!("s/{session}/{channel_id}/{epoch}/{name}/{file}");
                 (uri, rendition.variant.borrow().clone())
             });
-        answer::playlist(multivariant::render(entries).into(), false, Age::NoStore)
+        let text = multivariant::render(entries).into();
+        let text = if is_gzip { compress(&text) } else { text };
+        answer::playlist(text, is_gzip, Age::NoStore)
     }
 
     /// Rule 64: nobody is sent to a playlist that cannot be played yet. Waits for any of those that are
@@ -167,7 +175,7 @@ mod tests {
         }));
         let origin = Origin::new(directory, ("here", "1"), 2, Config::default());
         let begin = tokio::time::Instant::now();
-        let answer = origin.multivariant("abcdABCDefgh", "").await;
+        let answer = origin.multivariant("abcdABCDefgh", "", false).await;
         drop(alive);
         let has_waited = begin.elapsed() >= origin.longest_wait();
         (answer.status(), has_waited)

@@ -137,7 +137,8 @@ impl Snapshot {
     }
 }
 
-fn compress(text: &Bytes) -> Bytes {
+/// A text in gzip's form.
+pub(crate) fn compress(text: &Bytes) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(1024), Compression::default());
     encoder
         .write_all(text)

@@ -91,7 +91,9 @@ async fn a_source_that_pauses_in_mid_gop_goes_on_behind_a_discontinuity() {
     let viewer = follow_to_end(&url);
     let (watched, unpublished) = tokio::join!(viewer, publisher.unpublish());
     unpublished.unwrap();
-    assert_eq!(watched.discontinuities.len(), 1, "{:?}", watched.last);
+    // Until the next IDR picture gaps may be listed, as a timeline of their own.
+    let breaks = watched.discontinuities.len();
+    assert!((1..=2).contains(&breaks), "{:?}", watched.last);
     assert!(
         watched.segments.values().all(|extinf| *extinf < 2.5),
         "{:?}",

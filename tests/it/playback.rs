@@ -254,6 +254,12 @@ async fn compression_and_cors(stage: &Stage) {
     let head = client().head(stage.url.as_str()).send().await.unwrap();
     assert_eq!(head.status(), StatusCode::OK);
     assert!(head.bytes().await.unwrap().is_empty());
+    // The entry, too (rule 44).
+    let entry = client().get(&stage.playback_url);
+    let entry = entry.header("accept-encoding", "gzip").send();
+    let entry = entry.await.unwrap();
+    assert_eq!(header(entry.headers(), "content-encoding"), "gzip");
+    assert_eq!(entry.bytes().await.unwrap()[..2], [0x1f, 0x8b]);
 }
 
 async fn http2(stage: &Stage) {

@@ -15,7 +15,6 @@ mod restored;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(super) use self::filler::{Filler, Slate};
@@ -31,7 +30,7 @@ use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
 use crate::playlist::{self, Directory, LiveChannel, Variant};
 use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo};
-use crate::transcode::{Output as Made, Started, Transcoder, silent_frame};
+use crate::transcode::{Output as Made, Products, Started, Transcoder, silent_frame};
 
 /// How long the renditions' tails are waited for when a timeline ends.
 const TAIL_DEADLINE: Duration = Duration::from_millis(1500);
@@ -78,7 +77,7 @@ pub(super) struct Beginning<'a> {
 struct Run {
     cutter: Cutter,
     transcoder: Option<Transcoder>,
-    made_rx: Option<mpsc::Receiver<Made>>,
+    made_rx: Option<Products>,
     /// Whether it began with one.
     needs_transcoder: bool,
     /// The rendition of each rung.

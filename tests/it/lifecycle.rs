@@ -1,16 +1,21 @@
 //! A channel that outlives its encoder: what viewers get while no pictures come, who may take whose
 //! place, how long a stream may last.
 
+use std::time::Duration;
+
+use reqwest::Url;
 use serde_json::Value;
+use weir::conformance::{Finding, Level, Options, check};
 
 use super::support::clips::{clip, frame_count};
 use super::support::eventually;
+use super::support::ladder::scene::{Source, recording};
 use super::support::publisher::Publisher;
 use super::support::server::{Channel, TestServer};
 use super::support::viewer::{
     MediaPlaylist, Watched, follow, follow_to_end, media_playlist_url, text,
 };
-use super::support::within;
+use super::support::{MACHINE, within};
 
 async fn live(server: &TestServer, channel: &Channel, key: &str) -> String {
     let live = server.live(channel).await.unwrap();
@@ -120,6 +125,52 @@ async fn viewers_see_a_slate_while_a_connected_encoder_is_silent() {
     let back = follow(&url, |seen| seen.discontinuities.len() >= 2);
     within(30, "the return of the pictures", back).await;
     publisher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transcoded_stream_has_a_slate_too_and_goes_on_in_the_middle_of_its_gop() {
+    let _calm = MACHINE.read().await;
+    // The usual three seconds are more than rule 9 of the stream checker bears.
+    let server = TestServer::start_with(&[("WEIR__LIVE__SLATE_AFTER_SECONDS", "1")]).await;
+    let channel = server.channel().await;
+    // One keyframe in ten seconds: the next one would come five seconds after the pause.
+    let source = Source::Edited(recording("longgop_360p30.flv").suspended(5_000, 5_000));
+    let options = Options {
+        url: Url::parse(&channel.playback_url).unwrap(),
+        duration: Duration::from_secs(11),
+        slack: Duration::from_millis(1500),
+        outage: Duration::from_secs(5),
+    };
+    let watching = async {
+        let url = media_playlist_url(&channel.playback_url).await;
+        tokio::join!(follow_to_end(&url), check(options))
+    };
+    let both = async { tokio::join!(watching, source.publish(&server, &channel)) };
+    let ((watched, report), ()) = within(60, "end of the stream", both).await;
+    let log = server.log();
+    assert_eq!(log.matches("timeline begins").count(), 2, "{log}");
+    let [slate, back] = watched.discontinuities[..] else {
+        panic!("a slate and pictures: {watched:?}")
+    };
+    assert_eq!(watched.gaps, [0; 0], "somebody watches");
+    let seconds = |from, to| {
+        watched
+            .segments
+            .range(from..to)
+            .map(|(_, s)| s)
+            .sum::<f64>()
+    };
+    let shown = seconds(slate, back);
+    assert!((3.0..5.0).contains(&shown), "a slate of {shown} s");
+    let after = seconds(back, u64::MAX);
+    assert!(
+        (6.0..7.2).contains(&after),
+        "{after} s of the 7 s after the pause"
+    );
+    let report = report.unwrap();
+    let is_must = |finding: &&Finding| finding.level == Level::Must;
+    let broken: Vec<_> = report.findings.iter().filter(is_must).collect();
+    assert!(broken.is_empty(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

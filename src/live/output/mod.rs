@@ -322,10 +322,9 @@ impl Output {
         run.is_some_and(|run| matches!(run.cutter, Cutter::Ticks(_)))
     }
 
-    /// Whether the source's pictures are the clock.
-    pub(super) fn is_led_by_source(&self) -> bool {
-        let run = self.run.as_ref();
-        run.is_some_and(|run| matches!(run.cutter, Cutter::Leader(_)))
+    /// Whether a timeline has begun and is not closed.
+    pub(super) fn is_running(&self) -> bool {
+        self.run.is_some()
     }
 
     /// Takes a product of the transcoder; whether its timeline can go on.

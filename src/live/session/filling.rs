@@ -16,10 +16,10 @@ use crate::live::output::{Output, Slate};
 const SLATE_DEADLINE: Duration = Duration::from_secs(3);
 
 impl ChannelTask {
-    /// Whether the source's pictures are the playlists' clock: nothing goes on without them.
-    pub(super) fn is_led_by_pictures(&self) -> bool {
+    /// Whether the playlists stand still without pictures, and are to be filled then.
+    pub(super) fn may_be_filled(&self) -> bool {
         let output = self.output.as_ref();
-        self.context.config.slate != SlateMode::Off && output.is_some_and(Output::is_led_by_source)
+        self.context.config.slate != SlateMode::Off && output.is_some_and(Output::is_running)
     }
 
     /// Closes what is open, and fills the playlists from now on until [`ChannelTask::begin`].

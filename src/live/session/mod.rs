@@ -43,6 +43,8 @@ const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// How long before ENDLIST the last part is listed.
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
+/// What has run for less than this and is lost does not begin anew before the next keyframe.
+const SHORT_RUN: Duration = Duration::from_secs(2);
 /// What a publisher hears whose stream the operator ends.
 const STOPPED: &str = "stopped by the operator";
 /// The same with all streams.
@@ -66,8 +68,12 @@ pub(super) struct Publisher {
     watch: Watch,
     /// What its stream is, once that is known.
     facts: Option<Facts>,
-    /// When it attached; since it is live: when its last picture came.
+    /// When it attached; since it is live: when its last picture was shown, or could be.
     seen: Instant,
+    /// When its last picture came.
+    sent: Instant,
+    /// When its timeline began.
+    begun: Instant,
     /// When its stream session became watchable.
     live_since: Option<Instant>,
 }
@@ -180,7 +186,7 @@ impl ChannelTask {
         };
         let current = seats.current.as_ref();
         let live = current.filter(|publisher| publisher.live_since.is_some());
-        let slate = live.filter(|_| self.filler.is_none() && self.is_led_by_pictures());
+        let slate = live.filter(|_| self.filler.is_none() && self.may_be_filled());
         let longest = seconds(config.max_stream_seconds);
         let hold = if current.is_none() {
             self.held_until
@@ -196,7 +202,7 @@ impl ChannelTask {
             ),
             (hold, Due::Hold),
             (
-                slate.map(|p| p.seen + seconds(config.slate_after_seconds)),
+                slate.map(|p| p.seen.max(p.sent) + seconds(config.slate_after_seconds)),
                 Due::Slate,
             ),
             (self.filler.as_ref().map(Filler::due), Due::Frame),
@@ -237,7 +243,7 @@ impl ChannelTask {
             Due::Slate => {
                 tracing::warn!("no picture comes; the playlists go on without");
                 if let Some(publisher) = &mut seats.current {
-                    publisher.intake.start_anew();
+                    publisher.begin_anew();
                 }
                 self.begin_filler().await;
                 false
@@ -261,9 +267,12 @@ impl ChannelTask {
             Some(ending) => Action::Leave(ending),
             None => current.intake.take(event),
         };
-        if self.filler.is_some() && current.live_since.is_some() && is_picture {
-            // It sends, though nothing can be shown before its next keyframe.
-            current.seen = Instant::now();
+        if is_picture {
+            current.sent = Instant::now();
+            if self.filler.is_some() && current.live_since.is_some() {
+                // It sends, though nothing can be shown before its next keyframe.
+                current.seen = current.sent;
+            }
         }
         let Err(ending) = self.act(current, action).await else {
             return false;
@@ -411,6 +420,13 @@ impl Publisher {
             let seconds = START_DEADLINE.as_secs();
             Ending::Refused(format!("no watchable picture came within {seconds} s"))
         }
+    }
+
+    /// What is shown of its stream is lost or given up. Whether it begins anew with its next picture, and
+    /// not only with its next keyframe.
+    fn begin_anew(&mut self) -> bool {
+        let has_run = self.seen.saturating_duration_since(self.begun) >= SHORT_RUN;
+        self.intake.start_anew(has_run)
     }
 
     fn stop(self, description: &str) {

@@ -90,6 +90,7 @@ impl ChannelTask {
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };
         lock(&self.status).channel = attach.channel.clone();
+        let now = Instant::now();
         Publisher {
             watch: Watch::new(&self.context, &attach.channel),
             stream_id: attach.stream_id,
@@ -101,7 +102,9 @@ impl ChannelTask {
             stop_tx: attach.stop_tx,
             intake: Intake::new(means),
             facts: None,
-            seen: Instant::now(),
+            seen: now,
+            sent: now,
+            begun: now,
             live_since: None,
         }
     }

@@ -146,7 +146,7 @@ async fn a_transcoded_stream_has_a_slate_too_and_goes_on_in_the_middle_of_its_go
         tokio::join!(follow_to_end(&url), check(options))
     };
     let both = async { tokio::join!(watching, source.publish(&server, &channel)) };
-    let ((watched, report), ()) = within(60, "end of the stream", both).await;
+    let ((watched, report), ()) = within(60, "end of the stream", Box::pin(both)).await;
     let log = server.log();
     assert_eq!(log.matches("timeline begins").count(), 2, "{log}");
     let [slate, back] = watched.discontinuities[..] else {

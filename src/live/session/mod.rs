@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::seats::Seats;
+use self::seats::{Seat, Seats};
 use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
@@ -45,6 +45,9 @@ const START_DEADLINE: Duration = Duration::from_secs(15);
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
 /// What has run for less than this and is lost does not begin anew before the next keyframe.
 const SHORT_RUN: Duration = Duration::from_secs(2);
+/// So many events in a row are taken before what is due is done: a publisher that sends without a pause
+/// does not stop the clock, and what has waited in its queue is seen before it counts as missing.
+const MAX_STREAK: u32 = 64;
 /// What a publisher hears whose stream the operator ends.
 const STOPPED: &str = "stopped by the operator";
 /// The same with all streams.
@@ -142,12 +145,19 @@ impl ChannelTask {
         if let Some(first) = first {
             self.seat(&mut seats, first).await;
         }
+        let mut streak = 0;
         loop {
             let (due, what) = self.next_due(&seats);
+            let is_late = streak >= MAX_STREAK && due.is_some_and(|due| due <= Instant::now());
+            streak += 1;
             let is_over = tokio::select! {
                 biased;
                 () = token.cancelled() => true,
                 () = stop.cancelled() => true,
+                () = std::future::ready(()), if is_late => {
+                    streak = 0;
+                    self.is_due(&mut seats, what).await
+                }
                 Some(attach) = attach_rx.recv() => {
                     self.seat(&mut seats, attach).await;
                     false
@@ -156,9 +166,14 @@ impl ChannelTask {
                     self.take_made(made, &mut seats.current).await;
                     false
                 }
-                event = next_event(&mut seats.current) => self.publisher_sent(&mut seats, event).await,
-                event = next_event(&mut seats.candidate) => self.candidate_sent(&mut seats, event).await,
-                () = sleep_until(due) => self.is_due(&mut seats, what).await,
+                (seat, event) = next_event(&mut seats) => match seat {
+                    Seat::Current => self.publisher_sent(&mut seats, event).await,
+                    Seat::Candidate => self.candidate_sent(&mut seats, event).await,
+                },
+                () = sleep_until(due) => {
+                    streak = 0;
+                    self.is_due(&mut seats, what).await
+                }
             };
             if is_over {
                 break;
@@ -449,8 +464,16 @@ fn unserved(mut attach_rx: mpsc::Receiver<Attach>) -> Vec<Attach> {
     std::iter::from_fn(|| attach_rx.try_recv().ok()).collect()
 }
 
+/// The next event of either publisher; one that sends without a pause does not silence the other.
+async fn next_event(seats: &mut Seats) -> (Seat, MediaEvent) {
+    tokio::select! {
+        event = next_of(&mut seats.current) => (Seat::Current, event),
+        event = next_of(&mut seats.candidate) => (Seat::Candidate, event),
+    }
+}
+
 /// The publisher's next event; never resolves without a publisher.
-async fn next_event(publisher: &mut Option<Publisher>) -> MediaEvent {
+async fn next_of(publisher: &mut Option<Publisher>) -> MediaEvent {
     let Some(publisher) = publisher else {
         return std::future::pending().await;
     };
@@ -472,3 +495,6 @@ async fn sleep_until(instant: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,15 @@ pub(super) struct Seats {
     pub(super) candidate: Option<Publisher>,
 }
 
+/// Where a publisher sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// Viewers see it, or will.
+    Current,
+    /// It waits until its pictures can be shown.
+    Candidate,
+}
+
 /// The publisher there is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sitting {

@@ -105,7 +105,8 @@ pub(super) struct Entry {
     attach_tx: mpsc::Sender<Attach>,
     pub(super) status: Arc<Mutex<Status>>,
     pub(super) health: Arc<Mutex<Health>>,
-    /// Ends the task, its publisher's connection and its playlists.
+    /// Ends the task, its publisher's connection and its playlists; cancelled too once they end by
+    /// themselves.
     pub(super) stop: CancellationToken,
 }
 

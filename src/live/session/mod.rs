@@ -184,6 +184,8 @@ impl ChannelTask {
         } else {
             STOPPING
         };
+        // From here on there is nothing left to stop; whoever asks for it is to know.
+        stop.cancel();
         for publisher in [seats.current, seats.candidate].into_iter().flatten() {
             self.leave(publisher, words);
         }

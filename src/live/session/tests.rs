@@ -366,3 +366,20 @@ async fn who_waits_for_the_place_is_not_driven_away_by_a_lower_priority() {
     assert!(first.refusal().await.contains("a higher priority"));
     assert!(equal.is_there());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_already_cannot_be_stopped_and_who_comes_meanwhile_is_served() {
+    let mut bench = Bench::new();
+    let mut first = bench.publish("st-a", None);
+    first.start().await;
+    bench.hear("Stream Start").await;
+    first.send(MediaEvent::End(EndReason::Unpublished)).await;
+    bench.hear("Session Ended").await;
+    assert!(!bench.registry.stop(&bench.channel.id), "it ends already");
+    let mut second = bench.publish("st-b", None);
+    second.start().await;
+    assert_eq!(bench.hear("Stream Start").await, "st-b");
+    assert!(bench.registry.stop(&bench.channel.id));
+    assert_eq!(second.refusal().await, STOPPED);
+    assert!(!bench.registry.stop(&bench.channel.id), "once");
+}

@@ -238,12 +238,16 @@ impl Registry {
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
         let registry = Arc::clone(self);
         let span = tracing::info_span!(parent: None, "channel", channel.id = %channel.id);
+        let leaves = Leaves {
+            registry: Arc::clone(self),
+            channel,
+        };
         let run = async move {
             let unserved = match first {
                 First::Publisher(attach) => task.run(Some(attach), attach_rx).await,
                 First::Playlists(resumption) => task.run_resumed(resumption, attach_rx).await,
             };
-            registry.remove(&channel);
+            drop(leaves);
             for attach in unserved {
                 registry.attach(attach);
             }
@@ -261,6 +265,18 @@ impl Registry {
             entries.remove(channel.id.as_str());
         }
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
+    }
+}
+
+/// Has the channel's task forgotten when dropped, even by a panic.
+struct Leaves {
+    registry: Arc<Registry>,
+    channel: Channel,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.registry.remove(&self.channel);
     }
 }
 

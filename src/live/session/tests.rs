@@ -1,12 +1,12 @@
 //! A channel's task with encoders that a test plays: no socket, no database, and mostly no real time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::*;
-use crate::base::clock::{SharedClock, SimulatedClock, WallTime};
+use crate::base::clock::{Clock, SharedClock, SimulatedClock, SystemClock, WallTime};
 use crate::base::tasks::Tasks;
 use crate::events::{Bus, Heard, Subscription};
 use crate::ingest::{MediaSender, Trouble, media_queue};
@@ -58,6 +58,17 @@ impl EpochRepository for Epochs {
 
     async fn end_epoch(&self, _: &ChannelId, _: u64, _: u64) -> Result<(), repository::Error> {
         Ok(())
+    }
+}
+
+/// A clock that may break: who reads it then panics.
+#[derive(Debug, Default)]
+struct Fragile(AtomicBool);
+
+impl Clock for Fragile {
+    fn now(&self) -> WallTime {
+        assert!(!self.0.load(Ordering::SeqCst), "seeded");
+        WallTime(0)
     }
 }
 
@@ -272,7 +283,7 @@ async fn a_lost_transcoder_is_replaced_in_the_middle_of_a_gop() {
             ..Config::default()
         },
         true,
-        Arc::new(crate::base::clock::SystemClock),
+        Arc::new(SystemClock),
     );
     let reel = tokio::task::spawn_blocking(long_gop).await.unwrap();
     let encoder = bench.publish("st-a", None);
@@ -382,4 +393,35 @@ async fn what_ends_already_cannot_be_stopped_and_who_comes_meanwhile_is_served()
     assert!(bench.registry.stop(&bench.channel.id));
     assert_eq!(second.refusal().await, STOPPED);
     assert!(!bench.registry.stop(&bench.channel.id), "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_leaves_nothing_behind_that_says_the_channel_is_live() {
+    let clock = Arc::new(Fragile::default());
+    let config = Config {
+        slate: SlateMode::Gap,
+        ..Config::default()
+    };
+    let mut bench = Bench::with(config, false, Arc::clone(&clock) as SharedClock);
+    let mut first = bench.publish("st-a", None);
+    first.start().await;
+    bench.hear("Stream Start").await;
+    let live = bench.directory.live(bench.channel.id.as_str()).unwrap();
+    clock.0.store(true, Ordering::SeqCst);
+    // The next second is measured by a broken clock.
+    let told = tokio::time::timeout(PATIENCE, &mut first.stopped).await;
+    assert!(told.unwrap().is_err(), "nobody is left to tell");
+    bench.settle().await;
+    assert!(bench.registry.list().is_empty());
+    assert!(bench.directory.live(&live.channel_id).is_none());
+    assert!(
+        bench
+            .directory
+            .epoch(&live.channel_id, live.epoch)
+            .is_none()
+    );
+    clock.0.store(false, Ordering::SeqCst);
+    let mut second = bench.publish("st-b", None);
+    second.start().await;
+    assert_eq!(bench.hear("Stream Start").await, "st-b");
 }

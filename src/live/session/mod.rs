@@ -307,8 +307,9 @@ impl ChannelTask {
         let is_over = match ending {
             Ending::Unpublished => {
                 tracing::info!(session.id = stream_id, "publisher unpublished");
+                let was_live = publisher.live_since.is_some();
                 self.leave(publisher, "unpublished");
-                true
+                was_live || self.nothing_is_held().await
             }
             Ending::Lost(reason) => {
                 tracing::warn!(session.id = stream_id, reason, "publisher lost");
@@ -320,12 +321,7 @@ impl ChannelTask {
                 tracing::warn!(session.id = stream_id, reason, "publisher refused");
                 metrics::counter!("weir_streams_refused_total").increment(1);
                 self.leave(publisher, &reason);
-                if self.held_until.is_some() {
-                    // It may have got as far as a timeline of its own.
-                    self.hold().await;
-                }
-                // Refused before it was live, it leaves the hold as it found it.
-                self.output.is_none() || self.held_until.is_none()
+                self.nothing_is_held().await
             }
         };
         if let Some(candidate) = seats.candidate.take() {
@@ -336,8 +332,19 @@ impl ChannelTask {
         is_over
     }
 
+    /// Whether the playlists end with a publisher that has left: one that was not live leaves a hold as it
+    /// found it.
+    async fn nothing_is_held(&mut self) -> bool {
+        if self.held_until.is_some() {
+            // It may have got as far as a timeline of its own.
+            self.hold().await;
+        }
+        self.output.is_none() || self.held_until.is_none()
+    }
+
     /// The end of a publisher, told to it and to all who listen.
-    fn leave(&self, publisher: Publisher, words: &str) {
+    fn leave(&self, mut publisher: Publisher, words: &str) {
+        self.end_watch(&mut publisher);
         if publisher.live_since.is_some() {
             self.emit(&publisher, Kind::StreamEnd);
         }

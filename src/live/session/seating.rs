@@ -175,8 +175,9 @@ impl ChannelTask {
                 return false;
             }
         }
-        if let Some(old) = seats.current.take() {
+        if let Some(mut old) = seats.current.take() {
             if candidate.is_takeover {
+                self.end_watch(&mut old);
                 candidate.stream_id.clone_from(&old.stream_id);
                 candidate.takeovers = old.takeovers + 1;
                 candidate.is_announced = true;

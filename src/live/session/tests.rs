@@ -425,3 +425,80 @@ async fn a_panic_leaves_nothing_behind_that_says_the_channel_is_live() {
     second.start().await;
     assert_eq!(bench.hear("Stream Start").await, "st-b");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_before_it_is_live_leaves_the_hold_as_it_was() {
+    let mut bench = Bench::new();
+    let mut first = bench.publish("st-a", None);
+    first.start().await;
+    bench.hear("Stream Start").await;
+    let epoch = bench
+        .directory
+        .live(bench.channel.id.as_str())
+        .unwrap()
+        .epoch;
+    drop(first);
+    bench.hear("Stream End").await;
+    let short = bench.publish("st-b", None);
+    short.configure().await;
+    short.send(MediaEvent::End(EndReason::Unpublished)).await;
+    bench.hear("Session Ended").await;
+    assert_eq!(bench.hear("Session Ended").await, "st-b");
+    let mut second = bench.publish("st-c", None);
+    second.start().await;
+    assert_eq!(bench.hear("Stream Start").await, "st-c");
+    let live = bench.directory.live(bench.channel.id.as_str()).unwrap();
+    assert_eq!(live.epoch, epoch, "the same playlists");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_encoders_with_one_key_do_not_keep_each_other_from_the_start() {
+    let mut bench = Bench::new();
+    let mut first = bench.publish("st-a", None);
+    first.configure().await;
+    first.pictures(GOP / 2).await;
+    // It comes again and again, each time for less than its start takes.
+    for n in 0..3 {
+        let mut other = bench.publish(&format!("st-b{n}"), None);
+        other.configure().await;
+        other.pictures(GOP / 2).await;
+        bench.settle().await;
+        assert!(first.is_there() && other.is_there());
+    }
+    first.pictures(GOP).await;
+    assert_eq!(bench.hear("Stream Start").await, "st-a");
+    let mut newest = bench.publish("st-c", None);
+    newest.start().await;
+    assert_eq!(bench.hear("Stream Start").await, "st-c");
+    assert_eq!(first.refusal().await, REPLACED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_starvation_ends_in_the_stream_session_in_which_it_began() {
+    let mut bench = Bench::new();
+    let mut first = bench.publish("st-a", None);
+    first.start().await;
+    let starve = async |encoder: &mut Encoder| {
+        for _ in 0..15 {
+            encoder.pictures(10).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    starve(&mut first).await;
+    assert_eq!(bench.told("Starvation Start"), ["st-a"]);
+    // It is taken over: a new encoder, whose own pace is not known yet.
+    let mut second = bench.publish("st-b", Some(1));
+    second.start().await;
+    bench.hear("Stream Takeover").await;
+    assert_eq!(bench.told("Starvation End"), ["st-a"]);
+    starve(&mut second).await;
+    assert_eq!(bench.told("Starvation Start"), ["st-a", "st-a"]);
+    // It is lost, and another one returns.
+    drop(second);
+    bench.hear("Stream End").await;
+    assert_eq!(bench.told("Starvation End"), ["st-a", "st-a"]);
+    let mut third = bench.publish("st-c", None);
+    third.start().await;
+    bench.hear("Stream Start").await;
+    assert_eq!(bench.told("Starvation End").len(), 2);
+}

@@ -245,7 +245,9 @@ impl Registry {
         let run = async move {
             let unserved = match first {
                 First::Publisher(attach) => task.run(Some(attach), attach_rx).await,
-                First::Playlists(resumption) => task.run_resumed(resumption, attach_rx).await,
+                First::Playlists(resumption) => {
+                    Box::pin(task.run_resumed(resumption, attach_rx)).await
+                }
             };
             drop(leaves);
             for attach in unserved {

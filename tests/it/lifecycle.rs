@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::Instant;
 use weir::conformance::{Finding, Level, Options, check};
 
 use super::support::clips::{clip, frame_count};
@@ -217,6 +219,34 @@ async fn without_a_slate_a_silent_stream_costs_nothing_and_ends_in_time() {
     let log = server.log();
     assert!(!log.contains("no picture comes"), "{log}");
     publisher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slate_that_is_not_made_in_time_holds_up_nothing() {
+    let _calm = MACHINE.read().await;
+    // Who opens a pipe waits for somebody to write into it.
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("slate.png");
+    let made = Command::new("mkfifo").arg(&pipe).status().await;
+    assert!(made.unwrap().success());
+    let image = [("WEIR__LIVE__SLATE_IMAGE", pipe.to_str().unwrap())];
+    let server = TestServer::start_with(&image).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    within(30, "a segment", follow(&url, has_segments(1))).await;
+    publisher.kill().await;
+    let lost = Instant::now();
+    let is_gap = |seen: &Watched| seen.parts.values().any(|(part, _)| part.is_gap);
+    within(30, "gaps", follow(&url, is_gap)).await;
+    let waited = lost.elapsed();
+    assert!(waited < Duration::from_millis(2500), "{waited:?}");
+    let log = server.log();
+    assert!(!log.contains("no slate"), "it is still waited for: {log}");
+    let back = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let is_back = |seen: &Watched| seen.discontinuities.len() >= 2;
+    within(30, "pictures", follow(&url, is_back)).await;
+    back.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

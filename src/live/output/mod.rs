@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(super) use self::filler::{Filler, Slate};
+pub(super) use self::filler::{Filler, Slate, SlatePlan};
 
 use self::cadence::Cadence;
 use self::rendition::{Rendition, variant};

@@ -20,15 +20,16 @@ mod watch;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::filling::{Filling, next_slate};
 use self::seats::{Seat, Seats};
 use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
-use super::output::{Filler, Output};
+use super::output::Output;
 use super::plan::Facts;
 use super::registry::{Attach, Context, Entry, State, Status, lock};
 use crate::events::{Event, Kind};
@@ -90,9 +91,11 @@ pub(super) struct ChannelTask {
     stop: CancellationToken,
     output: Option<Output>,
     /// What the playlists show while no pictures come.
-    filler: Option<Filler>,
+    filling: Option<Filling>,
     /// Whether a slate could not be made: gaps stay gaps.
     lacks_slate: bool,
+    /// Held while one is being made.
+    slate_turn: Arc<Semaphore>,
     epoch: u64,
     /// MSNs below this are reserved in the database.
     reserved_msn: u64,
@@ -126,8 +129,9 @@ impl ChannelTask {
             health: Arc::clone(&entry.health),
             stop: entry.stop.clone(),
             output: None,
-            filler: None,
+            filling: None,
             lacks_slate: false,
+            slate_turn: Arc::new(Semaphore::new(1)),
             epoch: 0,
             reserved_msn: 0,
             held_until: None,
@@ -164,6 +168,10 @@ impl ChannelTask {
                 }
                 made = next_made(&mut self.output) => {
                     self.take_made(made, &mut seats.current).await;
+                    false
+                }
+                made = next_slate(&mut self.filling) => {
+                    self.slate_made(made);
                     false
                 }
                 (seat, event) = next_event(&mut seats) => match seat {
@@ -203,7 +211,7 @@ impl ChannelTask {
         };
         let current = seats.current.as_ref();
         let live = current.filter(|publisher| publisher.live_since.is_some());
-        let slate = live.filter(|_| self.filler.is_none() && self.may_be_filled());
+        let slate = live.filter(|_| self.filling.is_none() && self.may_be_filled());
         let longest = seconds(config.max_stream_seconds);
         let hold = if current.is_none() {
             self.held_until
@@ -222,7 +230,7 @@ impl ChannelTask {
                 slate.map(|p| p.seen.max(p.sent) + seconds(config.slate_after_seconds)),
                 Due::Slate,
             ),
-            (self.filler.as_ref().map(Filler::due), Due::Frame),
+            (self.filling.as_ref().map(Filling::due), Due::Frame),
             (current.map(|p| p.watch.next()), Due::Second),
         ];
         let timed = all.into_iter().filter(|(at, _)| at.is_some());
@@ -286,7 +294,7 @@ impl ChannelTask {
         };
         if is_picture {
             current.sent = Instant::now();
-            if self.filler.is_some() && current.live_since.is_some() {
+            if self.filling.is_some() && current.live_since.is_some() {
                 // It sends, though nothing can be shown before its next keyframe.
                 current.seen = current.sent;
             }
@@ -373,7 +381,7 @@ impl ChannelTask {
             status.state = State::Held;
             status.shed.clear();
         }
-        if self.filler.is_none() {
+        if self.filling.is_none() {
             self.begin_filler().await;
         }
     }
@@ -408,7 +416,7 @@ impl ChannelTask {
         // Low-latency players take no more parts from a playlist that has ENDLIST: they get to
         // know the last one first.
         output.interrupt().await;
-        self.filler = None;
+        self.filling = None;
         tokio::time::sleep(LAST_PART_LEAD).await;
         let next_msn = output.end();
         let (context, epoch) = (Arc::clone(&self.context), self.epoch);

@@ -200,7 +200,7 @@ impl ChannelTask {
         if let Some(output) = &mut self.output {
             output.interrupt().await;
         }
-        (self.filler, self.lacks_slate) = (None, false);
+        (self.filling, self.lacks_slate) = (None, false);
         if let Way::Transcode {
             reason: Some(reason),
             ..

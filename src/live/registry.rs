@@ -105,7 +105,8 @@ pub(super) struct Entry {
     attach_tx: mpsc::Sender<Attach>,
     pub(super) status: Arc<Mutex<Status>>,
     pub(super) health: Arc<Mutex<Health>>,
-    /// Ends the task, its publisher's connection and its playlists.
+    /// Ends the task, its publisher's connection and its playlists; cancelled too once they end by
+    /// themselves.
     pub(super) stop: CancellationToken,
 }
 
@@ -237,12 +238,18 @@ impl Registry {
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
         let registry = Arc::clone(self);
         let span = tracing::info_span!(parent: None, "channel", channel.id = %channel.id);
+        let leaves = Leaves {
+            registry: Arc::clone(self),
+            channel,
+        };
         let run = async move {
             let unserved = match first {
                 First::Publisher(attach) => task.run(Some(attach), attach_rx).await,
-                First::Playlists(resumption) => task.run_resumed(resumption, attach_rx).await,
+                First::Playlists(resumption) => {
+                    Box::pin(task.run_resumed(resumption, attach_rx)).await
+                }
             };
-            registry.remove(&channel);
+            drop(leaves);
             for attach in unserved {
                 registry.attach(attach);
             }
@@ -260,6 +267,18 @@ impl Registry {
             entries.remove(channel.id.as_str());
         }
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
+    }
+}
+
+/// Has the channel's task forgotten when dropped, even by a panic.
+struct Leaves {
+    registry: Arc<Registry>,
+    channel: Channel,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.registry.remove(&self.channel);
     }
 }
 

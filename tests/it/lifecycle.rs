@@ -1,16 +1,23 @@
 //! A channel that outlives its encoder: what viewers get while no pictures come, who may take whose
 //! place, how long a stream may last.
 
+use std::time::Duration;
+
+use reqwest::Url;
 use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::Instant;
+use weir::conformance::{Finding, Level, Options, check};
 
 use super::support::clips::{clip, frame_count};
 use super::support::eventually;
+use super::support::ladder::scene::{Source, recording};
 use super::support::publisher::Publisher;
 use super::support::server::{Channel, TestServer};
 use super::support::viewer::{
     MediaPlaylist, Watched, follow, follow_to_end, media_playlist_url, text,
 };
-use super::support::within;
+use super::support::{MACHINE, within};
 
 async fn live(server: &TestServer, channel: &Channel, key: &str) -> String {
     let live = server.live(channel).await.unwrap();
@@ -123,6 +130,52 @@ async fn viewers_see_a_slate_while_a_connected_encoder_is_silent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transcoded_stream_has_a_slate_too_and_goes_on_in_the_middle_of_its_gop() {
+    let _calm = MACHINE.read().await;
+    // The usual three seconds are more than rule 9 of the stream checker bears.
+    let server = TestServer::start_with(&[("WEIR__LIVE__SLATE_AFTER_SECONDS", "1")]).await;
+    let channel = server.channel().await;
+    // One keyframe in ten seconds: the next one would come five seconds after the pause.
+    let source = Source::Edited(recording("longgop_360p30.flv").suspended(5_000, 5_000));
+    let options = Options {
+        url: Url::parse(&channel.playback_url).unwrap(),
+        duration: Duration::from_secs(11),
+        slack: Duration::from_millis(1500),
+        outage: Duration::from_secs(5),
+    };
+    let watching = async {
+        let url = media_playlist_url(&channel.playback_url).await;
+        tokio::join!(follow_to_end(&url), check(options))
+    };
+    let both = async { tokio::join!(watching, source.publish(&server, &channel)) };
+    let ((watched, report), ()) = within(60, "end of the stream", Box::pin(both)).await;
+    let log = server.log();
+    assert_eq!(log.matches("timeline begins").count(), 2, "{log}");
+    let [slate, back] = watched.discontinuities[..] else {
+        panic!("a slate and pictures: {watched:?}")
+    };
+    assert_eq!(watched.gaps, [0; 0], "somebody watches");
+    let seconds = |from, to| {
+        watched
+            .segments
+            .range(from..to)
+            .map(|(_, s)| s)
+            .sum::<f64>()
+    };
+    let shown = seconds(slate, back);
+    assert!((3.0..5.0).contains(&shown), "a slate of {shown} s");
+    let after = seconds(back, u64::MAX);
+    assert!(
+        (6.0..7.2).contains(&after),
+        "{after} s of the 7 s after the pause"
+    );
+    let report = report.unwrap();
+    let is_must = |finding: &&Finding| finding.level == Level::Must;
+    let broken: Vec<_> = report.findings.iter().filter(is_must).collect();
+    assert!(broken.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_viewers_there_are_gaps_until_somebody_comes() {
     let server = TestServer::start().await;
     let channel = server.channel().await;
@@ -166,6 +219,34 @@ async fn without_a_slate_a_silent_stream_costs_nothing_and_ends_in_time() {
     let log = server.log();
     assert!(!log.contains("no picture comes"), "{log}");
     publisher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slate_that_is_not_made_in_time_holds_up_nothing() {
+    let _calm = MACHINE.read().await;
+    // Who opens a pipe waits for somebody to write into it.
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("slate.png");
+    let made = Command::new("mkfifo").arg(&pipe).status().await;
+    assert!(made.unwrap().success());
+    let image = [("WEIR__LIVE__SLATE_IMAGE", pipe.to_str().unwrap())];
+    let server = TestServer::start_with(&image).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    within(30, "a segment", follow(&url, has_segments(1))).await;
+    publisher.kill().await;
+    let lost = Instant::now();
+    let is_gap = |seen: &Watched| seen.parts.values().any(|(part, _)| part.is_gap);
+    within(30, "gaps", follow(&url, is_gap)).await;
+    let waited = lost.elapsed();
+    assert!(waited < Duration::from_millis(2500), "{waited:?}");
+    let log = server.log();
+    assert!(!log.contains("no slate"), "it is still waited for: {log}");
+    let back = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let is_back = |seen: &Watched| seen.discontinuities.len() >= 2;
+    within(30, "pictures", follow(&url, is_back)).await;
+    back.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

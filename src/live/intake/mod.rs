@@ -4,6 +4,7 @@
 //! What the source sends changes at IDR pictures only. A GOP that runs over the segment's limit in
 //! mid-stream, or a picture that stands still for so long while sound goes on: the top rendition is
 //! transcoded from there on. A pause that ends with an IDR picture is a discontinuity only.
+//! The newest GOP is kept: so what was encoded of it can be begun anew in its middle.
 //! Not here: time limits, the playlists (`output`), which renditions there are (`plan`).
 
 use std::sync::Arc;
@@ -20,8 +21,10 @@ use crate::playlist::Config;
 const MAX_OVERRUNS: u32 = 3;
 /// A longer step between two pictures is a pause of the encoder: half a second.
 const PAUSE_TICKS: i64 = 45_000;
-/// Most bytes of the current GOP that are kept for a change to transcoding.
+/// Most bytes of the current GOP that are kept for a change to transcoding, or for transcoding it anew.
 const MAX_GOP_BYTES: usize = 32 * 1024 * 1024;
+/// Most pictures of it: no more than a transcoder takes at once, with the sound beside them.
+const MAX_GOP_PICTURES: usize = 450;
 /// Most frames of sound that are kept for it: ten seconds at 48 kHz.
 const MAX_TAIL: usize = 470;
 
@@ -43,6 +46,8 @@ pub(super) enum Action {
     Reconfigure(SourceConfig, Sample),
     /// Transcode from the last picture among these samples on, which begin with its GOP; why, in words.
     Transcode(SourceConfig, Vec<Sample>, String),
+    /// Transcode as before, from the last picture among these samples on, which begin with its GOP.
+    Resume(SourceConfig, Vec<Sample>),
     /// Close what is open; nothing decodable follows before the next [`Action::Change`].
     Interrupt,
     /// The publisher's part is over.
@@ -102,7 +107,7 @@ struct Live {
     is_within: bool,
     /// GOPs in a row that have not.
     overruns: u32,
-    /// The pictures since the last IDR picture, while the source is passed through.
+    /// The pictures since the last IDR picture; none if they are too many.
     gop: Vec<Sample>,
     gop_bytes: usize,
     has_paused: bool,
@@ -214,6 +219,7 @@ impl Intake {
                     action => action,
                 }
             }
+            Phase::Live(live) if live.can_resume(&sample) => live.resume(&sample),
             Phase::Live(live) if self.means.may_transcode && live.has_stood_still(&sample) => {
                 live.keep(&sample);
                 live.transcode(
@@ -253,11 +259,17 @@ impl Intake {
         }
     }
 
-    /// What was encoded of this stream is lost: it begins anew at the next IDR picture.
-    pub(super) fn start_anew(&mut self) {
-        if let Phase::Live(live) = &mut self.phase {
-            live.is_interrupted = true;
+    /// What was encoded of this stream is lost: it begins anew at the next IDR picture; one that is
+    /// transcoded, `at_once`, with whatever picture is next. Whether it can.
+    pub(super) fn start_anew(&mut self, at_once: bool) -> bool {
+        let Phase::Live(live) = &mut self.phase else {
+            return false;
+        };
+        live.is_interrupted = true;
+        if !live.is_passing && !at_once {
+            live.gop.clear();
         }
+        !live.is_passing && !live.gop.is_empty()
     }
 
     /// Whether the transcoder's frames are the stream's clock from now on, whatever the source could be.
@@ -265,7 +277,6 @@ impl Intake {
         if let Phase::Live(live) = &mut self.phase {
             live.is_passing = !is_led;
             if is_led {
-                live.gop.clear();
                 live.tail.clear();
             }
         }
@@ -332,9 +343,6 @@ impl Live {
 
     /// Keeps the picture for the case that the top rendition has to be transcoded from here on.
     fn keep(&mut self, sample: &Sample) {
-        if !self.is_passing {
-            return;
-        }
         self.tail.clear();
         self.lead = self.heard.saturating_sub(sample.dts).max(0);
         let pause = self.gop.last().map_or(0, |last| sample.dts - last.dts);
@@ -346,7 +354,7 @@ impl Live {
             return;
         }
         self.gop_bytes += sample.data.len();
-        if self.gop_bytes > MAX_GOP_BYTES {
+        if self.gop_bytes > MAX_GOP_BYTES || self.gop.len() >= MAX_GOP_PICTURES {
             return self.gop.clear();
         }
         self.gop.push(sample.clone());
@@ -390,9 +398,25 @@ impl Live {
     fn transcode(&mut self, words: String) -> Action {
         self.is_passing = false;
         self.is_interrupted = false;
-        let mut samples = std::mem::take(&mut self.gop);
+        let mut samples = self.gop.clone();
         samples.append(&mut self.tail);
         Action::Transcode(self.current.clone(), samples, words)
+    }
+
+    /// Whether a stream whose encoding was lost can go on with a picture in the middle of its GOP.
+    fn can_resume(&self, sample: &Sample) -> bool {
+        let is_lost = self.is_interrupted && !self.is_passing;
+        let is_same = self.current.video == self.wanted.video;
+        is_lost && is_same && !sample.is_sync && !self.gop.is_empty()
+    }
+
+    fn resume(&mut self, sample: &Sample) -> Action {
+        self.keep(sample);
+        if self.gop.is_empty() {
+            return Action::Wait; // It has become too much.
+        }
+        self.is_interrupted = false;
+        Action::Resume(self.current.clone(), self.gop.clone())
     }
 
     /// At the IDR picture that ends the first GOP of a changed source: whether its frame rate is so different

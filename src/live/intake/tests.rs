@@ -80,6 +80,7 @@ fn letter(action: &Action) -> char {
         Action::Change(..) => 'C',
         Action::Reconfigure(..) => 'R',
         Action::Transcode(..) => 'X',
+        Action::Resume(..) => 'A',
         Action::Interrupt => 'I',
         Action::Leave(_) => 'L',
     }
@@ -295,11 +296,11 @@ fn metadata_is_a_plausible_hint_or_none() {
 fn after_a_silence_late_pictures_wait_for_an_idr_and_a_standstill_is_transcoded() {
     let mut intake = live(false);
     letters(&mut intake, [picture(61, false)]);
-    intake.start_anew();
+    intake.start_anew(true);
     let late = [picture(62, false), picture(63, false), picture(120, true)];
     assert_eq!(letters(&mut intake, late), "..C");
     letters(&mut intake, [picture(121, false)]);
-    intake.start_anew();
+    intake.start_anew(true);
     let Action::Transcode(_, samples, _) = intake.take(MediaEvent::Sample(picture(250, false)))
     else {
         panic!("transcoded");
@@ -308,9 +309,53 @@ fn after_a_silence_late_pictures_wait_for_an_idr_and_a_standstill_is_transcoded(
     assert_eq!(numbers, [120, 121, 250]);
     // Where nothing may be transcoded, the next IDR picture is waited for.
     let mut intake = live_with(means(false), false);
-    intake.start_anew();
+    intake.start_anew(true);
     let later = [picture(250, false), picture(260, true)];
     assert_eq!(letters(&mut intake, later), ".C");
+}
+
+#[test]
+fn what_was_encoded_is_begun_anew_in_the_middle_of_a_gop() {
+    let transcoded = || {
+        let mut intake = live(true);
+        letters(&mut intake, [picture(120, true), picture(121, false)]);
+        intake.is_led_by_ticks(true);
+        intake
+    };
+    let mut intake = transcoded();
+    letters(&mut intake, [picture(122, false), sound(900)]);
+    for next in [123, 250] {
+        assert!(intake.start_anew(true));
+        assert_eq!(letters(&mut intake, [sound(901)]), ".", "nothing to join");
+        let Action::Resume(source, samples) = intake.take(MediaEvent::Sample(picture(next, false)))
+        else {
+            panic!("begun anew at {next}");
+        };
+        assert_eq!(source.video.width, 1280);
+        let numbers: Vec<_> = samples.iter().map(|sample| sample.dts / FRAME).collect();
+        let kept = [120, 121, 122, 123, 250];
+        assert_eq!(numbers, kept[..if next == 123 { 4 } else { 5 }]);
+    }
+    assert_eq!(
+        letters(&mut intake, [picture(251, false), sound(902)]),
+        "PP"
+    );
+    // Not so soon again: the next IDR picture is waited for.
+    assert!(!intake.start_anew(false));
+    let later = [picture(252, false), picture(260, true), picture(261, false)];
+    assert_eq!(letters(&mut intake, later), ".CP");
+    // Other pictures follow, or the GOP is longer than any transcoder takes at once.
+    let mut intake = transcoded();
+    assert!(intake.start_anew(true));
+    intake.take(video(640));
+    assert_eq!(
+        letters(&mut intake, [picture(122, false), picture(123, true)]),
+        ".C"
+    );
+    let mut intake = transcoded();
+    letters(&mut intake, (122..120 + 451).map(|n| picture(n, false)));
+    assert!(!intake.start_anew(true));
+    assert_eq!(letters(&mut intake, [picture(600, false)]), ".");
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Filler {
     }
 
     /// Whether it shows nothing.
-    fn is_gap(&self) -> bool {
+    pub(in crate::live) fn is_gap(&self) -> bool {
         self.reels.is_empty()
     }
 
@@ -138,9 +138,9 @@ impl Filler {
         self.began + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
-    /// Whether it shows nothing and the next frame opens a segment: something else can begin.
-    pub(in crate::live) fn may_become_slate(&self) -> bool {
-        self.is_gap() && self.index() == 0
+    /// Whether the next frame opens a segment: something else can begin.
+    pub(in crate::live) fn opens_segment(&self) -> bool {
+        self.index() == 0
     }
 
     fn index(&self) -> u32 {

@@ -11,26 +11,28 @@ mod cadence;
 mod filler;
 mod rendition;
 mod restored;
+mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(super) use self::filler::{Filler, Slate};
+pub(super) use self::filler::{Filler, Slate, SlatePlan};
 
 use self::cadence::Cadence;
 use self::rendition::{Rendition, variant};
+use self::run::{Cutter, Run};
 use super::SourceConfig;
 use super::plan::Setup;
 use super::silence::Silence;
 use crate::base::clock::WallTime;
-use crate::media::{AudioTrack, Sample, TrackKind, Tracks, VideoTrack};
+use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
 use crate::playlist::{self, Directory, LiveChannel, Variant};
-use crate::transcode::ladder::{Ladder, Rung, RungAudio, RungVideo};
-use crate::transcode::{Output as Made, Products, Started, Transcoder, silent_frame};
+use crate::transcode::ladder::{Ladder, RungAudio, RungVideo};
+use crate::transcode::{Output as Made, Started, silent_frame};
 
 /// How long the renditions' tails are waited for when a timeline ends.
 const TAIL_DEADLINE: Duration = Duration::from_millis(1500);
@@ -47,6 +49,7 @@ pub(super) struct Output {
     directory: Arc<Directory>,
     channel: Arc<LiveChannel>,
     is_announced: bool,
+    is_ended: bool,
 }
 
 /// Which channel and epoch an [`Output`] writes.
@@ -71,35 +74,6 @@ pub(super) struct Beginning<'a> {
     pub(super) source_variant: Variant,
     /// When the first picture was taken.
     pub(super) at: WallTime,
-}
-
-/// What runs from one discontinuity to the next.
-struct Run {
-    cutter: Cutter,
-    transcoder: Option<Transcoder>,
-    made_rx: Option<Products>,
-    /// Whether it began with one.
-    needs_transcoder: bool,
-    /// The rendition of each rung.
-    rung_slots: Vec<usize>,
-    /// The renditions of each audio encode.
-    encode_slots: Vec<Vec<usize>>,
-    /// The renditions with the source's own sound.
-    source_audio_slots: Vec<usize>,
-    /// The renditions without pictures: they follow the video's clock.
-    sound_only_slots: Vec<usize>,
-    silence: Option<Silence>,
-    /// How far the leader's B-frames put presentation behind decoding. All renditions are packaged on
-    /// the leader's decoding times: so they share the boundaries of their sound, too.
-    shift: i64,
-}
-
-/// Who decides where parts and segments end.
-enum Cutter {
-    /// The packager of the rendition that passes the source through.
-    Leader(usize),
-    /// The transcoder's frame grid.
-    Ticks(Segmenter),
 }
 
 impl Output {
@@ -127,6 +101,7 @@ impl Output {
             directory,
             channel: Arc::new(channel),
             is_announced: false,
+            is_ended: false,
         }
     }
 
@@ -321,10 +296,9 @@ impl Output {
         run.is_some_and(|run| matches!(run.cutter, Cutter::Ticks(_)))
     }
 
-    /// Whether the source's pictures are the clock.
-    pub(super) fn is_led_by_source(&self) -> bool {
-        let run = self.run.as_ref();
-        run.is_some_and(|run| matches!(run.cutter, Cutter::Leader(_)))
+    /// Whether a timeline has begun and is not closed.
+    pub(super) fn is_running(&self) -> bool {
+        self.run.is_some()
     }
 
     /// Takes a product of the transcoder; whether its timeline can go on.
@@ -481,6 +455,7 @@ impl Output {
 
     /// Ends the playlists; returns the first media sequence number not used.
     pub(super) fn end(&mut self) -> u64 {
+        self.is_ended = true;
         for rendition in &mut self.renditions {
             rendition.end();
         }
@@ -517,57 +492,12 @@ impl Output {
     }
 }
 
-impl Run {
-    /// Nothing runs yet.
-    fn led_by_ticks(segmenter: Segmenter) -> Self {
-        Self {
-            cutter: Cutter::Ticks(segmenter),
-            transcoder: None,
-            made_rx: None,
-            needs_transcoder: false,
-            rung_slots: Vec::new(),
-            encode_slots: Vec::new(),
-            source_audio_slots: Vec::new(),
-            sound_only_slots: Vec::new(),
-            silence: None,
-            shift: 0,
-        }
-    }
-
-    /// What was encoded, on the leader's decoding times.
-    fn on_the_grid(&self, sample: Sample) -> Sample {
-        Sample {
-            dts: sample.dts - self.shift,
-            composition_offset: i32::try_from(self.shift).unwrap_or(0),
-            ..sample
-        }
-    }
-
-    fn tracks(
-        &self,
-        slot: usize,
-        rung: &Rung,
-        source: &SourceConfig,
-        (video, audio): &(
-            Vec<Arc<crate::media::codec::avc::Config>>,
-            Vec<Arc<crate::media::codec::aac::Config>>,
-        ),
-    ) -> Tracks {
-        let rung_of = |slot| self.rung_slots.iter().position(|s| *s == slot);
-        let encode_of = |slot| self.encode_slots.iter().position(|s| s.contains(&slot));
-        let picture = match rung.video {
-            RungVideo::Source => Some(Arc::clone(&source.video)),
-            RungVideo::Encode { .. } => rung_of(slot).and_then(|n| video.get(n).cloned()),
-            RungVideo::None => None,
-        };
-        let sound = match rung.audio {
-            RungAudio::Source => source.audio.clone(),
-            RungAudio::Encode { .. } => encode_of(slot).and_then(|n| audio.get(n).cloned()),
-            RungAudio::None => None,
-        };
-        Tracks {
-            video: picture.map(|config| VideoTrack { config }),
-            audio: sound.map(|config| AudioTrack { config }),
+impl Drop for Output {
+    /// Playlists that nobody has ended, because their task panicked, would say for ever that they are live.
+    fn drop(&mut self) {
+        if self.is_announced && !self.is_ended {
+            self.directory
+                .forget(&self.channel.channel_id, self.channel.epoch);
         }
     }
 }

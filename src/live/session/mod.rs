@@ -20,15 +20,16 @@ mod watch;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::seats::Seats;
+use self::filling::{Filling, next_slate};
+use self::seats::{Seat, Seats};
 use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
-use super::output::{Filler, Output};
+use super::output::Output;
 use super::plan::Facts;
 use super::registry::{Attach, Context, Entry, State, Status, lock};
 use crate::events::{Event, Kind};
@@ -43,6 +44,11 @@ const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// How long before ENDLIST the last part is listed.
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
+/// What has run for less than this and is lost does not begin anew before the next keyframe.
+const SHORT_RUN: Duration = Duration::from_secs(2);
+/// So many events in a row are taken before what is due is done: a publisher that sends without a pause
+/// does not stop the clock, and what has waited in its queue is seen before it counts as missing.
+const MAX_STREAK: u32 = 64;
 /// What a publisher hears whose stream the operator ends.
 const STOPPED: &str = "stopped by the operator";
 /// The same with all streams.
@@ -66,8 +72,12 @@ pub(super) struct Publisher {
     watch: Watch,
     /// What its stream is, once that is known.
     facts: Option<Facts>,
-    /// When it attached; since it is live: when its last picture came.
+    /// When it attached; since it is live: when its last picture was shown, or could be.
     seen: Instant,
+    /// When its last picture came.
+    sent: Instant,
+    /// When its timeline began.
+    begun: Instant,
     /// When its stream session became watchable.
     live_since: Option<Instant>,
 }
@@ -81,9 +91,11 @@ pub(super) struct ChannelTask {
     stop: CancellationToken,
     output: Option<Output>,
     /// What the playlists show while no pictures come.
-    filler: Option<Filler>,
+    filling: Option<Filling>,
     /// Whether a slate could not be made: gaps stay gaps.
     lacks_slate: bool,
+    /// Held while one is being made.
+    slate_turn: Arc<Semaphore>,
     epoch: u64,
     /// MSNs below this are reserved in the database.
     reserved_msn: u64,
@@ -117,8 +129,9 @@ impl ChannelTask {
             health: Arc::clone(&entry.health),
             stop: entry.stop.clone(),
             output: None,
-            filler: None,
+            filling: None,
             lacks_slate: false,
+            slate_turn: Arc::new(Semaphore::new(1)),
             epoch: 0,
             reserved_msn: 0,
             held_until: None,
@@ -136,12 +149,19 @@ impl ChannelTask {
         if let Some(first) = first {
             self.seat(&mut seats, first).await;
         }
+        let mut streak = 0;
         loop {
             let (due, what) = self.next_due(&seats);
+            let is_late = streak >= MAX_STREAK && due.is_some_and(|due| due <= Instant::now());
+            streak += 1;
             let is_over = tokio::select! {
                 biased;
                 () = token.cancelled() => true,
                 () = stop.cancelled() => true,
+                () = std::future::ready(()), if is_late => {
+                    streak = 0;
+                    self.is_due(&mut seats, what).await
+                }
                 Some(attach) = attach_rx.recv() => {
                     self.seat(&mut seats, attach).await;
                     false
@@ -150,9 +170,18 @@ impl ChannelTask {
                     self.take_made(made, &mut seats.current).await;
                     false
                 }
-                event = next_event(&mut seats.current) => self.publisher_sent(&mut seats, event).await,
-                event = next_event(&mut seats.candidate) => self.candidate_sent(&mut seats, event).await,
-                () = sleep_until(due) => self.is_due(&mut seats, what).await,
+                made = next_slate(&mut self.filling) => {
+                    self.slate_made(made);
+                    false
+                }
+                (seat, event) = next_event(&mut seats) => match seat {
+                    Seat::Current => self.publisher_sent(&mut seats, event).await,
+                    Seat::Candidate => self.candidate_sent(&mut seats, event).await,
+                },
+                () = sleep_until(due) => {
+                    streak = 0;
+                    self.is_due(&mut seats, what).await
+                }
             };
             if is_over {
                 break;
@@ -163,6 +192,8 @@ impl ChannelTask {
         } else {
             STOPPING
         };
+        // From here on there is nothing left to stop; whoever asks for it is to know.
+        stop.cancel();
         for publisher in [seats.current, seats.candidate].into_iter().flatten() {
             self.leave(publisher, words);
         }
@@ -180,7 +211,7 @@ impl ChannelTask {
         };
         let current = seats.current.as_ref();
         let live = current.filter(|publisher| publisher.live_since.is_some());
-        let slate = live.filter(|_| self.filler.is_none() && self.is_led_by_pictures());
+        let slate = live.filter(|_| self.filling.is_none() && self.may_be_filled());
         let longest = seconds(config.max_stream_seconds);
         let hold = if current.is_none() {
             self.held_until
@@ -196,10 +227,10 @@ impl ChannelTask {
             ),
             (hold, Due::Hold),
             (
-                slate.map(|p| p.seen + seconds(config.slate_after_seconds)),
+                slate.map(|p| p.seen.max(p.sent) + seconds(config.slate_after_seconds)),
                 Due::Slate,
             ),
-            (self.filler.as_ref().map(Filler::due), Due::Frame),
+            (self.filling.as_ref().map(Filling::due), Due::Frame),
             (current.map(|p| p.watch.next()), Due::Second),
         ];
         let timed = all.into_iter().filter(|(at, _)| at.is_some());
@@ -237,7 +268,7 @@ impl ChannelTask {
             Due::Slate => {
                 tracing::warn!("no picture comes; the playlists go on without");
                 if let Some(publisher) = &mut seats.current {
-                    publisher.intake.start_anew();
+                    publisher.begin_anew();
                 }
                 self.begin_filler().await;
                 false
@@ -261,9 +292,12 @@ impl ChannelTask {
             Some(ending) => Action::Leave(ending),
             None => current.intake.take(event),
         };
-        if self.filler.is_some() && current.live_since.is_some() && is_picture {
-            // It sends, though nothing can be shown before its next keyframe.
-            current.seen = Instant::now();
+        if is_picture {
+            current.sent = Instant::now();
+            if self.filling.is_some() && current.live_since.is_some() {
+                // It sends, though nothing can be shown before its next keyframe.
+                current.seen = current.sent;
+            }
         }
         let Err(ending) = self.act(current, action).await else {
             return false;
@@ -281,8 +315,9 @@ impl ChannelTask {
         let is_over = match ending {
             Ending::Unpublished => {
                 tracing::info!(session.id = stream_id, "publisher unpublished");
+                let was_live = publisher.live_since.is_some();
                 self.leave(publisher, "unpublished");
-                true
+                was_live || self.nothing_is_held().await
             }
             Ending::Lost(reason) => {
                 tracing::warn!(session.id = stream_id, reason, "publisher lost");
@@ -294,12 +329,7 @@ impl ChannelTask {
                 tracing::warn!(session.id = stream_id, reason, "publisher refused");
                 metrics::counter!("weir_streams_refused_total").increment(1);
                 self.leave(publisher, &reason);
-                if self.held_until.is_some() {
-                    // It may have got as far as a timeline of its own.
-                    self.hold().await;
-                }
-                // Refused before it was live, it leaves the hold as it found it.
-                self.output.is_none() || self.held_until.is_none()
+                self.nothing_is_held().await
             }
         };
         if let Some(candidate) = seats.candidate.take() {
@@ -310,8 +340,19 @@ impl ChannelTask {
         is_over
     }
 
+    /// Whether the playlists end with a publisher that has left: one that was not live leaves a hold as it
+    /// found it.
+    async fn nothing_is_held(&mut self) -> bool {
+        if self.held_until.is_some() {
+            // It may have got as far as a timeline of its own.
+            self.hold().await;
+        }
+        self.output.is_none() || self.held_until.is_none()
+    }
+
     /// The end of a publisher, told to it and to all who listen.
-    fn leave(&self, publisher: Publisher, words: &str) {
+    fn leave(&self, mut publisher: Publisher, words: &str) {
+        self.end_watch(&mut publisher);
         if publisher.live_since.is_some() {
             self.emit(&publisher, Kind::StreamEnd);
         }
@@ -340,7 +381,7 @@ impl ChannelTask {
             status.state = State::Held;
             status.shed.clear();
         }
-        if self.filler.is_none() {
+        if self.filling.is_none() {
             self.begin_filler().await;
         }
     }
@@ -375,7 +416,7 @@ impl ChannelTask {
         // Low-latency players take no more parts from a playlist that has ENDLIST: they get to
         // know the last one first.
         output.interrupt().await;
-        self.filler = None;
+        self.filling = None;
         tokio::time::sleep(LAST_PART_LEAD).await;
         let next_msn = output.end();
         let (context, epoch) = (Arc::clone(&self.context), self.epoch);
@@ -413,6 +454,13 @@ impl Publisher {
         }
     }
 
+    /// What is shown of its stream is lost or given up. Whether it begins anew with its next picture, and
+    /// not only with its next keyframe.
+    fn begin_anew(&mut self) -> bool {
+        let has_run = self.seen.saturating_duration_since(self.begun) >= SHORT_RUN;
+        self.intake.start_anew(has_run)
+    }
+
     fn stop(self, description: &str) {
         if self
             .stop_tx
@@ -433,8 +481,16 @@ fn unserved(mut attach_rx: mpsc::Receiver<Attach>) -> Vec<Attach> {
     std::iter::from_fn(|| attach_rx.try_recv().ok()).collect()
 }
 
+/// The next event of either publisher; one that sends without a pause does not silence the other.
+async fn next_event(seats: &mut Seats) -> (Seat, MediaEvent) {
+    tokio::select! {
+        event = next_of(&mut seats.current) => (Seat::Current, event),
+        event = next_of(&mut seats.candidate) => (Seat::Candidate, event),
+    }
+}
+
 /// The publisher's next event; never resolves without a publisher.
-async fn next_event(publisher: &mut Option<Publisher>) -> MediaEvent {
+async fn next_of(publisher: &mut Option<Publisher>) -> MediaEvent {
     let Some(publisher) = publisher else {
         return std::future::pending().await;
     };
@@ -456,3 +512,6 @@ async fn sleep_until(instant: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,6 +90,7 @@ impl ChannelTask {
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };
         lock(&self.status).channel = attach.channel.clone();
+        let now = Instant::now();
         Publisher {
             watch: Watch::new(&self.context, &attach.channel),
             stream_id: attach.stream_id,
@@ -101,7 +102,9 @@ impl ChannelTask {
             stop_tx: attach.stop_tx,
             intake: Intake::new(means),
             facts: None,
-            seen: Instant::now(),
+            seen: now,
+            sent: now,
+            begun: now,
             live_since: None,
         }
     }
@@ -172,8 +175,9 @@ impl ChannelTask {
                 return false;
             }
         }
-        if let Some(old) = seats.current.take() {
+        if let Some(mut old) = seats.current.take() {
             if candidate.is_takeover {
+                self.end_watch(&mut old);
                 candidate.stream_id.clone_from(&old.stream_id);
                 candidate.takeovers = old.takeovers + 1;
                 candidate.is_announced = true;

@@ -1,8 +1,9 @@
 //! Who publishes on a channel: one publisher at a time, and perhaps one that is about to take its place.
 //!
 //! In:  the publisher there is, a newcomer's priority, the rule. Out: a [`Seating`]. Pure.
-//! A newcomer to a live stream is a candidate first: the older one goes on until the newcomer's
-//! pictures can be shown. Priorities are those of Amazon IVS's stream takeover.
+//! A newcomer is a candidate first: the older one goes on, or goes on starting, until the newcomer's pictures can
+//! be shown. So two encoders that return again and again do not keep each other from the start.
+//! Priorities are those of Amazon IVS's stream takeover.
 //! Not here: stopping and starting (`session`).
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,15 @@ pub(super) struct Seats {
     pub(super) candidate: Option<Publisher>,
 }
 
+/// Where a publisher sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// Viewers see it, or will.
+    Current,
+    /// It waits until its pictures can be shown.
+    Candidate,
+}
+
 /// The publisher there is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sitting {
@@ -42,7 +52,7 @@ pub(super) struct Sitting {
 /// What becomes of a newcomer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seating {
-    /// It publishes from now on; whoever did has to go.
+    /// It publishes from now on; whoever only starts to, with a lower priority, has to go.
     Current,
     /// It takes the place once its pictures can be shown; in a takeover the stream session goes on.
     Candidate {
@@ -65,11 +75,8 @@ pub(super) fn seat(sitting: Option<Sitting>, priority: Option<u32>, rule: Takeov
     if priority < sitting.priority {
         return Seating::InvalidPriority;
     }
-    if !sitting.is_live {
-        return match rule {
-            Takeover::Ivs if priority == sitting.priority => Seating::Occupied,
-            _ => Seating::Current,
-        };
+    if !sitting.is_live && priority > sitting.priority {
+        return Seating::Current;
     }
     match (priority > sitting.priority, rule) {
         (true, _) if sitting.takeovers >= MAX_TAKEOVERS => Seating::LimitBreached,
@@ -121,7 +128,7 @@ mod tests {
                 LimitBreached,
                 LimitBreached,
             ),
-            (sitting(false, None, 0), None, Current, Occupied),
+            (sitting(false, None, 0), None, replaced, Occupied),
             (sitting(false, None, 0), Some(1), Current, Current),
             (
                 sitting(false, Some(2), 0),

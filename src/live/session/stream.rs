@@ -65,6 +65,10 @@ impl ChannelTask {
                         .transcode_from(publisher, source, samples, reason)
                         .await;
                 }
+                Action::Resume(source, samples) => {
+                    tracing::info!(session.id = publisher.stream_id, "transcoding anew");
+                    return self.begin_within(publisher, source, samples).await;
+                }
                 Action::Interrupt => {
                     tracing::warn!(
                         session.id = publisher.stream_id,
@@ -141,8 +145,7 @@ impl ChannelTask {
         self.begin(publisher, &facts, None, at).await
     }
 
-    /// The source cannot be passed through any more: the top rendition is encoded from the last
-    /// picture in `samples` on.
+    /// The source cannot be passed through any more: the top rendition is encoded.
     async fn transcode_from(
         &mut self,
         publisher: &mut Publisher,
@@ -150,14 +153,26 @@ impl ChannelTask {
         samples: Vec<Sample>,
         reason: String,
     ) -> Result<(), Ending> {
+        if let Some(facts) = &mut publisher.facts {
+            facts.way = Way::Transcode {
+                rate: FrameRate::near(facts.fps_millis),
+                reason: Some(reason),
+            };
+        }
+        self.begin_within(publisher, source, samples).await
+    }
+
+    /// Begins a timeline in the middle of a GOP, from the last picture in `samples` on.
+    async fn begin_within(
+        &mut self,
+        publisher: &mut Publisher,
+        source: SourceConfig,
+        samples: Vec<Sample>,
+    ) -> Result<(), Ending> {
         let Some(facts) = &mut publisher.facts else {
             return Ok(());
         };
         facts.source = source;
-        facts.way = Way::Transcode {
-            rate: FrameRate::near(facts.fps_millis),
-            reason: Some(reason),
-        };
         let facts = facts.clone();
         // What is shown first came when the last picture did.
         let age = publisher.seen.elapsed().as_millis();
@@ -185,7 +200,7 @@ impl ChannelTask {
         if let Some(output) = &mut self.output {
             output.interrupt().await;
         }
-        (self.filler, self.lacks_slate) = (None, false);
+        (self.filling, self.lacks_slate) = (None, false);
         if let Way::Transcode {
             reason: Some(reason),
             ..
@@ -221,6 +236,8 @@ impl ChannelTask {
         };
         output.begin(beginning).map_err(|error| refused(&error))?;
         publisher.intake.is_led_by_ticks(output.is_led_by_ticks());
+        publisher.begun = Instant::now();
+        publisher.seen = publisher.begun;
         let (width, height) = facts.source.display_size();
         tracing::info!(
             session.id = publisher.stream_id,
@@ -317,10 +334,10 @@ impl ChannelTask {
     }
 
     /// The transcoder has ended without being asked to. A source that is passed on goes on, and the other
-    /// renditions have gaps until there is a new transcoder, at its next IDR picture; else all
-    /// wait for that picture.
+    /// renditions have gaps until there is a new transcoder, at its next IDR picture; else all go on with the
+    /// next picture, or wait for such a one.
     async fn lose_transcoder(&mut self, publisher: &mut Option<Publisher>) {
-        tracing::error!("the transcoder has ended; starting anew at the next keyframe");
+        tracing::error!("the transcoder has ended; starting anew");
         metrics::counter!("weir_transcode_restarts_total", "what" => "transcoder").increment(1);
         let Some(output) = &mut self.output else {
             return;
@@ -329,11 +346,14 @@ impl ChannelTask {
         if !output.is_led_by_ticks() {
             return;
         }
+        let mut goes_on = false;
         if let Some(publisher) = publisher {
-            publisher.intake.start_anew();
+            goes_on = publisher.begin_anew();
             publisher.seen = Instant::now();
         }
-        self.begin_filler().await;
+        if !goes_on {
+            self.begin_filler().await;
+        }
     }
 
     /// At an IDR picture of a source that is passed on: replaces a transcoder that was lost.

@@ -36,6 +36,8 @@ pub(super) struct Watch {
     since: Instant,
     /// What is to be told once it has the channel's place.
     untold: Vec<(Code, String)>,
+    /// Whether it was told that too little comes, and not yet that this is over.
+    is_starving: bool,
 }
 
 impl Watch {
@@ -48,6 +50,7 @@ impl Watch {
             grid: context.grid,
             since: Instant::now(),
             untold: Vec::new(),
+            is_starving: false,
         }
     }
 
@@ -85,6 +88,13 @@ impl ChannelTask {
         self.tell_change(publisher, change);
         for (code, words) in std::mem::take(&mut publisher.watch.untold) {
             self.tell(publisher, code, words);
+        }
+    }
+
+    /// A publisher's part is over; what was told of its stream is brought to its end.
+    pub(super) fn end_watch(&self, publisher: &mut Publisher) {
+        if publisher.watch.is_starving {
+            self.tell_change(publisher, Some(Change::StarvationEnd));
         }
     }
 
@@ -151,12 +161,17 @@ impl ChannelTask {
     }
 
     /// Something for the streamer to know.
-    pub(super) fn tell(&self, publisher: &Publisher, code: Code, words: String) {
+    pub(super) fn tell(&self, publisher: &mut Publisher, code: Code, words: String) {
         let change = lock(&self.health).tell(code, words, self.context.clock.now());
         self.tell_change(publisher, change);
     }
 
-    fn tell_change(&self, publisher: &Publisher, change: Option<Change>) {
+    fn tell_change(&self, publisher: &mut Publisher, change: Option<Change>) {
+        match change {
+            Some(Change::StarvationStart) => publisher.watch.is_starving = true,
+            Some(Change::StarvationEnd) => publisher.watch.is_starving = false,
+            _ => {}
+        }
         let kind = match change {
             None => return,
             Some(Change::Found(code, words)) => Kind::Finding {

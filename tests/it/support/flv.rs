@@ -114,6 +114,15 @@ impl Recording {
         self
     }
 
+    /// The encoder is suspended for `by_ms` before the tags from `from_ms` on; its timestamps know of it.
+    pub(crate) fn suspended(mut self, from_ms: u32, by_ms: u32) -> Self {
+        for tag in self.tags.iter_mut().filter(|tag| tag.at_ms >= from_ms) {
+            tag.at_ms += by_ms;
+            tag.send_ms += by_ms;
+        }
+        self
+    }
+
     /// Timestamps begin at `ms`, and go on from zero after the last of 32 bits.
     pub(crate) fn starting_at(mut self, ms: u32) -> Self {
         for tag in &mut self.tags {

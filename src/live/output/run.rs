@@ -1,0 +1,96 @@
+//! What runs from one discontinuity to the next.
+//!
+//! In:  the ladder, the source, what the transcoder makes. Out: who leads, who takes what, the tracks of each
+//! rendition.
+//! Not here: moving media (`output`).
+
+use std::sync::Arc;
+
+use crate::live::SourceConfig;
+use crate::live::silence::Silence;
+use crate::media::codec::{aac, avc};
+use crate::media::{AudioTrack, Sample, Tracks, VideoTrack};
+use crate::packaging::segmenter::Segmenter;
+use crate::transcode::ladder::{Rung, RungAudio, RungVideo};
+use crate::transcode::{Products, Transcoder};
+
+/// A timeline under way.
+pub(super) struct Run {
+    pub(super) cutter: Cutter,
+    pub(super) transcoder: Option<Transcoder>,
+    pub(super) made_rx: Option<Products>,
+    /// Whether it began with one.
+    pub(super) needs_transcoder: bool,
+    /// The rendition of each rung.
+    pub(super) rung_slots: Vec<usize>,
+    /// The renditions of each audio encode.
+    pub(super) encode_slots: Vec<Vec<usize>>,
+    /// The renditions with the source's own sound.
+    pub(super) source_audio_slots: Vec<usize>,
+    /// The renditions without pictures: they follow the video's clock.
+    pub(super) sound_only_slots: Vec<usize>,
+    pub(super) silence: Option<Silence>,
+    /// How far the leader's B-frames put presentation behind decoding. All renditions are packaged on
+    /// the leader's decoding times: so they share the boundaries of their sound, too.
+    pub(super) shift: i64,
+}
+
+/// Who decides where parts and segments end.
+pub(super) enum Cutter {
+    /// The packager of the rendition that passes the source through.
+    Leader(usize),
+    /// The transcoder's frame grid.
+    Ticks(Segmenter),
+}
+
+impl Run {
+    /// Nothing runs yet.
+    pub(super) fn led_by_ticks(segmenter: Segmenter) -> Self {
+        Self {
+            cutter: Cutter::Ticks(segmenter),
+            transcoder: None,
+            made_rx: None,
+            needs_transcoder: false,
+            rung_slots: Vec::new(),
+            encode_slots: Vec::new(),
+            source_audio_slots: Vec::new(),
+            sound_only_slots: Vec::new(),
+            silence: None,
+            shift: 0,
+        }
+    }
+
+    /// What was encoded, on the leader's decoding times.
+    pub(super) fn on_the_grid(&self, sample: Sample) -> Sample {
+        Sample {
+            dts: sample.dts - self.shift,
+            composition_offset: i32::try_from(self.shift).unwrap_or(0),
+            ..sample
+        }
+    }
+
+    pub(super) fn tracks(
+        &self,
+        slot: usize,
+        rung: &Rung,
+        source: &SourceConfig,
+        (video, audio): &(Vec<Arc<avc::Config>>, Vec<Arc<aac::Config>>),
+    ) -> Tracks {
+        let rung_of = |slot| self.rung_slots.iter().position(|s| *s == slot);
+        let encode_of = |slot| self.encode_slots.iter().position(|s| s.contains(&slot));
+        let picture = match rung.video {
+            RungVideo::Source => Some(Arc::clone(&source.video)),
+            RungVideo::Encode { .. } => rung_of(slot).and_then(|n| video.get(n).cloned()),
+            RungVideo::None => None,
+        };
+        let sound = match rung.audio {
+            RungAudio::Source => source.audio.clone(),
+            RungAudio::Encode { .. } => encode_of(slot).and_then(|n| audio.get(n).cloned()),
+            RungAudio::None => None,
+        };
+        Tracks {
+            video: picture.map(|config| VideoTrack { config }),
+            audio: sound.map(|config| AudioTrack { config }),
+        }
+    }
+}

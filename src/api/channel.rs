@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Sources;
-use super::access::authorise;
+use super::access::{authorise, authorise_change};
 use super::problem::Problem;
 use crate::live::health::{Finding, Report, Second, Summary};
 use crate::live::{State, Status};
@@ -144,7 +144,7 @@ pub(super) async fn stop(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let channel = authorise(&sources, &headers, &id).await?;
+    let channel = authorise_change(&sources, &headers, &id).await?;
     tracing::info!(channel.id = %channel.id, "asked to stop the stream");
     if !sources.registry.stop(&channel.id) {
         return Err(Problem::NotLive);

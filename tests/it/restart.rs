@@ -1,6 +1,7 @@
 //! A killed server: what its playlists listed goes on after the next start, under the same URLs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use reqwest::{StatusCode, Url};
 
@@ -253,6 +254,36 @@ async fn a_whole_ladder_comes_back_and_ends_when_nobody_returns() {
     let next = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
     assert!(MediaPlaylist::parse(&text(url.as_str()).await).first_msn > last);
+    next.kill().await;
+}
+
+/// What can never be taken up is tried once, not at each start for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn playlists_that_are_lost_for_good_are_given_up_once() {
+    let mut server = TestServer::start().await;
+    let basic = ["--type", "BASIC"];
+    let channel = server.new_channel_with("lost", &basic).await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let first = MediaPlaylist::parse(&text(url.as_str()).await).first_msn;
+    let lose = |data: &Path| std::fs::remove_dir_all(data.join("storage/live")).unwrap();
+    server.kill_and_restart_after(lose).await;
+    publisher.kill().await;
+    let words = "playlists are not taken up again";
+    let given_up = || async { server.log().contains(words).then_some(()) };
+    eventually(20, "the playlists given up", given_up).await;
+    // Waits for the outcome, which is stored before.
+    let status = get(&channel.playback_url).await.status();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+
+    server.kill_and_restart().await;
+    let status = get(&channel.playback_url).await.status();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(server.log().matches(words).count(), 1, "tried again");
+    let next = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    assert_eq!(epoch(&url), 2);
+    assert!(MediaPlaylist::parse(&text(url.as_str()).await).first_msn > first);
     next.kill().await;
 }
 

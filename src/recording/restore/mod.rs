@@ -92,6 +92,22 @@ impl From<Unfit> for Error {
     }
 }
 
+impl Error {
+    /// Whether it will be the same at every later attempt: the process that wrote is dead, and too much time
+    /// only ever becomes more. A store that fails may answer the next time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::Damaged(_) | Self::Unfit(_) => true,
+            Self::Store(error) => matches!(
+                error,
+                storage::Error::Name(_)
+                    | storage::Error::NotFound { .. }
+                    | storage::Error::TooLarge { .. }
+            ),
+        }
+    }
+}
+
 impl Restorer {
     /// Reads from `store` what goes with `playlist`; nothing that stopped longer than `hold` ago.
     pub fn new(

@@ -18,7 +18,7 @@ use super::{ChannelTask, unserved};
 use crate::live::output::{Output, Place};
 use crate::live::registry::{Attach, State, lock};
 use crate::model::repository::{EPOCH_MSN_RESERVE, RunningEpoch};
-use crate::playlist::{self, Expected};
+use crate::playlist::Expected;
 use crate::recording::restore::{self, Restored, RestoredRendition, Restorer};
 
 /// How long reading back and storing the epoch may take; players and publishers wait for it.
@@ -121,6 +121,7 @@ impl ChannelTask {
             ladder.ok_or_else(|| Failure::lasting("its renditions would have to be transcoded"))?;
         let Restored {
             next_msn,
+            part_target_ms,
             renditions,
         } = restored;
         let resumed = self
@@ -133,7 +134,11 @@ impl ChannelTask {
             epoch: epoch.number,
             first_msn: epoch.first_msn,
         };
-        let grid = self.grid(channel.part_target_ms);
+        // An epoch keeps its grid, whatever the channel is set to by now.
+        let mut grid = self.context.grid;
+        if let Some(part_target_ms) = part_target_ms.or(channel.part_target_ms) {
+            grid.part_target_ms = part_target_ms;
+        }
         let directory = Arc::clone(&self.context.directory);
         let mut output = Output::new(place, &grid, &ladder, directory);
         self.show(&renditions);
@@ -164,14 +169,6 @@ impl ChannelTask {
         status.fps_millis = top.variant.frame_rate_millis;
         if let Some(first) = top.past.segments.first() {
             status.started = first.listed.program_date_time;
-        }
-    }
-
-    fn grid(&self, part_target_ms: Option<u32>) -> playlist::Config {
-        let grid = self.context.grid;
-        playlist::Config {
-            part_target_ms: part_target_ms.unwrap_or(grid.part_target_ms),
-            ..grid
         }
     }
 }

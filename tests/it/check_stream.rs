@@ -160,6 +160,31 @@ async fn weir_breaks_no_must() {
     );
 }
 
+/// Sound alone ends with the picture, to the last part (rules 4 and 24).
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_alone_breaks_no_must_to_its_end() {
+    let _calm = MACHINE.read().await;
+    let server = TestServer::start().await;
+    for (name, extra) in [
+        ("passed", &["--type", "STANDARD"][..]),
+        ("encoded", &["--type", "ADVANCED_SD"][..]),
+    ] {
+        let channel = server.new_channel_with(name, extra).await;
+        let publisher = Publisher::once(&clip("fps30.flv"), &channel.ingest_url);
+        media_playlist_url(&channel.playback_url).await;
+        let url = format!("{}?allow_audio_only=true", channel.playback_url);
+        let report = checked(&url, 30).await;
+        assert_eq!(publisher.ended().await, "");
+        let names: Vec<_> = report.renditions.iter().map(|r| &*r.rendition).collect();
+        assert!(
+            names.iter().any(|name| name.contains("audio_only")),
+            "{names:?}"
+        );
+        assert_eq!(musts(&report), Vec::<&Finding>::new(), "{name}: {report}");
+        assert_eq!(report.rules[37].outcome, Outcome::Held, "it ended");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_encoder_and_a_killed_server_are_notes() {
     let _calm = MACHINE.read().await;

@@ -469,7 +469,7 @@ async fn an_epoch_that_is_given_up_runs_no_more(place: Place) {
     repository.begin_epoch(id).await.unwrap();
     // Not the newest.
     repository.abandon_epoch(id, 1).await.unwrap();
-    assert_eq!(running(&repository, 10).await, [id.clone()]);
+    assert_eq!(running(&repository, 10).await, std::slice::from_ref(id));
     repository.abandon_epoch(id, 2).await.unwrap();
     assert_eq!(running(&repository, 10).await, []);
     let resumed = repository.resume_epoch(id, 2, 200_000).await;

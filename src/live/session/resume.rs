@@ -40,12 +40,12 @@ struct Failure {
 }
 
 impl Failure {
-    fn passing(words: impl ToString) -> Self {
+    fn passing(words: &impl ToString) -> Self {
         let (words, is_final) = (words.to_string(), false);
         Self { words, is_final }
     }
 
-    fn lasting(words: impl ToString) -> Self {
+    fn lasting(words: &impl ToString) -> Self {
         let (words, is_final) = (words.to_string(), true);
         Self { words, is_final }
     }
@@ -78,7 +78,7 @@ impl ChannelTask {
                 return self.run(None, attach_rx).await;
             }
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::passing("it takes too long"),
+            Err(_) => Failure::passing(&"it takes too long"),
         };
         tracing::warn!(
             words = failure.words,
@@ -117,8 +117,8 @@ impl ChannelTask {
             .map(|r| (r.name.as_str(), &r.variant));
         let known: Vec<_> = known.collect();
         let ladder = self.context.transcoding.known(&channel, &known);
-        let ladder =
-            ladder.ok_or_else(|| Failure::lasting("its renditions would have to be transcoded"))?;
+        let ladder = ladder
+            .ok_or_else(|| Failure::lasting(&"its renditions would have to be transcoded"))?;
         let Restored {
             next_msn,
             part_target_ms,
@@ -128,7 +128,7 @@ impl ChannelTask {
             .context
             .epochs
             .resume_epoch(channel_id, running.number, next_msn);
-        let epoch = resumed.await.map_err(Failure::passing)?;
+        let epoch = resumed.await.map_err(|error| Failure::passing(&error))?;
         let place = Place {
             channel_id: channel_id.to_string(),
             epoch: epoch.number,
@@ -144,7 +144,7 @@ impl ChannelTask {
         self.show(&renditions);
         output
             .restore(first_epoch, &grid, renditions)
-            .map_err(Failure::passing)?;
+            .map_err(|error| Failure::passing(&error))?;
         tracing::info!(
             epoch = epoch.number,
             first_epoch,

@@ -3,6 +3,8 @@
 //! In:  a parsed playlist. Out: judgements on a page. Not here: what changes between playlists (`successive`),
 //! what renditions owe each other (`together`), bytes (`media`).
 
+use std::collections::BTreeMap;
+
 use super::Position;
 use super::exchange::has_extension;
 use super::findings::Page;
@@ -26,8 +28,13 @@ pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
     }
     if list.has_variables {
         page.note("variables", || {
-            "EXT-X-DEFINE is there, but variables are not put in: URIs with them cannot be fetched"
+            "EXT-X-DEFINE is there, but variables are not put in: URIs with them are not fetched"
                 .to_owned()
+        });
+    }
+    if list.is_cut {
+        page.note("too-long", || {
+            format!("only the first {} segments are read", list.segments.len())
         });
     }
     version(list, page);
@@ -303,7 +310,7 @@ fn parts(list: &MediaPlaylist, page: &mut Page<'_>) {
         }
         let is_whole = !segment.uri.is_empty() && !segment.parts.is_empty();
         if is_whole {
-            let sum: u64 = segment.parts.iter().map(|part| part.duration_us).sum();
+            let sum = segment.parts_us();
             let count = u64::try_from(segment.parts.len()).unwrap_or(0);
             let tolerance = count.saturating_mul(1_000).saturating_add(5_000);
             let holds = sum.abs_diff(segment.duration_us) <= tolerance;
@@ -373,10 +380,7 @@ fn hints(list: &MediaPlaylist, page: &mut Page<'_>) {
 fn listed_parts(list: &MediaPlaylist, page: &mut Page<'_>) {
     let Some(target) = list.target_s else { return };
     let limit = target.saturating_mul(3_000_000);
-    let mut behind: u64 = match &list.open {
-        Some(open) => open.parts.iter().map(|part| part.duration_us).sum(),
-        None => 0,
-    };
+    let mut behind = list.open.as_ref().map_or(0, Segment::parts_us);
     for segment in list.segments.iter().rev() {
         let holds = behind <= limit || segment.parts.is_empty();
         page.check(should(25, "parts-listed-long"), holds, segment.msn, || {
@@ -405,15 +409,16 @@ fn gaps(list: &MediaPlaylist, page: &mut Page<'_>) {
 
 /// Rule 60.
 fn date_ranges(list: &MediaPlaylist, page: &mut Page<'_>) {
+    // Of each range the first START-DATE that is told.
+    let mut starts = BTreeMap::new();
     for range in &list.date_ranges {
         let place = format!("line {}", range.line);
         page.check(must(60, "no-id"), !range.id.is_empty(), &place, || {
             "an EXT-X-DATERANGE without ID".to_owned()
         });
-        let twins = list.date_ranges.iter().filter(|other| other.id == range.id);
-        let starts_agree = twins
-            .filter_map(|other| other.start_us)
-            .all(|start| range.start_us.is_none_or(|own| own == start));
+        let starts_agree = range
+            .start_us
+            .is_none_or(|own| *starts.entry(range.id.as_str()).or_insert(own) == own);
         page.check(must(60, "start-differs"), starts_agree, &place, || {
             format!("the range `{}` has two START-DATEs", range.id)
         });

@@ -19,6 +19,10 @@ pub use playlist::{
 
 use lines::{Document, Line};
 
+/// Most segments, parts and other entries read of one media playlist: two days in segments of two seconds.
+const MAX_ENTRIES: usize = 100_000;
+/// Most entries of each kind read of a multivariant playlist.
+const MAX_VARIANTS: usize = 1_000;
 /// Most flaws kept of one playlist.
 const MAX_FLAWS: usize = 100;
 

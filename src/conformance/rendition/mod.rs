@@ -395,7 +395,7 @@ impl Rendition {
 
     fn want_hint(&mut self, list: &MediaPlaylist, wanted: &mut Vec<Wanted>) {
         // A range of a resource that grows is asked for once it is listed.
-        let Some(hint) = list.part_hint().filter(|hint| !hint.has_range) else {
+        let Some(hint) = list.part_hint().filter(|hint| !hint.has_range()) else {
             return;
         };
         if let Some(resource) = self.resource(&hint.uri, None)

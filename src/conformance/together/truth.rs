@@ -21,14 +21,11 @@ pub(in super::super) fn judge(
     audio: &[&Rendition],
     page: &mut Page<'_>,
 ) {
-    let own: Vec<_> = rendition.inits.values().flatten().collect();
+    let own: Vec<_> = rendition.sections().collect();
     if own.is_empty() {
         return;
     }
-    let others: Vec<_> = audio
-        .iter()
-        .flat_map(|other| other.inits.values().flatten())
-        .collect();
+    let others: Vec<_> = audio.iter().flat_map(|other| other.sections()).collect();
     codecs(variant, later, &own, &others, page);
     size(variant, later, &own, page);
     frame_rate(variant, rendition, page);

@@ -70,7 +70,7 @@ async fn a_correct_origin_breaks_no_must() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rare_but_right_breaks_no_must() {
     let _calm = MACHINE.read().await;
-    for rare in [Defect::GapsAtFirst, Defect::Ends] {
+    for rare in [Defect::GapsAtFirst, Defect::Ends, Defect::PlaylistsMoved] {
         let origin = ReferenceOrigin::start(Some(rare)).await;
         let report = checked(&origin.url, SECONDS).await;
         assert_eq!(musts(&report), Vec::<&Finding>::new(), "{rare:?}: {report}");

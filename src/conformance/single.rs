@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::Position;
 use super::exchange::has_extension;
 use super::findings::Page;
-use super::parse::{HintKind, MediaPlaylist, Part, Segment};
+use super::parse::{Flaw, HintKind, MediaPlaylist, Part, Segment};
 use super::rules::{must, practice, should};
 
 /// PROGRAM-DATE-TIME may differ from media time by this much: a frame at 10 fps.
@@ -20,12 +20,7 @@ const FMP4_NAMES: &[&str] = &["m4s", "mp4", "m4v", "m4a", "cmfv", "cmfa"];
 
 /// Judges everything here.
 pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
-    page.check(must(1, "syntax"), true, "", String::new);
-    for flaw in &list.flaws {
-        page.broken(flaw.rule, format_args!("line {}", flaw.line), || {
-            flaw.text.clone()
-        });
-    }
+    syntax(&list.flaws, page);
     if list.has_variables {
         page.note("variables", || {
             "EXT-X-DEFINE is there, but variables are not put in: URIs with them are not fetched"
@@ -51,6 +46,16 @@ pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
     }
     gaps(list, page);
     date_ranges(list, page);
+}
+
+/// What reading a playlist of either kind has shown.
+pub(super) fn syntax(flaws: &[Flaw], page: &mut Page<'_>) {
+    page.check(must(1, "syntax"), true, "", String::new);
+    for flaw in flaws {
+        page.broken(flaw.rule, format_args!("line {}", flaw.line), || {
+            flaw.text.clone()
+        });
+    }
 }
 
 /// Rule 2.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::values::{Attributes, date_us, integer, micros};
+use super::values::{date_us, integer, micros};
 use super::{
     ByteRange, DateRange, Document, Flaws, Hint, HintKind, Line, MAX_ENTRIES, Map, MediaPlaylist,
     Part, PlaylistType, Report, Segment, ServerControl,
@@ -120,18 +120,21 @@ impl Reader {
             }
             "EXT-X-SERVER-CONTROL" => self.server_control(line, value),
             "EXT-X-PART-INF" => {
-                let target = self.attributes(line, value).micros("PART-TARGET");
+                let target = self.flaws.attributes(line, value).micros("PART-TARGET");
                 self.list.part_target_us = self.flaws.required(target, line, "PART-TARGET");
             }
             _ => {
-                let skipped = self.attributes(line, value).integer("SKIPPED-SEGMENTS");
+                let skipped = self
+                    .flaws
+                    .attributes(line, value)
+                    .integer("SKIPPED-SEGMENTS");
                 self.list.skipped = self.flaws.required(skipped, line, "SKIPPED-SEGMENTS");
             }
         }
     }
 
     fn server_control(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let mut seconds = |name: &str| {
             let is_there = attributes.text(name).is_some();
             let micros = attributes.micros(name);
@@ -173,7 +176,7 @@ impl Reader {
             "EXT-X-GAP" => self.pending.is_gap = true,
             "EXT-X-MAP" => self.map_tag(line, value),
             "EXT-X-KEY" => {
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.is_encrypted = attributes
                     .plain("METHOD")
                     .is_some_and(|m| m.starts_with("AES"));
@@ -186,7 +189,7 @@ impl Reader {
     }
 
     fn map_tag(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let uri = self
             .flaws
             .required(attributes.quoted("URI"), line, "EXT-X-MAP's URI");
@@ -205,7 +208,7 @@ impl Reader {
             let text = || "a part stands behind the EXTINF of its segment".to_owned();
             self.flaws.must(23, "part-behind-extinf", line, text);
         }
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let uri = self
             .flaws
             .required(attributes.quoted("URI"), line, "a part's URI");
@@ -246,7 +249,7 @@ impl Reader {
     }
 
     fn hint(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let kind = match attributes.plain("TYPE") {
             Some("PART") => Some(HintKind::Part),
             Some("MAP") => Some(HintKind::Map),
@@ -269,7 +272,7 @@ impl Reader {
     }
 
     fn report(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let uri = self
             .flaws
             .required(attributes.quoted("URI"), line, "a report's URI");
@@ -283,7 +286,7 @@ impl Reader {
     }
 
     fn date_range(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let date = |name: &str| attributes.quoted(name).and_then(date_us);
         self.entries = self.entries.saturating_add(1);
         self.list.date_ranges.push(DateRange {
@@ -328,12 +331,6 @@ impl Reader {
         segment.map.clone_from(&self.map);
         segment.is_encrypted = self.is_encrypted;
         segment
-    }
-
-    fn attributes<'a>(&mut self, line: usize, value: &'a str) -> Attributes<'a> {
-        Attributes::parse(value, &mut |words| {
-            self.flaws.must(1, "attribute-list", line, || words);
-        })
     }
 
     fn finish(mut self) -> MediaPlaylist {

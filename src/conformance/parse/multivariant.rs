@@ -129,15 +129,15 @@ impl Reader {
             "EXT-X-INDEPENDENT-SEGMENTS" => self.list.has_independent_segments = true,
             "EXT-X-STREAM-INF" => {
                 self.miss_uri();
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.pending = Some(variant(line, &attributes));
             }
             "EXT-X-MEDIA" => {
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.list.media.push(media_tag(line, &attributes));
             }
             "EXT-X-I-FRAME-STREAM-INF" => {
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.list.iframes.push(IFrameVariant {
                     line,
                     uri: attributes.quoted("URI").map(str::to_owned),
@@ -171,12 +171,6 @@ impl Reader {
             self.flaws
                 .must(1, "variant-without-uri", variant.line, text);
         }
-    }
-
-    fn attributes<'a>(&mut self, line: usize, value: &'a str) -> Attributes<'a> {
-        Attributes::parse(value, &mut |words| {
-            self.flaws.must(1, "attribute-list", line, || words);
-        })
     }
 
     fn finish(mut self) -> MultivariantPlaylist {

@@ -2,14 +2,16 @@
 //!
 //! In:  a request's `Authorization`, the channel asked for. Out: the channel, or [`Problem`].
 //! Secrets are compared in constant time and never logged. Whether a channel exists is told only to
-//! those who may know. Not here: the signatures of the IVS API, which are to come.
-//! Read: RFC 6750 §2.1 (Bearer), RFC 7617 (Basic).
+//! those who may know. A browser adds Basic credentials by itself, also to a request that a foreign page
+//! makes: with them nothing is changed but from a page of this server, or by a program.
+//! Not here: the signatures of the IVS API, which are to come.
+//! Read: RFC 6750 §2.1 (Bearer), RFC 7617 (Basic), RFC 6454 §7 (Origin), W3C Fetch Metadata.
 
 use std::fmt;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
@@ -19,6 +21,8 @@ use super::problem::Problem;
 use crate::model::repository::Error;
 use crate::model::{Channel, ChannelId};
 
+/// What a browser says of the page that a request comes from; no page can set it.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How long the database may take.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -75,6 +79,39 @@ pub(super) async fn authorise(
             channel.ok_or(Problem::NoSuchChannel)
         }
     }
+}
+
+/// As [`authorise`], for a request that changes something.
+pub(super) async fn authorise_change(
+    sources: &Sources,
+    headers: &HeaderMap,
+    channel_id: &str,
+) -> Result<Channel, Problem> {
+    let is_resent = matches!(presented(headers), Some(Presented::AccessKey { .. }));
+    if is_resent && !is_own_page(headers, sources.endpoints.public_url()) {
+        return Err(Problem::CrossSite);
+    }
+    authorise(sources, headers, channel_id).await
+}
+
+/// Whether a request comes from a page of this server, from a person, or from what is no browser.
+fn is_own_page(headers: &HeaderMap, public_url: &str) -> bool {
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
+        return site == "same-origin" || site == "none";
+    }
+    // Browsers older than that, and those that were sent here without TLS, still name the page's origin.
+    let Some(origin) = headers.get(ORIGIN) else {
+        return true;
+    };
+    let Some((_, page)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
+        return false;
+    };
+    // A proxy may have spoken TLS with the browser: schemes do not count.
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let public = public_url.split_once("://").map(|(_, rest)| rest);
+    let public = public.and_then(|rest| rest.split('/').next());
+    let mut own = host.into_iter().chain(public);
+    own.any(|own| own.eq_ignore_ascii_case(page))
 }
 
 async fn timely<T>(lookup: impl Future<Output = Result<T, Error>>) -> Result<T, Problem> {
@@ -144,6 +181,39 @@ mod tests {
             assert!(of(other).is_none(), "{other}");
         }
         assert!(presented(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn only_own_pages_and_programs_may_change_something() {
+        let own = |pairs: &[(HeaderName, &str)]| {
+            let pairs = pairs.iter().map(|(n, v)| (n.clone(), v.parse().unwrap()));
+            is_own_page(&pairs.collect(), "https://live.example.org/base")
+        };
+        for (site, expected) in [
+            ("same-origin", true),
+            ("none", true),
+            ("same-site", false),
+            ("cross-site", false),
+            ("else", false),
+        ] {
+            assert_eq!(own(&[(SEC_FETCH_SITE, site)]), expected, "{site}");
+            let with_origin = [(SEC_FETCH_SITE, site), (ORIGIN, "https://evil.example")];
+            assert_eq!(own(&with_origin), expected, "{site}");
+        }
+        assert!(own(&[]), "a program");
+        for (origin, expected) in [
+            ("https://live.example.org", true),
+            ("http://LIVE.example.org", true),
+            ("http://10.0.0.7:8080", true),
+            ("http://10.0.0.7", false),
+            ("https://live.example.org.evil.example", false),
+            ("https://evil.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let pairs = [(ORIGIN, origin), (HOST, "10.0.0.7:8080")];
+            assert_eq!(own(&pairs), expected, "{origin}");
+        }
     }
 
     #[test]

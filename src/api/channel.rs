@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Sources;
-use super::access::authorise;
+use super::access::{authorise, authorise_change};
 use super::problem::Problem;
 use crate::live::health::{Finding, Report, Second, Summary};
 use crate::live::{State, Status};
@@ -117,11 +117,9 @@ pub(super) async fn health(
     wanted: Wants,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let channel = authorise(&sources, &headers, &id).await?;
-    let Wanted { events } = understood(wanted)?;
+    let (channel, events) = asked(&sources, &headers, &id, wanted).await?;
     let known = sources.registry.health(&channel.id);
     let viewers = sources.registry.viewers(&channel);
-    let events = newest_events(&sources, &channel, events);
     Ok(answer(describe(channel, known, viewers, events)))
 }
 
@@ -132,9 +130,7 @@ pub(super) async fn events(
     wanted: Wants,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let channel = authorise(&sources, &headers, &id).await?;
-    let Wanted { events } = understood(wanted)?;
-    let events = newest_events(&sources, &channel, events);
+    let (_, events) = asked(&sources, &headers, &id, wanted).await?;
     Ok(answer(serde_json::json!({ "events": events })))
 }
 
@@ -144,7 +140,7 @@ pub(super) async fn stop(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let channel = authorise(&sources, &headers, &id).await?;
+    let channel = authorise_change(&sources, &headers, &id).await?;
     tracing::info!(channel.id = %channel.id, "asked to stop the stream");
     if !sources.registry.stop(&channel.id) {
         return Err(Problem::NotLive);
@@ -152,16 +148,20 @@ pub(super) async fn stop(
     Ok(answer(serde_json::json!({})))
 }
 
-fn understood(wanted: Wants) -> Result<Wanted, Problem> {
+/// The channel, and the newest of its events, as many as are wanted.
+async fn asked(
+    sources: &Sources,
+    headers: &HeaderMap,
+    id: &str,
+    wanted: Wants,
+) -> Result<(Channel, Vec<Value>), Problem> {
+    let channel = authorise(sources, headers, id).await?;
     let Query(wanted) = wanted.map_err(|error| Problem::Malformed(error.body_text()))?;
-    Ok(wanted)
-}
-
-fn newest_events(sources: &Sources, channel: &Channel, most: usize) -> Vec<Value> {
     let scope = sources.endpoints.scope();
     let newest = sources.events.newest(&channel.id);
-    let newest = newest.iter().take(most);
-    newest.map(|event| event.to_json(scope)).collect()
+    let newest = newest.iter().take(wanted.events);
+    let events = newest.map(|event| event.to_json(scope)).collect();
+    Ok((channel, events))
 }
 
 /// What holds for one who may only.

@@ -16,6 +16,8 @@ const CHALLENGE: HeaderValue =
 pub(super) enum Problem {
     /// No credentials, or not those of this channel.
     Unauthorised,
+    /// A browser sent its Basic credentials along for the page of another site.
+    CrossSite,
     /// There is no such channel.
     NoSuchChannel,
     /// There is no stream to act upon.
@@ -41,6 +43,11 @@ impl Problem {
                 "send the channel's stream key (Authorization: Bearer KEY), or an access key id \
                  and secret (Basic)"
                     .to_owned(),
+            ),
+            Self::CrossSite => (
+                StatusCode::FORBIDDEN,
+                "cross_site",
+                "with an access key this is not done for the page of another site".to_owned(),
             ),
             Self::NoSuchChannel => (
                 StatusCode::NOT_FOUND,

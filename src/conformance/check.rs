@@ -10,11 +10,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
 use super::exchange::{self, Reload};
-use super::fetch::{Answer, Ask, Client};
+use super::fetch::{Answer, Ask, Client, Resource};
 use super::findings::Book;
 use super::follow::{End, follow};
 use super::parse::{MediaPlaylist, MultivariantPlaylist, Playlist, parse};
@@ -38,6 +38,9 @@ const MAX_BEATS: usize = 2_000;
 const GRAIN_MS: u64 = 5;
 /// Longest wait for what is asked once more at the end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Longest wait for all of that.
+const LAST_VISITS: Duration = Duration::from_secs(20);
 
 /// What the parts of a check share.
 pub(super) struct Context {
@@ -184,12 +187,16 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
         let (ends, ()) = tokio::join!(following, probe(context, &names, is_first));
         let is_gone = ends.contains(&End::Gone);
         if !is_gone {
-            join_all(
-                renditions
-                    .iter()
-                    .map(|rendition| revisit(context, rendition)),
-            )
-            .await;
+            let revisits = renditions
+                .iter()
+                .map(|rendition| revisit(context, rendition));
+            if timeout(LAST_VISITS, join_all(revisits)).await.is_err() {
+                let mut book = context.book();
+                let page = &mut book.page("", context.client.now_ms());
+                page.note("revisits-cut-off", || {
+                    "what was to be asked once more at the end took too long".to_owned()
+                });
+            }
         }
         let later = later(context, url).await;
         conclude(context, multivariant.as_ref(), later.as_ref(), &renditions);
@@ -271,20 +278,19 @@ fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> 
     let uris = list.variants.iter().map(|variant| &variant.uri);
     let audio = list.media.iter().filter(|tag| tag.kind == "AUDIO");
     let uris = uris.chain(audio.filter_map(|tag| tag.uri.as_ref()));
+    let is_variable = |uri: &String| list.has_variables && uri.contains("{$");
     let mut urls: Vec<Url> = Vec::new();
-    for uri in uris {
+    for uri in uris.filter(|uri| !is_variable(uri)) {
         match answer.url.join(uri) {
             Ok(url) if urls.contains(&url) => {}
+            _ if urls.len() > MAX_RENDITIONS => break,
             Ok(url) => urls.push(url),
             Err(_) => page.broken(must(1, "bad-uri"), "", || format!("`{uri}` is no URI")),
         }
     }
     if urls.len() > MAX_RENDITIONS {
         page.note("many-renditions", || {
-            format!(
-                "only the first {MAX_RENDITIONS} of {} renditions are followed",
-                urls.len()
-            )
+            format!("only the first {MAX_RENDITIONS} renditions are followed")
         });
         urls.truncate(MAX_RENDITIONS);
     }
@@ -295,7 +301,11 @@ fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> 
     if renditions.is_empty() {
         return Err(Error::NotAPlaylist {
             url: url.to_string(),
-            why: "a multivariant playlist without variants".to_owned(),
+            why: if list.has_variables {
+                "a multivariant playlist whose URIs need variables, which are not put in".to_owned()
+            } else {
+                "a multivariant playlist without variants".to_owned()
+            },
         });
     }
     Ok(Entry {
@@ -331,11 +341,22 @@ async fn revisit(context: &Context, rendition: &Rendition) {
         };
         probe.after_the_end(list).await;
     }
+    let newest = rendition.history.newest();
+    let listed: Vec<_> = newest
+        .into_iter()
+        .flat_map(MediaPlaylist::all_segments)
+        .filter_map(|segment| segment.map.as_deref())
+        .collect();
+    let is_listed = |resource: &Resource| {
+        let mut maps = listed.iter();
+        maps.any(|map| rendition.resource(&map.uri, map.range).as_ref() == Some(resource))
+    };
     let sections = rendition
         .init_digests
         .iter()
+        .filter(|(resource, _)| is_listed(resource))
         .map(|(resource, digest)| (resource.clone(), *digest));
-    let listed = rendition.history.newest().map(MediaPlaylist::first_msn);
+    let listed = newest.map(MediaPlaylist::first_msn);
     let mut known = rendition
         .records
         .values()
@@ -432,7 +453,14 @@ fn conclude(
             });
         }
     }
-    together::judge_across(&all, now_ms, context.delay.worst(0, now_ms), &mut book);
+    // Renditions that are not followed are reported on, too.
+    let variants = list.variants.iter().map(|variant| &variant.uri);
+    let others = list.media.iter().filter_map(|tag| tag.uri.as_ref());
+    let iframes = list.iframes.iter().filter_map(|tag| tag.uri.as_ref());
+    let uris = variants.chain(others).chain(iframes);
+    let known: Vec<_> = uris.filter_map(|uri| base.join(uri).ok()).collect();
+    let delay_ms = context.delay.worst(0, now_ms);
+    together::judge_across(&all, &known, (now_ms, delay_ms), &mut book);
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -54,7 +54,7 @@ pub(super) fn playlist(
     );
     page.check(should(1, "playlist-type"), is_typed || !is_named, "", words);
 
-    let coding = answer.header("content-encoding");
+    let coding = coding(answer);
     let is_packed = !coding.is_empty() || answer.body.len() < WORTH_PACKING;
     page.check(must(44, "playlist-not-packed"), is_packed, "", || {
         format!(
@@ -107,7 +107,7 @@ pub(super) fn media(answer: &Answer, target_s: u64, page: &mut Page<'_>) {
             redirect.unwrap_or_default()
         )
     });
-    let coding = answer.header("content-encoding");
+    let coding = coding(answer);
     page.check(should(44, "media-packed"), coding.is_empty(), "", || {
         format!("media came with Content-Encoding {coding}")
     });
@@ -146,6 +146,15 @@ pub(super) fn priority(answer: &Answer, page: &mut Page<'_>) {
     page.check(should(43, "no-priority"), holds, "", || {
         "a playlist by HTTP/2 without a priority header".to_owned()
     });
+}
+
+/// Content-Encoding; `identity` is none.
+fn coding(answer: &Answer) -> &str {
+    let text = answer.header("content-encoding");
+    if text.eq_ignore_ascii_case("identity") {
+        return "";
+    }
+    text
 }
 
 fn cors(answer: &Answer, page: &mut Page<'_>) {

@@ -4,10 +4,15 @@
 //! Not here: what an answer is worth (`exchange`), retries (`follow`).
 
 use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, LOCATION, ORIGIN, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
+    CONTENT_ENCODING, HeaderMap, LOCATION, ORIGIN, RANGE,
+};
 use reqwest::{Method, Version, redirect};
 use tokio::time::Instant;
 use url::Url;
@@ -19,6 +24,8 @@ use super::parse::ByteRange;
 pub(super) const PLAYLIST_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of media.
 pub(super) const MEDIA_BYTES: usize = 64 * 1024 * 1024;
+/// Most bytes of answers under way at once: many renditions may each have many requests.
+const BYTES_UNDER_WAY: usize = 512 * 1024 * 1024;
 /// Most redirects followed.
 const REDIRECTS: usize = 5;
 /// Longest wait for a connection.
@@ -114,6 +121,9 @@ pub(super) enum Failure {
     /// More than this many bytes.
     #[error("more than {0} bytes")]
     TooLarge(usize),
+    /// All answers under way are too large together.
+    #[error("more than {BYTES_UNDER_WAY} bytes are under way")]
+    Crowded,
     /// The connection failed, or the answer cannot be read.
     #[error("{0}")]
     Broken(String),
@@ -126,6 +136,30 @@ pub(super) struct Client {
     direct: reqwest::Client,
     http2: reqwest::Client,
     start: Instant,
+    under_way: Arc<AtomicUsize>,
+}
+
+/// What of [`BYTES_UNDER_WAY`] one answer takes.
+struct Share<'a> {
+    all: &'a AtomicUsize,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let before = self.all.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > BYTES_UNDER_WAY {
+            return Err(Failure::Crowded);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Client {
@@ -151,6 +185,7 @@ impl Client {
             direct: built(builder().redirect(redirect::Policy::none()))?,
             http2: built(builder().http2_prior_knowledge())?,
             start: Instant::now(),
+            under_way: Arc::default(),
         })
     }
 
@@ -194,11 +229,16 @@ impl Client {
                 Failure::Broken(chain(error))
             }
         };
+        let is_preflight = ask.method == Method::OPTIONS;
         let mut request = client
             .request(ask.method, ask.resource.url)
             .timeout(timeout)
             .header(ORIGIN, PAGE)
             .header(ACCEPT_ENCODING, "gzip");
+        if is_preflight {
+            request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "GET");
+            request = request.header(ACCESS_CONTROL_REQUEST_HEADERS, "range");
+        }
         if let Some(range) = ask.resource.range {
             let start = range.offset.unwrap_or(0);
             let end = start.saturating_add(range.length).saturating_sub(1);
@@ -208,10 +248,15 @@ impl Client {
         let mut response = request.send().await.map_err(|error| failed(&error))?;
         let head_ms = self.now_ms();
         let mut body = BytesMut::new();
+        let mut share = Share {
+            all: &self.under_way,
+            bytes: 0,
+        };
         while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
             if body.len().saturating_add(chunk.len()) > ask.limit {
                 return Err(Failure::TooLarge(ask.limit));
             }
+            share.grow(chunk.len())?;
             body.extend_from_slice(&chunk);
         }
         Ok(Answer {
@@ -231,7 +276,8 @@ impl Client {
 /// The body without its coding; gzip is the only one asked for.
 fn unpacked(body: Bytes, headers: &HeaderMap, limit: usize) -> Result<Bytes, Failure> {
     let coding = headers.get(CONTENT_ENCODING);
-    if coding.is_none_or(|coding| coding != "gzip") || body.is_empty() {
+    let is_gzip = coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+    if !is_gzip || body.is_empty() {
         return Ok(body);
     }
     let mut unpacked = Vec::new();

@@ -195,6 +195,7 @@ impl Follower<'_> {
             .context
             .delay
             .worst(since_ms, self.context.client.now_ms());
+        self.rendition.redirect(&answer.url);
         let mut book = self.context.book();
         let page = &mut book.page(&name, at_ms);
         let reload = if asked.position.is_some() {

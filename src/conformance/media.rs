@@ -18,6 +18,8 @@ const JUMP_US: u64 = 500_000;
 /// What remains of a segment's bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
+    /// The tracks that its initialization section has, whether samples came or not.
+    declared: Vec<(u32, Kind)>,
     pub(super) tracks: Vec<TrackFacts>,
     pub(super) bytes: u64,
     pub(super) digest: u64,
@@ -26,6 +28,7 @@ pub(super) struct Facts {
 /// One track of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TrackFacts {
+    id: u32,
     pub(super) kind: Kind,
     pub(super) start_us: u64,
     pub(super) end_us: u64,
@@ -46,18 +49,21 @@ impl Facts {
             let Some(first) = first else { continue };
             let last = last.unwrap_or(first);
             let longest = media.of_track(track.id).map(|sample| sample.duration).max();
-            let shown = us(first.pts.unsigned_abs());
-            let shown = i64::try_from(shown).unwrap_or(i64::MAX);
+            let pts = first.pts.saturating_sub(track.edit);
+            let shown = i64::try_from(us(pts.unsigned_abs())).unwrap_or(i64::MAX);
             tracks.push(TrackFacts {
+                id: track.id,
                 kind: track.kind,
                 start_us: us(first.dts),
                 end_us: us(last.dts.saturating_add(last.duration.into())),
-                shown_us: if first.pts < 0 { -shown } else { shown },
+                shown_us: if pts < 0 { -shown } else { shown },
                 samples: u64::try_from(media.of_track(track.id).count()).unwrap_or(0),
                 frame_us: us(longest.unwrap_or(0).into()),
             });
         }
+        let declared = init.tracks.iter();
         Self {
+            declared: declared.map(|track| (track.id, track.kind)).collect(),
             tracks,
             bytes,
             digest,
@@ -225,22 +231,20 @@ pub(super) fn continuity(
     if segment.has_discontinuity {
         return;
     }
-    let kinds = |facts: &Facts| {
-        facts
-            .tracks
-            .iter()
-            .map(|track| track.kind)
-            .collect::<Vec<_>>()
-    };
-    let same = kinds(before) == kinds(after) || gap_us > 0;
+    let same = before.declared == after.declared || gap_us > 0;
     page.check(must(61, "tracks-changed"), same, segment.msn, || {
         format!(
             "tracks {:?} became {:?} without DISCONTINUITY",
-            kinds(before),
-            kinds(after)
+            before.declared, after.declared
         )
     });
-    for (old, new) in std::iter::zip(&before.tracks, &after.tracks) {
+    // Samples of subtitles and metadata come when there is something to say.
+    let steady = before.tracks.iter().filter(|old| old.kind != Kind::Other);
+    let both = steady.filter_map(|old| {
+        let new = after.tracks.iter().find(|new| new.id == old.id)?;
+        Some((old, new))
+    });
+    for (old, new) in both {
         let expected = old.end_us.saturating_add(gap_us);
         let off = new.start_us.abs_diff(expected);
         let words = || {
@@ -300,5 +304,64 @@ fn structure(media: &Media, place: &str, page: &mut Page<'_>) {
             _ => must(58, kind),
         };
         page.broken(rule, place, || text.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::findings::Book;
+    use super::*;
+
+    fn facts(declared: &[(u32, Kind)], tracks: &[(u32, Kind, u64, u64)]) -> Facts {
+        let track = |&(id, kind, start_us, end_us): &_| TrackFacts {
+            id,
+            kind,
+            start_us,
+            end_us,
+            shown_us: 0,
+            samples: 1,
+            frame_us: 1,
+        };
+        Facts {
+            declared: declared.to_vec(),
+            tracks: tracks.iter().map(track).collect(),
+            bytes: 0,
+            digest: 0,
+        }
+    }
+
+    fn broken(before: &Facts, after: &Facts) -> Vec<&'static str> {
+        let mut book = Book::default();
+        continuity(before, after, &Segment::default(), 0, &mut book.page("", 0));
+        book.findings().iter().map(|found| found.kind).collect()
+    }
+
+    #[test]
+    fn sparse_and_missing_samples_are_no_change_of_tracks() {
+        use Kind::{Audio, Other, Video};
+        let all = [(1, Video), (2, Audio), (3, Other)];
+        let first = facts(
+            &all,
+            &[
+                (1, Video, 0, 10_000),
+                (2, Audio, 0, 10_000),
+                (3, Other, 0, 5),
+            ],
+        );
+        let cue = (3, Other, 600_000, 700_000);
+        for next in [
+            &[(1, Video, 10_000, 20_000), (2, Audio, 10_000, 20_000)][..],
+            &[(1, Video, 10_000, 20_000), (2, Audio, 10_000, 20_000), cue],
+            &[(1, Video, 10_000, 20_000)],
+        ] {
+            assert_eq!(broken(&first, &facts(&all, next)), [""; 0]);
+        }
+        let late = facts(
+            &all,
+            &[(1, Video, 10_000, 20_000), (2, Audio, 13_000, 20_000)],
+        );
+        assert_eq!(broken(&first, &late), ["tfdt-not-contiguous"]);
+        let other = facts(&[(1, Video)], &[(1, Video, 10_000, 20_000)]);
+        assert_eq!(broken(&first, &other), ["tracks-changed"]);
     }
 }

@@ -27,6 +27,9 @@ mod single;
 mod successive;
 mod together;
 
+#[cfg(test)]
+mod hostile;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -32,13 +32,13 @@ pub(super) struct Probe<'a> {
 impl Probe<'_> {
     /// All probes that fit a playlist of this kind.
     pub(super) async fn run(&self) {
-        let Some((list, _)) = self.list(&[]).await else {
+        let Some((list, answer)) = self.list(&[]).await else {
             return;
         };
         let quick = async {
             self.preflight().await;
             self.unknown_parameter().await;
-            self.missing_media(&list).await;
+            self.missing_media(&list, &answer.url).await;
             self.http2(&list).await;
             self.delta(&list).await;
         };
@@ -126,7 +126,7 @@ impl Probe<'_> {
     }
 
     /// Rules 28 and 45: what was neither listed nor hinted is missing, and caches forget that soon.
-    async fn missing_media(&self, list: &MediaPlaylist) {
+    async fn missing_media(&self, list: &MediaPlaylist, base: &Url) {
         if !list.is_low_latency() {
             return;
         }
@@ -135,7 +135,7 @@ impl Probe<'_> {
             .all_segments()
             .next_back()
             .map(|segment| segment.parts.last().map_or(&segment.uri, |part| &part.uri))
-            .and_then(|uri| self.url.join(uri).ok())
+            .and_then(|uri| base.join(uri).ok())
             .and_then(|url| url.join(NOWHERE).ok())
         else {
             return;
@@ -265,6 +265,9 @@ impl Probe<'_> {
         let asked = [first.saturating_sub(5), first];
         for msn in asked {
             let query = [("_HLS_msn", msn.to_string()), ("_HLS_part", "0".to_owned())];
+            // However far away the server is.
+            let plain = self.ask(&[], target_s).await;
+            let plain_ms = plain.map_or(0, |answer| answer.held_ms());
             let outcome = self.ask(&query, target_s).await;
             // The answer needs no news: half a part target is plenty.
             let part_ms = list.part_target_us.unwrap_or(1_000_000) / 2000;
@@ -275,7 +278,8 @@ impl Probe<'_> {
                 .worst(now_ms.saturating_sub(1_000), now_ms);
             let most = part_ms
                 .saturating_add(self.context.slack_ms)
-                .saturating_add(delay_ms);
+                .saturating_add(delay_ms)
+                .saturating_add(plain_ms.saturating_mul(2));
             let is_answered = outcome
                 .as_ref()
                 .is_ok_and(|answer| parsed(answer).is_some());

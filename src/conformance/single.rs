@@ -3,10 +3,12 @@
 //! In:  a parsed playlist. Out: judgements on a page. Not here: what changes between playlists (`successive`),
 //! what renditions owe each other (`together`), bytes (`media`).
 
+use std::collections::BTreeMap;
+
 use super::Position;
 use super::exchange::has_extension;
 use super::findings::Page;
-use super::parse::{HintKind, MediaPlaylist, Part, Segment};
+use super::parse::{Flaw, HintKind, MediaPlaylist, Part, Segment};
 use super::rules::{must, practice, should};
 
 /// PROGRAM-DATE-TIME may differ from media time by this much: a frame at 10 fps.
@@ -18,16 +20,16 @@ const FMP4_NAMES: &[&str] = &["m4s", "mp4", "m4v", "m4a", "cmfv", "cmfa"];
 
 /// Judges everything here.
 pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
-    page.check(must(1, "syntax"), true, "", String::new);
-    for flaw in &list.flaws {
-        page.broken(flaw.rule, format_args!("line {}", flaw.line), || {
-            flaw.text.clone()
-        });
-    }
+    syntax(&list.flaws, page);
     if list.has_variables {
         page.note("variables", || {
-            "EXT-X-DEFINE is there, but variables are not put in: URIs with them cannot be fetched"
+            "EXT-X-DEFINE is there, but variables are not put in: URIs with them are not fetched"
                 .to_owned()
+        });
+    }
+    if list.is_cut {
+        page.note("too-long", || {
+            format!("only the first {} segments are read", list.segments.len())
         });
     }
     version(list, page);
@@ -44,6 +46,16 @@ pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
     }
     gaps(list, page);
     date_ranges(list, page);
+}
+
+/// What reading a playlist of either kind has shown.
+pub(super) fn syntax(flaws: &[Flaw], page: &mut Page<'_>) {
+    page.check(must(1, "syntax"), true, "", String::new);
+    for flaw in flaws {
+        page.broken(flaw.rule, format_args!("line {}", flaw.line), || {
+            flaw.text.clone()
+        });
+    }
 }
 
 /// Rule 2.
@@ -303,7 +315,7 @@ fn parts(list: &MediaPlaylist, page: &mut Page<'_>) {
         }
         let is_whole = !segment.uri.is_empty() && !segment.parts.is_empty();
         if is_whole {
-            let sum: u64 = segment.parts.iter().map(|part| part.duration_us).sum();
+            let sum = segment.parts_us();
             let count = u64::try_from(segment.parts.len()).unwrap_or(0);
             let tolerance = count.saturating_mul(1_000).saturating_add(5_000);
             let holds = sum.abs_diff(segment.duration_us) <= tolerance;
@@ -373,10 +385,7 @@ fn hints(list: &MediaPlaylist, page: &mut Page<'_>) {
 fn listed_parts(list: &MediaPlaylist, page: &mut Page<'_>) {
     let Some(target) = list.target_s else { return };
     let limit = target.saturating_mul(3_000_000);
-    let mut behind: u64 = match &list.open {
-        Some(open) => open.parts.iter().map(|part| part.duration_us).sum(),
-        None => 0,
-    };
+    let mut behind = list.open.as_ref().map_or(0, Segment::parts_us);
     for segment in list.segments.iter().rev() {
         let holds = behind <= limit || segment.parts.is_empty();
         page.check(should(25, "parts-listed-long"), holds, segment.msn, || {
@@ -405,15 +414,16 @@ fn gaps(list: &MediaPlaylist, page: &mut Page<'_>) {
 
 /// Rule 60.
 fn date_ranges(list: &MediaPlaylist, page: &mut Page<'_>) {
+    // Of each range the first START-DATE that is told.
+    let mut starts = BTreeMap::new();
     for range in &list.date_ranges {
         let place = format!("line {}", range.line);
         page.check(must(60, "no-id"), !range.id.is_empty(), &place, || {
             "an EXT-X-DATERANGE without ID".to_owned()
         });
-        let twins = list.date_ranges.iter().filter(|other| other.id == range.id);
-        let starts_agree = twins
-            .filter_map(|other| other.start_us)
-            .all(|start| range.start_us.is_none_or(|own| own == start));
+        let starts_agree = range
+            .start_us
+            .is_none_or(|own| *starts.entry(range.id.as_str()).or_insert(own) == own);
         page.check(must(60, "start-differs"), starts_agree, &place, || {
             format!("the range `{}` has two START-DATEs", range.id)
         });

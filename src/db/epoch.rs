@@ -8,23 +8,26 @@ use crate::model::repository::{EPOCH_MSN_RESERVE, Epoch, EpochRepository, Error,
 
 statements! {
     /// Atomic by itself: the conflicting row is locked while its successor is computed.
-    BEGIN = "INSERT INTO epochs (channel_id, number, first_msn, next_msn, running_from) \
-        VALUES ($1, 1, 1, 1 + CAST($2 AS BIGINT), 1) \
+    BEGIN = "INSERT INTO epochs (channel_id, number, first_msn, next_msn, running_from, begun) \
+        VALUES ($1, 1, 1, 1 + CAST($2 AS BIGINT), 1, (SELECT COALESCE(MAX(begun), 0) + 1 FROM epochs)) \
         ON CONFLICT (channel_id) DO UPDATE SET number = epochs.number + 1, \
         first_msn = epochs.next_msn, next_msn = epochs.next_msn + CAST($2 AS BIGINT), \
-        running_from = epochs.number + 1 \
+        running_from = epochs.number + 1, begun = excluded.begun \
         RETURNING number, first_msn";
     /// What the dead process had reserved stays reserved.
     RESUME = "UPDATE epochs SET number = number + 1, first_msn = $3, \
-        next_msn = CASE WHEN next_msn < $4 THEN $4 ELSE next_msn END \
+        next_msn = CASE WHEN next_msn < $4 THEN $4 ELSE next_msn END, \
+        begun = (SELECT MAX(begun) + 1 FROM epochs) \
         WHERE channel_id = $1 AND number = $2 AND first_msn <= $3 AND running_from IS NOT NULL \
         RETURNING number, first_msn";
     RUNNING = "SELECT channel_id, number, running_from FROM epochs \
-        WHERE running_from <= number ORDER BY channel_id LIMIT $1";
+        WHERE running_from <= number ORDER BY begun DESC, channel_id LIMIT $1";
     EXTEND = "UPDATE epochs SET next_msn = CASE WHEN next_msn < $3 THEN $3 ELSE next_msn END \
         WHERE channel_id = $1 AND number = $2";
     END = "UPDATE epochs SET next_msn = $3, running_from = NULL \
         WHERE channel_id = $1 AND number = $2 AND first_msn <= $3";
+    /// What was reserved may have been used.
+    ABANDON = "UPDATE epochs SET running_from = NULL WHERE channel_id = $1 AND number = $2";
 }
 
 #[derive(sqlx::FromRow)]
@@ -123,6 +126,17 @@ impl EpochRepository for Repository {
         self.move_next_msn(END, channel, number, next_msn)
             .await
             .map(drop)
+    }
+
+    async fn abandon_epoch(&self, channel: &ChannelId, number: u64) -> Result<(), Error> {
+        on!(&self.db, pool => {
+            sqlx::query(ABANDON)
+                .bind(channel.as_str())
+                .bind(signed(number))
+                .execute(pool)
+                .await?;
+        });
+        Ok(())
     }
 }
 

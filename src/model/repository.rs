@@ -126,12 +126,15 @@ pub trait EpochRepository: Send + Sync {
         number: u64,
         first_msn: u64,
     ) -> Result<Epoch, Error>;
-    /// Up to `limit` epochs that nobody has ended.
+    /// Up to `limit` epochs that nobody has ended, those that were begun last first.
     async fn running_epochs(&self, limit: u32) -> Result<Vec<RunningEpoch>, Error>;
     /// Gives the unused numbers back: the next epoch starts at `next_msn`. Does nothing if the
     /// epoch is no longer the channel's newest, or if `next_msn` is below its first.
     async fn end_epoch(&self, channel: &ChannelId, number: u64, next_msn: u64)
     -> Result<(), Error>;
+    /// Nobody will continue the epoch, whose process is dead: it no longer runs, and its numbers stay
+    /// reserved. Does nothing if it is no longer the channel's newest.
+    async fn abandon_epoch(&self, channel: &ChannelId, number: u64) -> Result<(), Error>;
 }
 
 /// All of them.

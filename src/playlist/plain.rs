@@ -8,6 +8,9 @@ use super::tags::{Seconds5, attribute};
 use crate::base::clock::WallTime;
 use crate::media::Timescale;
 
+/// Begins the comment that says the PART-TARGET, in milliseconds: the copy lists no parts, but who takes the
+/// playlist up again must not change it.
+pub(super) const PART_TARGET: &str = "#weir-part-target-ms";
 /// Most bytes of a text that is read: an hour's window in the shortest segments has fewer.
 pub const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -16,6 +19,8 @@ pub const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 pub struct Plain {
     /// EXT-X-TARGETDURATION.
     pub target_duration_s: u32,
+    /// PART-TARGET of the playlist that this is a copy of; none in the oldest copies.
+    pub part_target_ms: Option<u32>,
     /// EXT-X-MEDIA-SEQUENCE.
     pub first_msn: u64,
     /// EXT-X-DISCONTINUITY-SEQUENCE.
@@ -124,6 +129,7 @@ impl PlainSegment {
 #[derive(Default)]
 struct Reader {
     target_duration_s: Option<u32>,
+    part_target_ms: Option<u32>,
     first_msn: Option<u64>,
     discontinuity_sequence: Option<u64>,
     segments: Vec<PlainSegment>,
@@ -143,6 +149,7 @@ impl Reader {
         let narrow = |text| decimal(text).and_then(|n| u32::try_from(n).ok());
         match tag {
             "#EXT-X-TARGETDURATION" => self.target_duration_s = narrow(value),
+            PART_TARGET => self.part_target_ms = narrow(value),
             "#EXT-X-MEDIA-SEQUENCE" => self.first_msn = decimal(value),
             "#EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = decimal(value),
             "#EXT-X-DISCONTINUITY" => self.discontinuity = true,
@@ -193,6 +200,7 @@ impl Reader {
         }
         Ok(Plain {
             target_duration_s: self.target_duration_s.ok_or("no EXT-X-TARGETDURATION")?,
+            part_target_ms: self.part_target_ms,
             first_msn: self.first_msn.ok_or("no EXT-X-MEDIA-SEQUENCE")?,
             discontinuity_sequence: self
                 .discontinuity_sequence
@@ -228,6 +236,7 @@ mod tests {
             init_hash: if is_new { "0badcafe" } else { "7f3a09bc" }.to_owned(),
         };
         let expected = Plain {
+            part_target_ms: Some(334),
             target_duration_s: 2,
             first_msn: 1043,
             discontinuity_sequence: 0,

@@ -70,7 +70,7 @@ async fn a_correct_origin_breaks_no_must() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rare_but_right_breaks_no_must() {
     let _calm = MACHINE.read().await;
-    for rare in [Defect::GapsAtFirst, Defect::Ends] {
+    for rare in [Defect::GapsAtFirst, Defect::Ends, Defect::PlaylistsMoved] {
         let origin = ReferenceOrigin::start(Some(rare)).await;
         let report = checked(&origin.url, SECONDS).await;
         assert_eq!(musts(&report), Vec::<&Finding>::new(), "{rare:?}: {report}");
@@ -158,6 +158,31 @@ async fn weir_breaks_no_must() {
             .all(|rendition| rendition["parts"].as_u64() >= Some(25)),
         "{answer}"
     );
+}
+
+/// Sound alone ends with the picture, to the last part (rules 4 and 24).
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_alone_breaks_no_must_to_its_end() {
+    let _calm = MACHINE.read().await;
+    let server = TestServer::start().await;
+    for (name, extra) in [
+        ("passed", &["--type", "STANDARD"][..]),
+        ("encoded", &["--type", "ADVANCED_SD"][..]),
+    ] {
+        let channel = server.new_channel_with(name, extra).await;
+        let publisher = Publisher::once(&clip("fps30.flv"), &channel.ingest_url);
+        media_playlist_url(&channel.playback_url).await;
+        let url = format!("{}?allow_audio_only=true", channel.playback_url);
+        let report = checked(&url, 30).await;
+        assert_eq!(publisher.ended().await, "");
+        let names: Vec<_> = report.renditions.iter().map(|r| &*r.rendition).collect();
+        assert!(
+            names.iter().any(|name| name.contains("audio_only")),
+            "{names:?}"
+        );
+        assert_eq!(musts(&report), Vec::<&Finding>::new(), "{name}: {report}");
+        assert_eq!(report.rules[37].outcome, Outcome::Held, "it ended");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

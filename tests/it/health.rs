@@ -1,6 +1,6 @@
 //! How a stream comes, told to who may know; limits on what is sent; the operator's stop.
 
-use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
@@ -130,6 +130,39 @@ async fn only_who_holds_the_key_may_know() {
     let odd = request(&server, &own.id, "health?events=many").bearer_auth(&own.stream_key);
     assert_eq!(json(odd).await.0, StatusCode::BAD_REQUEST);
     assert!(!server.log().contains(&own.stream_key));
+}
+
+/// A browser resends Basic credentials by itself, whichever page makes the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_site_stops_a_stream_with_credentials_that_a_browser_resends() {
+    let server = TestServer::start_with(&ROOT).await;
+    let channel = server.channel().await;
+    let own = format!("http://{}", server.http);
+    let basic = || {
+        let asked = request(&server, &channel.id, "stop");
+        asked.basic_auth(ROOT[0].1, Some(ROOT[1].1))
+    };
+    for foreign in [
+        basic().header("sec-fetch-site", "cross-site"),
+        basic().header("sec-fetch-site", "same-site"),
+        basic().header(ORIGIN, "https://evil.example"),
+        basic().header(ORIGIN, "null"),
+    ] {
+        let (status, body) = json(foreign).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
+        assert_eq!(body["code"], "cross_site");
+    }
+    let bearer = || request(&server, &channel.id, "stop").bearer_auth(&channel.stream_key);
+    for own in [
+        basic(),
+        basic().header(ORIGIN, &own),
+        basic().header("sec-fetch-site", "same-origin"),
+        bearer().header("sec-fetch-site", "cross-site"),
+    ] {
+        let (status, body) = json(own).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+        assert_eq!(body["code"], "channel_not_broadcasting");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ mod reconnect;
 mod restart;
 mod viewers;
 mod isolation;
+mod hostile_origin;
 mod hostile_rtmp;
 mod players;
 mod databases;

@@ -67,14 +67,20 @@ async fn the_watch_page_plays_near_live() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watch_page_shows_the_streams_health_to_who_holds_the_key() {
-    let server = TestServer::start().await;
+    let root = [
+        ("WEIR_ROOT_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("WEIR_ROOT_SECRET_ACCESS_KEY", "hunter2:hunter2"),
+    ];
+    let server = TestServer::start_with(&root).await;
     let channel = server.new_channel("streamer").await;
     let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     media_playlist_url(&channel.playback_url).await;
     let (page, key) = (&channel.watch_url, &channel.stream_key);
-    let panel = |url: String| async move {
+    let panel = |url: String, typed: &'static str| async move {
         let options = ["--seconds", "8", "--text", "#health", "--url", &url];
-        let seen = script("watch.mjs", &options).await;
+        let options = [&options[..], &["--key", typed]].concat();
+        let options = &options[..if typed.is_empty() { 6 } else { 8 }];
+        let seen = script("watch.mjs", options).await;
         // What the player has to mend is another matter.
         let mut errors = seen["errors"].as_array().unwrap().iter();
         let is_pages = |error: &Value| !error.as_str().unwrap().starts_with("hls");
@@ -82,15 +88,20 @@ async fn the_watch_page_shows_the_streams_health_to_who_holds_the_key() {
         let text = |key: &str| seen[key].as_str().unwrap().to_owned();
         (text("text"), text("address"))
     };
-    let ((shown, address), (refused, _)) = tokio::join!(
-        panel(format!("{page}#key={key}")),
-        panel(format!("{page}#key={key}x"))
+    let ((shown, address), (to_root, _), (refused, _), (not_root, _)) = tokio::join!(
+        panel(format!("{page}#key={key}"), ""),
+        panel(page.clone(), "AKIDEXAMPLE:hunter2:hunter2"),
+        panel(format!("{page}#key={key}x"), ""),
+        panel(page.clone(), "AKIDEXAMPLE:hunter2"),
     );
     assert_eq!(&address, page, "the key has left the address");
     for expected in ["Live", " fps", "Keyframe interval\n2.0 s", "Viewers\n"] {
         assert!(shown.contains(expected), "{expected} in {shown}");
+        assert!(to_root.contains(expected), "{expected} in {to_root}");
     }
-    assert!(refused.contains("This key does not open"), "{refused}");
+    for refused in [refused, not_root] {
+        assert!(refused.contains("This key does not open"), "{refused}");
+    }
     publisher.kill().await;
     assert!(!server.log().contains(key));
 }

@@ -85,6 +85,7 @@ on_both!(
     an_older_epoch_can_no_longer_move_anything,
     a_dead_epoch_can_be_continued,
     only_epochs_that_nobody_ended_run,
+    an_epoch_that_is_given_up_runs_no_more,
     what_does_not_exist_is_not_found,
 );
 
@@ -442,12 +443,43 @@ async fn only_epochs_that_nobody_ended_run(place: Place) {
     repository.begin_epoch(&gone.id).await.unwrap();
     repository.delete_channel(&gone.id).await.unwrap();
 
-    expected.sort();
+    // Those that were begun last come first.
     let again = place.open().await;
-    let running = again.running_epochs(10).await.unwrap();
-    let ids: Vec<ChannelId> = running.into_iter().map(|epoch| epoch.channel_id).collect();
-    assert_eq!(ids, expected);
-    assert_eq!(again.running_epochs(1).await.unwrap().len(), 1);
+    expected.reverse();
+    assert_eq!(running(&again, 10).await, expected);
+    again.resume_epoch(&expected[1], 1, 50).await.unwrap();
+    expected.reverse();
+    assert_eq!(running(&again, 10).await, expected);
+    again.begin_epoch(&expected[1]).await.unwrap();
+    expected.reverse();
+    assert_eq!(running(&again, 10).await, expected);
+    assert_eq!(running(&again, 1).await, expected[..1]);
+}
+
+async fn running(repository: &Repository, limit: u32) -> Vec<ChannelId> {
+    let running = repository.running_epochs(limit).await.unwrap();
+    running.into_iter().map(|epoch| epoch.channel_id).collect()
+}
+
+async fn an_epoch_that_is_given_up_runs_no_more(place: Place) {
+    let repository = place.open().await;
+    let (channel, _) = stored(&repository, "lost", 1).await;
+    let id = &channel.id;
+    repository.begin_epoch(id).await.unwrap();
+    repository.begin_epoch(id).await.unwrap();
+    // Not the newest.
+    repository.abandon_epoch(id, 1).await.unwrap();
+    assert_eq!(running(&repository, 10).await, std::slice::from_ref(id));
+    repository.abandon_epoch(id, 2).await.unwrap();
+    assert_eq!(running(&repository, 10).await, []);
+    let resumed = repository.resume_epoch(id, 2, 200_000).await;
+    assert!(matches!(resumed, Err(Error::Superseded)), "{resumed:?}");
+    let next = repository.begin_epoch(id).await.unwrap();
+    // All that the dead process had reserved may have been used.
+    assert_eq!(
+        (next.number, next.first_msn),
+        (3, 1 + 2 * EPOCH_MSN_RESERVE)
+    );
 }
 
 async fn an_older_epoch_can_no_longer_move_anything(place: Place) {

@@ -1,6 +1,7 @@
 //! A killed server: what its playlists listed goes on after the next start, under the same URLs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use reqwest::{StatusCode, Url};
 
@@ -253,6 +254,90 @@ async fn a_whole_ladder_comes_back_and_ends_when_nobody_returns() {
     let next = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
     assert!(MediaPlaylist::parse(&text(url.as_str()).await).first_msn > last);
+    next.kill().await;
+}
+
+/// Players take no other PART-TARGET from a playlist that they know, wherever the change came from.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_part_target_waits_for_the_next_stream() {
+    let mut server = TestServer::start_with(&[("WEIR__LIVE__HOLD_SECONDS", "20")]).await;
+    let basic = ["--type", "BASIC"];
+    let channel = server.new_channel_with("changed", &basic).await;
+    let first = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let grid = |text: String| -> Vec<String> {
+        let tags = ["#EXT-X-PART-INF:", "#EXT-X-SERVER-CONTROL:"];
+        let lines = text.lines().map(str::to_owned);
+        lines
+            .filter(|line| tags.iter().any(|tag| line.starts_with(tag)))
+            .collect()
+    };
+    let known = grid(text(url.as_str()).await);
+    assert!(known.concat().contains("PART-TARGET=0.334"), "{known:?}");
+    let mut list = Known::default();
+    let three = list.follow(&url, |list| list.segments.len() >= 3);
+    within(30, "three segments", three).await;
+    mirrored(&server, &channel, list.last.segments.last().unwrap().0).await;
+
+    // While the encoder is away: the one that returns goes by the old grid.
+    let set = ["channel", "set", &channel.id, "--part-target-ms", "1000"];
+    server.weir(&set).await;
+    first.kill().await;
+    let second = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let is_live = || async {
+        let live = server.live(&channel).await?;
+        (live.get("state")? == "LIVE").then_some(())
+    };
+    eventually(20, "the encoder back", is_live).await;
+    let next = list.last.segments.last().unwrap().0 + 4;
+    let more = list.follow(&url, |list| list.next().0 > next);
+    within(30, "more segments", more).await;
+    assert_eq!(grid(text(url.as_str()).await), known);
+    mirrored(&server, &channel, next - 1).await;
+
+    // After a crash: what the new process takes up is as it was, too.
+    server.kill_and_restart().await;
+    second.kill().await;
+    let taken_up = list.follow(&url, |list| list.next().0 > next + 1);
+    within(20, "the playlist again", taken_up).await;
+    assert_eq!(grid(text(url.as_str()).await), known);
+
+    let ended = list.follow(&url, |list| list.is_ended);
+    within(40, "ENDLIST", ended).await;
+    let third = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let new = grid(text(url.as_str()).await).concat();
+    assert!(new.contains("PART-TARGET=1.0"), "{new}");
+    third.kill().await;
+}
+
+/// What can never be taken up is tried once, not at each start for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn playlists_that_are_lost_for_good_are_given_up_once() {
+    let mut server = TestServer::start().await;
+    let basic = ["--type", "BASIC"];
+    let channel = server.new_channel_with("lost", &basic).await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let first = MediaPlaylist::parse(&text(url.as_str()).await).first_msn;
+    let lose = |data: &Path| std::fs::remove_dir_all(data.join("storage/live")).unwrap();
+    server.kill_and_restart_after(lose).await;
+    publisher.kill().await;
+    let words = "playlists are not taken up again";
+    let given_up = || async { server.log().contains(words).then_some(()) };
+    eventually(20, "the playlists given up", given_up).await;
+    // Waits for the outcome, which is stored before.
+    let status = get(&channel.playback_url).await.status();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+
+    server.kill_and_restart().await;
+    let status = get(&channel.playback_url).await.status();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(server.log().matches(words).count(), 1, "tried again");
+    let next = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    assert_eq!(epoch(&url), 2);
+    assert!(MediaPlaylist::parse(&text(url.as_str()).await).first_msn > first);
     next.kill().await;
 }
 

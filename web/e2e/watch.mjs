@@ -7,6 +7,7 @@
 //   node watch.mjs --url ... --events --seconds 60 [--until live,reconnecting,live]
 //     prints {t, state, title} for every change of state, and the line above last; ends as soon
 //     as the states of --until were seen in this order (exit status 1 if they were not).
+//   --key KEY is typed into the field of the stream's health.
 //   --text SELECTOR adds {text, address}: what an element says at the end, and the page's address.
 
 import { print, readArguments } from "./arguments.mjs";
@@ -19,6 +20,7 @@ const options = readArguments({
   events: false,
   until: "",
   text: "",
+  key: "",
   "start-timeout": 20,
   width: 1280,
   height: 800,
@@ -92,11 +94,20 @@ function stateSequence(wanted, events) {
   return { all, seen };
 }
 
+async function enter(page, key) {
+  await page.locator("#health summary").click();
+  await page.locator("#health-key").fill(key);
+  await page.locator("#health-key").press("Enter");
+}
+
 async function watch(page, errors) {
   const sequence = stateSequence(options.until || (options.events ? "" : "live"), options.events);
   await page.exposeFunction("weirState", sequence.seen);
   await page.addInitScript(observe);
   await page.goto(options.url);
+  if (options.key !== "") {
+    await enter(page, options.key);
+  }
   const seconds = options.events || options.until ? options.seconds : options["start-timeout"];
   const wasSeen = await Promise.race([sequence.all, limit(seconds * 1000)]);
   const start = await page.evaluate(sample);

@@ -1,10 +1,11 @@
-// The stream's health below the player, for whoever holds the stream key.
+// The stream's health below the player, for whoever holds the stream key or an access key.
 //
 // The key comes from the field or from the fragment (`#key=…`), which is taken out of the address at
-// once; it is kept for this tab only, and sent in a header, never in a URL.
+// once; it is sent in a header, never in a URL. A stream key is kept for this tab; an access key, which
+// opens every channel, only until the page is left.
 
 import { byId, make } from "./dom.ts";
-import { complaints, curve, fetchHealth, headline, keyInFragment, rows } from "./health.ts";
+import { complaints, curve, fetchHealth, headline, isAccessKey, keyInFragment, rows } from "./health.ts";
 import type { Health } from "./health.ts";
 
 const REFRESH_MS = 2_000;
@@ -98,7 +99,9 @@ export class HealthPanel {
         this.forget("This key does not open this channel.");
         return;
       }
-      sessionStorage.setItem(this.storageName(), key);
+      if (!isAccessKey(key)) {
+        sessionStorage.setItem(this.storageName(), key);
+      }
       this.show(health);
     } catch {
       if (number !== this.number) {

@@ -1,4 +1,4 @@
-// How a stream comes, for whoever holds its key: GET /v1/channels/ID/health.
+// How a stream comes, for whoever holds its key or an access key: GET /v1/channels/ID/health.
 //
 // In:  the server's JSON, the page's fragment. Out: `Health` with every field checked, and the rows
 //      and words that are shown. Pure but for `fetchHealth`.
@@ -59,17 +59,31 @@ const HEALTHS: Record<Health["health"], string> = {
   UNKNOWN: "",
 };
 
-/** null: the key is not this channel's. */
+/** Whether `key` is an access key, `ID:SECRET`; a stream key has no colon. */
+export function isAccessKey(key: string): boolean {
+  return key.includes(":");
+}
+
+/** What a request shows of a stream key (Bearer) or an access key (Basic). */
+export function authorization(key: string): string {
+  if (!isAccessKey(key)) {
+    return `Bearer ${key}`;
+  }
+  const bytes = new TextEncoder().encode(key);
+  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+}
+
+/** null: the key does not open this channel, or an access key found no such channel. */
 export async function fetchHealth(channelId: string, key: string): Promise<Health | null> {
   const path = `/v1/channels/${encodeURIComponent(channelId)}/health?events=0`;
   const response = await fetch(path, {
     cache: "no-store",
     // Else a browser asks for a password when the key is wrong.
     credentials: "omit",
-    headers: { accept: "application/json", authorization: `Bearer ${key}` },
+    headers: { accept: "application/json", authorization: authorization(key) },
     signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
   });
-  if (response.status === 401) {
+  if (response.status === 401 || response.status === 404) {
     return null;
   }
   if (!response.ok) {
@@ -187,7 +201,7 @@ export function curve(seconds: readonly Second[], most: number, width: number, h
   return points.join(" ");
 }
 
-/** The stream key in a fragment as `#key=sk_…`, and the fragment without it. */
+/** The key in a fragment as `#key=sk_…`, and the fragment without it. */
 export function keyInFragment(fragment: string): { key: string; rest: string } | null {
   const parameters = new URLSearchParams(fragment.replace(/^#/, ""));
   const key = parameters.get("key")?.trim() ?? "";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { complaints, curve, headline, keyInFragment, parseHealth, rows } from "../src/health.ts";
+import { authorization, complaints, curve, headline, isAccessKey, keyInFragment, parseHealth, rows } from "../src/health.ts";
 import type { Health } from "../src/health.ts";
 
 const SECOND = {
@@ -151,6 +151,20 @@ test("the curve ends at the right with the newest second", () => {
   assert.equal(curve(seconds, 5, 100, 20), "50.0,20.0 75.0,0.0 100.0,10.0");
   assert.equal(curve([], 5, 100, 20), "");
   assert.equal(curve(health([{ bitrate: 0 }]).seconds, 1, 100, 20), "0.0,20.0");
+});
+
+test("a stream key is shown as Bearer, an access key as Basic", () => {
+  const table: [key: string, isAccess: boolean, shown: string][] = [
+    ["sk_us-east-1_a_b", false, "Bearer sk_us-east-1_a_b"],
+    // As in RFC 7617, §2 and §2.1.
+    ["Aladdin:open sesame", true, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="],
+    ["test:123£", true, "Basic dGVzdDoxMjPCow=="],
+    ["AKIDEXAMPLE:a:b", true, "Basic QUtJREVYQU1QTEU6YTpi"],
+  ];
+  for (const [key, isAccess, shown] of table) {
+    assert.equal(isAccessKey(key), isAccess, key);
+    assert.equal(authorization(key), shown, key);
+  }
 });
 
 test("the key is taken out of the fragment", () => {

@@ -9,6 +9,8 @@ use crate::media::codec::{aac, avc};
 
 /// Most tracks read.
 const MAX_TRACKS: usize = 16;
+/// Most entries read of an edit list.
+const MAX_EDITS: u32 = 16;
 /// The `objectTypeIndication` of MPEG-4 audio.
 const OBJECT_TYPE_AAC: u8 = 0x40;
 
@@ -36,8 +38,12 @@ pub struct Track {
     pub entry: String,
     /// RFC 6381, where it can be told exactly.
     pub codec: Option<String>,
-    /// Pixels as displayed; none for sound.
+    /// Pixels as decoded; none for sound.
     pub size: Option<(u64, u64)>,
+    /// Width and height for which the track is meant, where pixels are not square; from `tkhd`.
+    pub display: Option<(u64, u64)>,
+    /// What an edit list takes off presentation times, in ticks.
+    pub edit: i64,
     /// The H.264 decoder configuration.
     pub avc: Option<avc::Config>,
     /// From `trex`.
@@ -79,10 +85,11 @@ impl Init {
         let moov = moov.ok_or("it has no moov")?;
         let mvex = children(moov, *b"mvex").next();
         init.has_mvex = mvex.is_some();
-        let movie_duration = children(moov, *b"mvhd").next().and_then(duration_of);
-        init.has_duration = movie_duration.is_some_and(is_duration);
+        let movie = children(moov, *b"mvhd").next().and_then(header);
+        init.has_duration = movie.is_some_and(|(_, duration)| is_duration(duration));
         for trak in children(moov, *b"trak").take(MAX_TRACKS) {
             let mut track = read_track(trak).ok_or("a trak cannot be read")?;
+            track.edit = edit(trak, movie.map_or(0, |(scale, _)| scale), track.timescale);
             let mdhd = descend(trak, &[*b"mdia", *b"mdhd"]);
             init.has_duration |= mdhd.and_then(duration_of).is_some_and(is_duration);
             let stts = descend(trak, &[*b"mdia", *b"minf", *b"stbl", *b"stts"]);
@@ -134,6 +141,7 @@ fn read_track(trak: &[u8]) -> Option<Track> {
     tkhd.wide(version)?;
     tkhd.wide(version)?;
     let id = tkhd.u32()?;
+    let display = display(tkhd, version);
     let (timescale, _) = header(descend(trak, &[*b"mdia", *b"mdhd"])?)?;
     let mut hdlr = Fields(descend(trak, &[*b"mdia", *b"hdlr"])?);
     hdlr.skip(8)?;
@@ -151,6 +159,8 @@ fn read_track(trak: &[u8]) -> Option<Track> {
         entry: entry.name(),
         codec: None,
         size: None,
+        display,
+        edit: 0,
         avc: None,
         default_duration: 0,
         default_size: 0,
@@ -159,16 +169,58 @@ fn read_track(trak: &[u8]) -> Option<Track> {
     match kind {
         // What cannot be told stays untold.
         Kind::Video => drop(read_visual(entry.body, &mut track)),
-        Kind::Audio => track.codec = read_sound(entry.body),
+        Kind::Audio => drop(read_sound(entry.body, &mut track)),
         Kind::Other => {}
     }
     Some(track)
+}
+
+/// What stands in `tkhd` behind the track's id: reserved, duration, reserved, layer to volume, matrix, then 16.16.
+fn display(mut tkhd: Fields<'_>, version: u8) -> Option<(u64, u64)> {
+    tkhd.u32()?;
+    tkhd.wide(version)?;
+    tkhd.skip(8 + 8 + 36)?;
+    let (width, height) = (tkhd.u32()? >> 16, tkhd.u32()? >> 16);
+    (width > 0 && height > 0).then_some((width.into(), height.into()))
+}
+
+/// Where in the media the presentation begins; an empty edit before it delays it.
+fn edit(trak: &[u8], movie_timescale: u32, timescale: u32) -> i64 {
+    let read = || {
+        let mut fields = Fields(descend(trak, &[*b"edts", *b"elst"])?);
+        let (version, _) = fields.full()?;
+        let mut delay = 0i64;
+        for _ in 0..fields.u32()?.min(MAX_EDITS) {
+            let duration = fields.wide(version)?;
+            let at = fields.wide(version)?;
+            fields.u32()?;
+            // -1: an empty edit.
+            if (version == 1 && at == u64::MAX) || (version == 0 && at == u64::from(u32::MAX)) {
+                let ticks = u128::from(duration).checked_mul(timescale.into())?;
+                let ticks = ticks.checked_div(movie_timescale.into())?;
+                delay = delay.checked_add(i64::try_from(ticks).ok()?)?;
+            } else {
+                return i64::try_from(at).ok()?.checked_sub(delay);
+            }
+        }
+        None
+    };
+    read().unwrap_or(0)
+}
+
+/// The format that an encrypted sample entry had before.
+fn original(entry: &[u8]) -> Option<String> {
+    let format = descend(entry, &[*b"sinf", *b"frma"])?.get(..4)?;
+    Some(String::from_utf8_lossy(format).into_owned())
 }
 
 fn read_visual(body: &[u8], track: &mut Track) -> Option<()> {
     let mut fields = Fields(body);
     fields.skip(24)?;
     track.size = Some((fields.u16()?.into(), fields.u16()?.into()));
+    if let Some(format) = original(body.get(78..)?) {
+        track.entry = format;
+    }
     let record = children(body.get(78..)?, *b"avcC").next()?;
     let config = avc::Config::parse(&Bytes::copy_from_slice(record)).ok()?;
     track.size = Some((config.width.into(), config.height.into()));
@@ -177,13 +229,17 @@ fn read_visual(body: &[u8], track: &mut Track) -> Option<()> {
     Some(())
 }
 
-/// The codec string of an `mp4a` entry, from its `esds`.
-fn read_sound(body: &[u8]) -> Option<String> {
+/// The codec string of an `mp4a` entry is in its `esds`.
+fn read_sound(body: &[u8], track: &mut Track) -> Option<()> {
     let mut fields = Fields(body);
     fields.skip(8)?;
     // QuickTime's version 1 has 16 bytes more.
     let more = if fields.u16()? == 1 { 16 } else { 0 };
-    let esds = children(body.get(28usize.saturating_add(more)..)?, *b"esds").next()?;
+    let inner = body.get(28usize.saturating_add(more)..)?;
+    if let Some(format) = original(inner) {
+        track.entry = format;
+    }
+    let esds = children(inner, *b"esds").next()?;
     let elementary = descriptor(esds.get(4..)?, 3)?;
     let decoder = descriptor(elementary.get(3..)?, 4)?;
     if decoder.first() != Some(&OBJECT_TYPE_AAC) {
@@ -191,7 +247,8 @@ fn read_sound(body: &[u8]) -> Option<String> {
     }
     let specific = descriptor(decoder.get(13..)?, 5)?;
     let config = aac::Config::parse(&Bytes::copy_from_slice(specific)).ok()?;
-    Some(config.codec_string())
+    track.codec = Some(config.codec_string());
+    Some(())
 }
 
 /// The body of the descriptor at the front of `bytes`, if it has this tag.

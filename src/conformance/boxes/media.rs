@@ -9,11 +9,13 @@ use super::walk::{Fields, Found, boxes, children};
 
 /// Most samples read of one resource.
 const MAX_SAMPLES: usize = 100_000;
+/// Most oddities kept.
+const MAX_ODDITIES: usize = 100;
 /// `sample_is_non_sync_sample`.
 const NON_SYNC: u32 = 0x0001_0000;
 /// Boxes that may stand before a fragment.
 const HARMLESS: &[&[u8; 4]] = &[
-    b"styp", b"prft", b"emsg", b"sidx", b"free", b"skip", b"uuid",
+    b"styp", b"prft", b"emsg", b"sidx", b"ssix", b"free", b"skip", b"uuid", b"mfra",
 ];
 
 /// One sample; times in ticks of its track.
@@ -46,12 +48,17 @@ pub struct Media {
     pub fragments: usize,
     /// What is odd in its structure: a stable word and the evidence.
     pub oddities: Vec<(&'static str, String)>,
+    /// Bytes of the file that no sample has claimed yet.
+    unread: usize,
 }
 
 impl Media {
     /// Reads the fragments of `bytes`; an error if the boxes cannot be walked.
     pub fn parse(bytes: &[u8], init: &Init) -> Result<Self, String> {
-        let mut media = Self::default();
+        let mut media = Self {
+            unread: bytes.len(),
+            ..Self::default()
+        };
         let mut is_behind_moof = false;
         for found in boxes(bytes) {
             let found = found?;
@@ -63,19 +70,19 @@ impl Media {
                 }
                 b"mdat" if !is_behind_moof => {
                     let text = format!("mdat at byte {} follows no moof", found.offset);
-                    media.oddities.push(("mdat-without-moof", text));
+                    media.odd("mdat-without-moof", text);
                 }
                 b"mdat" => is_behind_moof = false,
                 kind if HARMLESS.contains(&kind) => {}
                 _ => {
                     let text = format!("a `{}` box at byte {}", found.name(), found.offset);
-                    media.oddities.push(("strange-box", text));
+                    media.odd("strange-box", text);
                 }
             }
         }
         if is_behind_moof {
             let text = "the last moof has no mdat behind it".to_owned();
-            media.oddities.push(("moof-without-mdat", text));
+            media.odd("moof-without-mdat", text);
         }
         Ok(media)
     }
@@ -86,18 +93,24 @@ impl Media {
             let mut run = run.ok_or("a tfhd cannot be read")?;
             if !run.has_base {
                 let text = format!("track {} has no default-base-is-moof", run.track);
-                self.oddities.push(("no-default-base-is-moof", text));
+                self.odd("no-default-base-is-moof", text);
             }
             if run.dts.is_none() {
                 let text = format!("track {} has no tfdt", run.track);
-                self.oddities.push(("no-tfdt", text));
+                self.odd("no-tfdt", text);
             }
             for trun in children(traf, *b"trun") {
-                let read = run.read_samples(trun, bytes, &mut self.samples, init);
+                let read = run.read_samples(trun, bytes, self, init);
                 read.ok_or_else(|| format!("a trun of track {} cannot be read", run.track))?;
             }
         }
         Ok(())
+    }
+
+    fn odd(&mut self, kind: &'static str, text: String) {
+        if self.oddities.len() < MAX_ODDITIES {
+            self.oddities.push((kind, text));
+        }
     }
 
     /// The samples of one track.
@@ -169,9 +182,14 @@ impl Traf {
         &mut self,
         trun: &[u8],
         bytes: &[u8],
-        out: &mut Vec<Sample>,
+        media: &mut Media,
         init: &Init,
     ) -> Option<()> {
+        let Media {
+            samples: out,
+            unread,
+            ..
+        } = media;
         let track = init.track(self.track);
         let mut fields = Fields(trun);
         let (version, flags) = fields.full()?;
@@ -205,6 +223,8 @@ impl Traf {
             let end = self.at.checked_add(usize::try_from(size).ok()?)?;
             let data = bytes.get(self.at..end)?;
             self.at = end;
+            // Samples that lie over each other would be read again and again.
+            *unread = unread.checked_sub(data.len())?;
             let dts = self.dts.unwrap_or(0);
             self.dts = Some(dts.checked_add(u64::from(duration))?);
             if out.len() >= MAX_SAMPLES {

@@ -20,17 +20,19 @@ fn words(words: &[u32]) -> Vec<u8> {
 /// A section of one video track without decoder configuration, 90 kHz, id 1.
 fn init() -> Vec<u8> {
     let tkhd = wrap(*b"tkhd", &words(&[7, 0, 0, 1, 0, 0]));
+    section(&tkhd, &wrap(*b"vp09", &[0; 78]))
+}
+
+/// As [`init`], with this `tkhd` and whatever is to stand behind it, and this sample entry.
+fn section(tkhd: &[u8], entry: &[u8]) -> Vec<u8> {
     let mdhd = wrap(*b"mdhd", &words(&[0, 0, 0, 90_000, 0, 0]));
     let hdlr = wrap(*b"hdlr", &[&words(&[0, 0])[..], b"vide", &[0; 13]].concat());
-    let stsd = wrap(
-        *b"stsd",
-        &[&words(&[0, 1])[..], &wrap(*b"vp09", &[0; 78])].concat(),
-    );
+    let stsd = wrap(*b"stsd", &[&words(&[0, 1])[..], entry].concat());
     let stts = wrap(*b"stts", &words(&[0, 0]));
     let minf = wrap(*b"minf", &wrap(*b"stbl", &[stsd, stts].concat()));
     let trak = wrap(
         *b"trak",
-        &[tkhd, wrap(*b"mdia", &[mdhd, hdlr, minf].concat())].concat(),
+        &[tkhd.to_vec(), wrap(*b"mdia", &[mdhd, hdlr, minf].concat())].concat(),
     );
     let mvhd = wrap(*b"mvhd", &words(&[0, 0, 0, 1000, 0]));
     let mvex = wrap(
@@ -102,6 +104,51 @@ fn what_is_odd_is_said() {
         let is_odd = cut_off.is_err() || cut_off.is_ok_and(|media| !media.oddities.is_empty());
         assert!(is_odd, "{cut} bytes");
     }
+}
+
+#[test]
+fn sizes_for_display_edits_and_what_encryption_hides_are_read() {
+    let mut fields = vec![0; 21];
+    (fields[3], fields[19], fields[20]) = (1, 1024 << 16, 576 << 16);
+    let tkhd = wrap(*b"tkhd", &words(&fields));
+    // Half a second of nothing in 1000ths, then the media from tick 48000 on.
+    let edits = words(&[0, 2, 500, u32::MAX, 1 << 16, 0, 48_000, 1 << 16]);
+    let edits = wrap(*b"edts", &wrap(*b"elst", &edits));
+    let hidden = wrap(*b"sinf", &wrap(*b"frma", b"hvc1"));
+    let entry = wrap(*b"encv", &[&[0; 78][..], &hidden].concat());
+    let init = Init::parse(&section(&[tkhd, edits].concat(), &entry)).unwrap();
+    let track = init.first(Kind::Video).unwrap();
+    assert_eq!(track.display, Some((1024, 576)));
+    assert_eq!(track.edit, 48_000 - 45_000);
+    assert_eq!(track.entry, "hvc1");
+}
+
+/// A few bytes could make it read gigabytes.
+#[test]
+fn samples_do_not_lie_over_each_other() {
+    let init = Init::parse(&init()).unwrap();
+    // So many runs of one sample, all with the same data.
+    let run = |count: u32| {
+        let tfhd = wrap(*b"tfhd", &words(&[0x0002_0010, 1, 1_200]));
+        let tfdt = wrap(*b"tfdt", &words(&[0, 9000]));
+        let moof = |offset: u32| {
+            let trun = |_| wrap(*b"trun", &words(&[1, 1, offset]));
+            let truns = (0..count).flat_map(trun).collect::<Vec<_>>();
+            let traf = [tfhd.clone(), tfdt.clone(), truns].concat();
+            wrap(*b"moof", &wrap(*b"traf", &traf))
+        };
+        let offset = u32::try_from(moof(0).len() + 8).unwrap();
+        [moof(offset), wrap(*b"mdat", &[7; 1_200])].concat()
+    };
+    assert_eq!(Media::parse(&run(1), &init).unwrap().samples.len(), 1);
+    assert!(Media::parse(&run(200), &init).is_err());
+}
+
+#[test]
+fn oddities_are_bounded() {
+    let init = Init::parse(&init()).unwrap();
+    let odd = wrap(*b"what", b"").repeat(1_000);
+    assert_eq!(Media::parse(&odd, &init).unwrap().oddities.len(), 100);
 }
 
 #[test]

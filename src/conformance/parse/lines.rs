@@ -115,8 +115,9 @@ impl<'a> Document<'a> {
                 if seen.contains(&name) {
                     let rule = must(1, "repeated-tag");
                     flaws.add(rule, number, || format!("#{name} appears more than once"));
+                } else {
+                    seen.push(name);
                 }
-                seen.push(name);
             }
         }
     }

@@ -3,10 +3,12 @@
 //! In:  a document. Out: [`MediaPlaylist`]; times are microseconds. Not here: rules on values (`single`),
 //! except those that only the order of lines can show.
 
-use super::values::{Attributes, date_us, integer, micros};
+use std::sync::Arc;
+
+use super::values::{date_us, integer, micros};
 use super::{
-    ByteRange, DateRange, Document, Flaws, Hint, HintKind, Line, Map, MediaPlaylist, Part,
-    PlaylistType, Report, Segment, ServerControl,
+    ByteRange, DateRange, Document, Flaws, Hint, HintKind, Line, MAX_ENTRIES, Map, MediaPlaylist,
+    Part, PlaylistType, Report, Segment, ServerControl,
 };
 
 /// Reads a document line by line.
@@ -20,8 +22,13 @@ pub(super) fn read(document: &Document<'_>, flaws: Flaws) -> MediaPlaylist {
         is_encrypted: false,
         range_end: None,
         part_end: None,
+        entries: 0,
     };
     for line in &document.lines {
+        if reader.entries >= MAX_ENTRIES {
+            reader.list.is_cut = true;
+            break;
+        }
         match *line {
             Line::Tag {
                 number,
@@ -40,12 +47,14 @@ struct Reader {
     /// The segment whose tags are being read.
     pending: Segment,
     has_pending: bool,
-    map: Option<Map>,
+    map: Option<Arc<Map>>,
     /// Whether EXT-X-KEY says that whole segments are encrypted.
     is_encrypted: bool,
     /// The resource and the end of the last byte range of a segment, and of a part.
     range_end: Option<(String, u64)>,
     part_end: Option<(String, u64)>,
+    /// How many segments, parts and the like there were.
+    entries: usize,
 }
 
 impl Reader {
@@ -79,9 +88,17 @@ impl Reader {
     }
 
     fn header(&mut self, line: usize, name: &str, value: &str) {
-        if !self.list.segments.is_empty() || self.has_pending {
+        // EXT-X-MAP, for one, may stand before all segments and be no part of any.
+        let pending = &self.pending;
+        let has_begun = pending.has_extinf || !pending.parts.is_empty();
+        let is_counted = name == "EXT-X-DISCONTINUITY-SEQUENCE" && pending.has_discontinuity;
+        if !self.list.segments.is_empty() || has_begun || is_counted {
             let text = || format!("#{name} stands behind the first segment");
             self.flaws.must(1, "header-behind-segment", line, text);
+        }
+        if !self.list.segments.is_empty() && matches!(name, "EXT-X-MEDIA-SEQUENCE" | "EXT-X-SKIP") {
+            // Segments have their numbers already.
+            return;
         }
         let number = integer(value);
         match name {
@@ -103,18 +120,21 @@ impl Reader {
             }
             "EXT-X-SERVER-CONTROL" => self.server_control(line, value),
             "EXT-X-PART-INF" => {
-                let target = self.attributes(line, value).micros("PART-TARGET");
+                let target = self.flaws.attributes(line, value).micros("PART-TARGET");
                 self.list.part_target_us = self.flaws.required(target, line, "PART-TARGET");
             }
             _ => {
-                let skipped = self.attributes(line, value).integer("SKIPPED-SEGMENTS");
+                let skipped = self
+                    .flaws
+                    .attributes(line, value)
+                    .integer("SKIPPED-SEGMENTS");
                 self.list.skipped = self.flaws.required(skipped, line, "SKIPPED-SEGMENTS");
             }
         }
     }
 
     fn server_control(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let mut seconds = |name: &str| {
             let is_there = attributes.text(name).is_some();
             let micros = attributes.micros(name);
@@ -156,7 +176,7 @@ impl Reader {
             "EXT-X-GAP" => self.pending.is_gap = true,
             "EXT-X-MAP" => self.map_tag(line, value),
             "EXT-X-KEY" => {
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.is_encrypted = attributes
                     .plain("METHOD")
                     .is_some_and(|m| m.starts_with("AES"));
@@ -169,14 +189,17 @@ impl Reader {
     }
 
     fn map_tag(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let uri = self
             .flaws
             .required(attributes.quoted("URI"), line, "EXT-X-MAP's URI");
         let range = attributes.quoted("BYTERANGE").and_then(byte_range);
-        self.map = uri.map(|uri| Map {
-            uri: uri.to_owned(),
-            range,
+        self.map = uri.map(|uri| {
+            Arc::new(Map {
+                uri: uri.to_owned(),
+                range,
+                is_encrypted: self.is_encrypted,
+            })
         });
     }
 
@@ -185,7 +208,7 @@ impl Reader {
             let text = || "a part stands behind the EXTINF of its segment".to_owned();
             self.flaws.must(23, "part-behind-extinf", line, text);
         }
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let uri = self
             .flaws
             .required(attributes.quoted("URI"), line, "a part's URI");
@@ -201,6 +224,7 @@ impl Reader {
             }
         };
         self.open(line);
+        self.entries = self.entries.saturating_add(1);
         self.pending.parts.push(Part {
             line,
             uri: uri.unwrap_or_default().to_owned(),
@@ -225,7 +249,7 @@ impl Reader {
     }
 
     fn hint(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let kind = match attributes.plain("TYPE") {
             Some("PART") => Some(HintKind::Part),
             Some("MAP") => Some(HintKind::Map),
@@ -236,22 +260,23 @@ impl Reader {
             .flaws
             .required(attributes.quoted("URI"), line, "a hint's URI");
         if let (Some(kind), Some(uri)) = (kind, uri) {
-            let has_length = attributes.text("BYTERANGE-LENGTH").is_some();
-            let start = attributes.integer("BYTERANGE-START").unwrap_or(0);
+            self.entries = self.entries.saturating_add(1);
             self.list.hints.push(Hint {
                 line,
                 kind,
                 uri: uri.to_owned(),
-                has_range: has_length || start > 0,
+                start: attributes.integer("BYTERANGE-START").unwrap_or(0),
+                length: attributes.integer("BYTERANGE-LENGTH"),
             });
         }
     }
 
     fn report(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let uri = self
             .flaws
             .required(attributes.quoted("URI"), line, "a report's URI");
+        self.entries = self.entries.saturating_add(1);
         self.list.reports.push(Report {
             line,
             uri: uri.unwrap_or_default().to_owned(),
@@ -261,8 +286,9 @@ impl Reader {
     }
 
     fn date_range(&mut self, line: usize, value: &str) {
-        let attributes = self.attributes(line, value);
+        let attributes = self.flaws.attributes(line, value);
         let date = |name: &str| attributes.quoted(name).and_then(date_us);
+        self.entries = self.entries.saturating_add(1);
         self.list.date_ranges.push(DateRange {
             line,
             id: attributes.quoted("ID").unwrap_or_default().to_owned(),
@@ -287,6 +313,7 @@ impl Reader {
             let end = range.offset.unwrap_or(0).saturating_add(range.length);
             self.range_end = Some((text.to_owned(), end));
         }
+        self.entries = self.entries.saturating_add(1);
         self.list.segments.push(segment);
     }
 
@@ -304,12 +331,6 @@ impl Reader {
         segment.map.clone_from(&self.map);
         segment.is_encrypted = self.is_encrypted;
         segment
-    }
-
-    fn attributes<'a>(&mut self, line: usize, value: &'a str) -> Attributes<'a> {
-        Attributes::parse(value, &mut |words| {
-            self.flaws.must(1, "attribute-list", line, || words);
-        })
     }
 
     fn finish(mut self) -> MediaPlaylist {
@@ -333,6 +354,6 @@ fn byte_range(text: &str) -> Option<ByteRange> {
         Some((length, offset)) => (length, Some(integer(offset)?)),
         None => (text, None),
     };
-    let length = integer(length)?;
+    let length = integer(length).filter(|length| *length > 0)?;
     Some(ByteRange { length, offset })
 }

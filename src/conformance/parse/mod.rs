@@ -18,7 +18,12 @@ pub use playlist::{
 };
 
 use lines::{Document, Line};
+use values::Attributes;
 
+/// Most segments, parts and other entries read of one media playlist: two days in segments of two seconds.
+const MAX_ENTRIES: usize = 100_000;
+/// Most entries of each kind read of a multivariant playlist.
+const MAX_VARIANTS: usize = 1_000;
 /// Most flaws kept of one playlist.
 const MAX_FLAWS: usize = 100;
 
@@ -82,6 +87,13 @@ impl Flaws {
 
     fn must(&mut self, number: u8, kind: &'static str, line: usize, text: impl FnOnce() -> String) {
         self.add(super::rules::must(number, kind), line, text);
+    }
+
+    /// A tag's attributes; what is malformed in the list is a flaw.
+    fn attributes<'a>(&mut self, line: usize, value: &'a str) -> Attributes<'a> {
+        Attributes::parse(value, &mut |words| {
+            self.must(1, "attribute-list", line, || words);
+        })
     }
 
     /// A required value that is missing or malformed.

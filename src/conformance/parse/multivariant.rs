@@ -3,7 +3,7 @@
 //! In:  a document. Out: [`MultivariantPlaylist`]. Not here: whether its words are true (`together`, `truth`).
 
 use super::values::{Attributes, integer, micros, resolution};
-use super::{Document, Flaw, Flaws, Line};
+use super::{Document, Flaw, Flaws, Line, MAX_VARIANTS};
 
 /// EXT-X-STREAM-INF.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +77,10 @@ pub struct MultivariantPlaylist {
     pub media: Vec<MediaTag>,
     /// In order.
     pub iframes: Vec<IFrameVariant>,
+    /// EXT-X-DEFINE.
+    pub has_variables: bool,
+    /// It was too long to be read to its end.
+    pub is_cut: bool,
     /// What is malformed.
     pub flaws: Vec<Flaw>,
 }
@@ -89,6 +93,16 @@ pub(super) fn read(document: &Document<'_>, flaws: Flaws) -> MultivariantPlaylis
         pending: None,
     };
     for line in &document.lines {
+        let MultivariantPlaylist {
+            variants,
+            media,
+            iframes,
+            ..
+        } = &reader.list;
+        if [variants.len(), media.len(), iframes.len()].contains(&MAX_VARIANTS) {
+            reader.list.is_cut = true;
+            break;
+        }
         match *line {
             Line::Tag {
                 number,
@@ -111,18 +125,19 @@ impl Reader {
     fn tag(&mut self, line: usize, name: &str, value: &str) {
         match name {
             "EXT-X-VERSION" => self.list.version = self.flaws.required(integer(value), line, name),
+            "EXT-X-DEFINE" => self.list.has_variables = true,
             "EXT-X-INDEPENDENT-SEGMENTS" => self.list.has_independent_segments = true,
             "EXT-X-STREAM-INF" => {
                 self.miss_uri();
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.pending = Some(variant(line, &attributes));
             }
             "EXT-X-MEDIA" => {
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.list.media.push(media_tag(line, &attributes));
             }
             "EXT-X-I-FRAME-STREAM-INF" => {
-                let attributes = self.attributes(line, value);
+                let attributes = self.flaws.attributes(line, value);
                 self.list.iframes.push(IFrameVariant {
                     line,
                     uri: attributes.quoted("URI").map(str::to_owned),
@@ -156,12 +171,6 @@ impl Reader {
             self.flaws
                 .must(1, "variant-without-uri", variant.line, text);
         }
-    }
-
-    fn attributes<'a>(&mut self, line: usize, value: &'a str) -> Attributes<'a> {
-        Attributes::parse(value, &mut |words| {
-            self.flaws.must(1, "attribute-list", line, || words);
-        })
     }
 
     fn finish(mut self) -> MultivariantPlaylist {

@@ -3,6 +3,7 @@
 //! Not here: how it is read (`media`), what may be said (`single`, `successive`).
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Flaw;
 use crate::conformance::Position;
@@ -47,6 +48,8 @@ pub struct Map {
     pub uri: String,
     /// Of the resource.
     pub range: Option<ByteRange>,
+    /// Whether it is encrypted as a whole.
+    pub is_encrypted: bool,
 }
 
 /// EXT-X-PART.
@@ -87,13 +90,21 @@ pub struct Segment {
     /// EXT-X-PROGRAM-DATE-TIME, microseconds since the Unix epoch.
     pub date_us: Option<i64>,
     /// The EXT-X-MAP it stands under.
-    pub map: Option<Map>,
+    pub map: Option<Arc<Map>>,
     /// Whether it is encrypted as a whole.
     pub is_encrypted: bool,
     /// Whether EXTINF was there.
     pub has_extinf: bool,
     /// In order.
     pub parts: Vec<Part>,
+}
+
+impl Segment {
+    /// The durations of its parts together.
+    pub fn parts_us(&self) -> u64 {
+        let parts = self.parts.iter().map(|part| part.duration_us);
+        parts.fold(0, u64::saturating_add)
+    }
 }
 
 /// EXT-X-PRELOAD-HINT's TYPE.
@@ -114,8 +125,25 @@ pub struct Hint {
     pub kind: HintKind,
     /// As written.
     pub uri: String,
+    /// BYTERANGE-START.
+    pub start: u64,
+    /// BYTERANGE-LENGTH.
+    pub length: Option<u64>,
+}
+
+impl Hint {
     /// Whether only a range of the resource is meant.
-    pub has_range: bool,
+    pub fn has_range(&self) -> bool {
+        self.start > 0 || self.length.is_some()
+    }
+
+    /// Whether `part` is what was hinted.
+    pub fn is_of(&self, part: &Part) -> bool {
+        let start = part.range.and_then(|range| range.offset).unwrap_or(0);
+        let length = part.range.map(|range| range.length);
+        let is_long = self.length.is_none() || self.length == length;
+        self.uri == part.uri && self.start == start && is_long
+    }
 }
 
 /// EXT-X-RENDITION-REPORT.
@@ -168,6 +196,8 @@ pub struct MediaPlaylist {
     pub is_ended: bool,
     /// EXT-X-DEFINE.
     pub has_variables: bool,
+    /// It was too long to be read to its end.
+    pub is_cut: bool,
     /// EXT-X-SERVER-CONTROL.
     pub server_control: Option<ServerControl>,
     /// EXT-X-PART-INF's PART-TARGET.
@@ -230,9 +260,9 @@ impl MediaPlaylist {
 
     /// Media listed in complete segments and the open one's parts, skipped ones left out.
     pub fn duration_us(&self) -> u64 {
-        let open = self.open.iter().flat_map(|open| &open.parts);
+        let open = self.open.as_ref().map(Segment::parts_us);
         let segments = self.segments.iter().map(|segment| segment.duration_us);
-        segments.chain(open.map(|part| part.duration_us)).sum()
+        segments.chain(open).fold(0, u64::saturating_add)
     }
 
     /// Whether it lists parts or promises to.

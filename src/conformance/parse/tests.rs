@@ -32,6 +32,20 @@ pub(in crate::conformance) fn media(text: &str) -> MediaPlaylist {
 }
 
 #[test]
+fn numbers_do_not_change_behind_the_first_segment() {
+    for late in [
+        "#EXT-X-MEDIA-SEQUENCE:90",
+        "#EXT-X-SKIP:SKIPPED-SEGMENTS=90",
+    ] {
+        let list = media(&format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na\n{late}\n"
+        ));
+        assert_eq!((list.first_msn(), list.next_msn()), (0, 1), "{late}");
+        assert_eq!(list.flaws[0].rule.kind, "header-behind-segment");
+    }
+}
+
+#[test]
 fn a_live_list_is_read_whole() {
     let list = media(LIVE);
     assert_eq!(list.flaws, []);

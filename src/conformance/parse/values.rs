@@ -4,7 +4,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDateTime};
 
 /// Most attributes read of one tag.
 const MAX_ATTRIBUTES: usize = 100;
@@ -31,11 +31,14 @@ pub(super) fn integer(text: &str) -> Option<u64> {
     is_digits.then(|| text.parse().ok()).flatten()
 }
 
-/// An ISO 8601 date with time and zone, in microseconds since the Unix epoch.
+/// An ISO 8601 date with time, in microseconds since the Unix epoch; a zone should be there, and is UTC if not.
 pub(super) fn date_us(text: &str) -> Option<i64> {
     let date = DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"));
-    date.ok().map(|date| date.timestamp_micros())
+    let utc = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f");
+    let date = date.ok().map(|date| date.to_utc());
+    let date = date.or_else(|| utc().ok().map(|date| date.and_utc()));
+    date.map(|date| date.timestamp_micros())
 }
 
 /// `WIDTHxHEIGHT`.
@@ -190,6 +193,7 @@ mod tests {
             "2026-10-01T10:00:00.007Z",
             "2026-10-01T12:00:00.007+02:00",
             "2026-10-01T12:00:00.007+0200",
+            "2026-10-01T10:00:00.007",
         ] {
             assert_eq!(date_us(text), expected, "{text}");
         }

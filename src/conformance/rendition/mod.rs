@@ -2,9 +2,12 @@
 //!
 //! In:  playlists and fetched resources, with times. Out: judgements, and what to fetch next.
 //! Not here: fetching (`follow`), other renditions (`together`). Bounded: so many segments are remembered, and
-//! bytes only until both a segment and its parts have come.
+//! bytes only until both a segment and its parts have come, and not more than [`MAX_HELD`] of them.
 
 mod settle;
+
+#[cfg(test)]
+mod tests;
 
 pub(super) use settle::digest;
 
@@ -34,6 +37,12 @@ const MAX_ASKED: usize = 4_000;
 const MAX_EARLY: usize = 16;
 /// Entries of the log of last positions, and of reports.
 const MAX_LOG: usize = 20_000;
+/// Initialization sections read.
+const MAX_INITS: usize = 100;
+/// Bytes that wait to be compared, or what they were read into.
+const MAX_HELD: usize = 160 * 1024 * 1024;
+/// Longest URI that is followed; servers take no longer ones.
+const MAX_URI: usize = 8 * 1024;
 /// Removed segments and parts without tags that are asked for once more, per playlist.
 const MAX_REVISITS: usize = 2;
 
@@ -55,6 +64,15 @@ pub(super) enum Purpose {
 pub(super) struct Wanted {
     pub(super) purpose: Purpose,
     pub(super) resource: Resource,
+}
+
+/// An initialization section.
+#[derive(Debug)]
+enum Section {
+    Awaited,
+    Here(Init),
+    /// Not there, or nothing that can be read.
+    Unusable,
 }
 
 /// The bytes of a part or segment.
@@ -121,9 +139,11 @@ pub(super) struct ReportSeen {
 pub(super) struct Rendition {
     pub(super) name: String,
     pub(super) url: Url,
+    /// Where its newest playlist came from, redirects followed: URIs are relative to it.
+    base: Url,
     pub(super) history: History,
     pub(super) records: BTreeMap<u64, Record>,
-    pub(super) inits: BTreeMap<Resource, Option<Init>>,
+    inits: BTreeMap<Resource, Section>,
     /// The digests of the sections, to see that they stay.
     pub(super) init_digests: BTreeMap<Resource, u64>,
     /// Each change of the last position.
@@ -148,6 +168,7 @@ impl Rendition {
     pub(super) fn new(name: String, url: Url, slack_ms: u64) -> Self {
         Self {
             name,
+            base: url.clone(),
             url,
             history: History::default(),
             records: BTreeMap::new(),
@@ -184,6 +205,29 @@ impl Rendition {
         newest.and_then(|list| list.part_target_us).unwrap_or(0)
     }
 
+    /// Its playlists come from `url` now.
+    pub(super) fn redirect(&mut self, url: &Url) {
+        self.base.clone_from(url);
+    }
+
+    /// Whether its playlist has this path, redirected or not.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        path == self.url.path() || path == self.base.path()
+    }
+
+    /// A URI in its playlist as a URL.
+    pub(super) fn join(&self, uri: &str) -> Option<Url> {
+        self.base.join(uri).ok()
+    }
+
+    /// The initialization sections that could be read.
+    pub(super) fn sections(&self) -> impl Iterator<Item = &Init> {
+        self.inits.values().filter_map(|section| match section {
+            Section::Here(init) => Some(init),
+            _ => None,
+        })
+    }
+
     /// The stream was interrupted, and the server admits it.
     pub(super) fn interrupt(&mut self) {
         self.cadence.interrupt();
@@ -215,6 +259,17 @@ impl Rendition {
         }
         self.log_position(&list, at_ms);
         let mut wanted = Vec::new();
+        if list.is_iframes_only {
+            page.note("i-frames", || {
+                "the pictures of I-frame playlists are not looked into".to_owned()
+            });
+            return wanted;
+        }
+        if uris(&list).any(|uri| uri.len() > MAX_URI) {
+            page.note("long-uri", || {
+                format!("URIs of more than {MAX_URI} bytes are not followed")
+            });
+        }
         self.record(&list, at_ms, is_first, &mut wanted, page);
         self.want_hint(&list, &mut wanted);
         self.want_again(&changes, &mut wanted);
@@ -262,7 +317,9 @@ impl Rendition {
             self.log.push_back((at_ms, last));
         }
         for report in &list.reports {
-            if let Ok(url) = self.url.join(&report.uri) {
+            if report.uri.len() <= MAX_URI
+                && let Some(url) = self.join(&report.uri)
+            {
                 self.reports.push_back(ReportSeen {
                     at_ms,
                     url,
@@ -323,11 +380,13 @@ impl Rendition {
         wanted: &mut Vec<Wanted>,
         page: &mut Page<'_>,
     ) {
-        if let Some(map) = &segment.map
+        // What is encrypted is not looked into.
+        let map = segment.map.as_ref().filter(|_| !segment.is_encrypted);
+        if let Some(map) = map.filter(|map| !map.is_encrypted)
             && let Some(resource) = self.resource(&map.uri, map.range)
         {
-            if !self.inits.contains_key(&resource) {
-                self.inits.insert(resource.clone(), None);
+            if !self.inits.contains_key(&resource) && self.inits.len() < MAX_INITS {
+                self.inits.insert(resource.clone(), Section::Awaited);
                 let purpose = Purpose::Init;
                 wanted.push(Wanted {
                     purpose,
@@ -395,7 +454,7 @@ impl Rendition {
 
     fn want_hint(&mut self, list: &MediaPlaylist, wanted: &mut Vec<Wanted>) {
         // A range of a resource that grows is asked for once it is listed.
-        let Some(hint) = list.part_hint().filter(|hint| !hint.has_range) else {
+        let Some(hint) = list.part_hint().filter(|hint| !hint.has_range()) else {
             return;
         };
         if let Some(resource) = self.resource(&hint.uri, None)
@@ -439,9 +498,22 @@ impl Rendition {
 
     /// A URI of this rendition's playlist as a resource; none if it makes no URL.
     pub(super) fn resource(&self, uri: &str, range: Option<ByteRange>) -> Option<Resource> {
-        let url = self.url.join(uri).ok()?;
+        let newest = self.history.newest();
+        let is_variable = newest.is_some_and(|list| list.has_variables) && uri.contains("{$");
+        if is_variable || uri.len() > MAX_URI {
+            return None;
+        }
+        let url = self.join(uri)?;
         Some(Resource { url, range })
     }
+}
+
+fn uris(list: &MediaPlaylist) -> impl Iterator<Item = &String> {
+    let segments = list.all_segments();
+    segments.flat_map(|segment| {
+        let parts = segment.parts.iter().map(|part| &part.uri);
+        parts.chain([&segment.uri])
+    })
 }
 
 /// How long to wait between playlists that cannot be held.

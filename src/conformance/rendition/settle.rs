@@ -4,14 +4,17 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use super::super::boxes::Sample;
 use super::super::exchange;
 use super::super::media::{compare, continuity, judge_part, judge_segment};
-use super::super::rules::{Rule, should};
+use super::super::rules::Rule;
 use super::{
-    Answer, Bytes, Facts, Failure, Init, MAX_EARLY, Media, Page, PartRecord, Position, Purpose,
-    Record, Rendition, Resource, Slot, Wanted, judge_init, must,
+    Answer, Bytes, Facts, Failure, Init, MAX_EARLY, MAX_HELD, Media, Page, PartRecord, Position,
+    Purpose, Record, Rendition, Resource, Section, Slot, Wanted, judge_init, must,
 };
 
+/// The first byte of each packet of an MPEG transport stream.
+const TRANSPORT_STREAM: u8 = 0x47;
 /// Slow hinted parts before that is a habit.
 const FEWEST_SLOW: u64 = 3;
 
@@ -28,9 +31,7 @@ impl Rendition {
         let answer = match outcome {
             Ok(answer) => answer,
             Err(failure) => {
-                page.note("media-unreachable", || {
-                    format!("{}: {failure}", resource.url)
-                });
+                self.failed(purpose, &resource, &failure, page);
                 self.close(purpose, &resource);
                 return more;
             }
@@ -40,19 +41,10 @@ impl Rendition {
         } else {
             exchange::failure(&answer, self.target_s(), page);
         }
-        let is_ranged = resource.range.is_none() || answer.status == 206;
-        page.check(
-            should(44, "range-ignored"),
-            is_ranged || !answer.is_ok(),
-            "",
-            || {
-                format!(
-                    "a range of {} was answered with {}",
-                    resource.url.path(),
-                    answer.status
-                )
-            },
-        );
+        if answer.is_ok() && !is_range(&resource, &answer, page) {
+            self.close(purpose, &resource);
+            return more;
+        }
         match purpose {
             Purpose::Init => self.init_came(&resource, &answer, page),
             Purpose::Part(position) => {
@@ -82,7 +74,60 @@ impl Rendition {
             }
         }
         self.settle(page);
+        self.make_room(page);
         more
+    }
+
+    /// What was asked for did not come. A listed resource that a server takes for ever to send is not there.
+    fn failed(
+        &self,
+        purpose: Purpose,
+        resource: &Resource,
+        failure: &Failure,
+        page: &mut Page<'_>,
+    ) {
+        let rule = match purpose {
+            Purpose::Init => Some(must(11, "init-hangs")),
+            Purpose::Part(_) => Some(must(22, "listed-part-hangs")),
+            Purpose::Segment(_) => Some(must(22, "listed-segment-hangs")),
+            Purpose::Hint => self.part_of(resource).map(|_| must(28, "hint-hangs")),
+            Purpose::Removed(_) | Purpose::Untagged(_) => None,
+        };
+        let words = || format!("{}: {failure}", resource.url);
+        match rule.filter(|_| matches!(failure, Failure::Timeout(_))) {
+            Some(rule) => page.broken(rule, "", words),
+            None => page.note("media-unreachable", words),
+        }
+    }
+
+    /// Gives up comparing what is oldest when too much waits.
+    pub(super) fn make_room(&mut self, page: &mut Page<'_>) {
+        let mut room = MAX_HELD;
+        while self
+            .early
+            .iter()
+            .map(|(_, answer)| answer.body.len())
+            .sum::<usize>()
+            > room
+        {
+            self.early.pop_front();
+        }
+        let mut is_full = false;
+        for record in self.records.values_mut().rev() {
+            let slots = record.parts.iter_mut().map(|part| &mut part.slot);
+            for slot in slots.chain([&mut record.slot]) {
+                if let Some(rest) = room.checked_sub(slot.cost()) {
+                    room = rest;
+                } else {
+                    (*slot, is_full) = (Slot::Closed, true);
+                }
+            }
+        }
+        if is_full {
+            page.note("too-much-media", || {
+                format!("more than {MAX_HELD} bytes wait to be compared; the oldest are not")
+            });
+        }
     }
 
     fn close(&mut self, purpose: Purpose, resource: &Resource) {
@@ -98,6 +143,8 @@ impl Rendition {
                 }
             }
             Purpose::Hint => {
+                // It is asked for again if it is listed.
+                self.asked.remove(resource);
                 if let Some(part) = self.part_of(resource).and_then(|at| self.part_mut(at)) {
                     part.slot = Slot::Closed;
                 }
@@ -113,18 +160,25 @@ impl Rendition {
     fn init_came(&mut self, resource: &Resource, answer: &Answer, page: &mut Page<'_>) {
         let uri = resource.url.path();
         arrived(must(11, "init-missing"), "", resource, answer, page);
-        if !answer.is_ok() {
-            return;
-        }
-        self.init_digests
-            .insert(resource.clone(), digest(&answer.body));
-        match Init::parse(&answer.body) {
-            Ok(init) => {
-                judge_init(&init, uri, page);
-                self.inits.insert(resource.clone(), Some(init));
+        let mut section = Section::Unusable;
+        if answer.is_ok() {
+            self.init_digests
+                .insert(resource.clone(), digest(&answer.body));
+            if answer.body.first() == Some(&TRANSPORT_STREAM) {
+                self.is_foreign = true;
+            } else {
+                match Init::parse(&answer.body) {
+                    Ok(init) => {
+                        judge_init(&init, uri, page);
+                        section = Section::Here(init);
+                    }
+                    Err(why) => {
+                        page.broken(must(58, "init-unreadable"), "", || format!("{uri}: {why}"));
+                    }
+                }
             }
-            Err(why) => page.broken(must(58, "init-unreadable"), "", || format!("{uri}: {why}")),
         }
+        self.inits.insert(resource.clone(), section);
     }
 
     fn fill_part(&mut self, position: Position, answer: &Answer) {
@@ -244,14 +298,15 @@ impl Rendition {
     pub(super) fn settle(&mut self, page: &mut Page<'_>) {
         let mut before: Option<(Facts, u64)> = None;
         for record in self.records.values_mut() {
-            let init = record.init.as_ref().and_then(|init| self.inits.get(init));
+            let init = record.init.as_ref().map(|init| self.inits.get(init));
             if record.segment.is_encrypted {
                 self.is_foreign |= close(record);
             }
             match init {
-                Some(Some(init)) => settle_record(record, init, page),
-                // The section is on its way.
-                Some(None) => {}
+                Some(Some(Section::Here(init))) => settle_record(record, init, page),
+                // The section is on its way, or will be asked for again.
+                Some(Some(Section::Awaited) | None) => {}
+                Some(Some(Section::Unusable)) => drop(close(record)),
                 None => self.is_foreign |= close_unreadable(record, page),
             }
             let is_gap = record.segment.is_gap && record.is_complete();
@@ -369,7 +424,7 @@ fn compare_once(record: &mut Record, page: &mut Page<'_>) {
     }
 }
 
-/// Bytes that cannot be read; whether there were any.
+/// Bytes that are not looked into; whether there were any.
 fn close(record: &mut Record) -> bool {
     let mut were_here = false;
     let slots = record.parts.iter_mut().map(|part| &mut part.slot);
@@ -400,7 +455,37 @@ fn close_unreadable(record: &mut Record, page: &mut Page<'_>) -> bool {
     is_foreign
 }
 
+/// Rules 21 and 44: a range was asked for, and came.
+fn is_range(resource: &Resource, answer: &Answer, page: &mut Page<'_>) -> bool {
+    let Some(range) = resource.range else {
+        return true;
+    };
+    let path = resource.url.path();
+    let is_partial = answer.status == 206;
+    page.check(must(44, "range-ignored"), is_partial, "", || {
+        format!("a range of {path} was answered with {}", answer.status)
+    });
+    let length = u64::try_from(answer.body.len()).unwrap_or(u64::MAX);
+    let is_whole = length == range.length;
+    page.check(
+        must(21, "range-length"),
+        is_whole || !is_partial,
+        "",
+        || format!("{length} bytes came of {range} of {path}"),
+    );
+    is_partial && is_whole
+}
+
 impl Slot {
+    /// Bytes that it keeps.
+    pub(super) fn cost(&self) -> usize {
+        match self {
+            Self::Awaited | Self::Closed => 0,
+            Self::Here(bytes) => bytes.len(),
+            Self::Read(media) => media.samples.len().saturating_mul(size_of::<Sample>()),
+        }
+    }
+
     fn media(&self) -> Option<&Media> {
         match self {
             Self::Read(media) => Some(media),

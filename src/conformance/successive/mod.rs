@@ -290,9 +290,14 @@ fn hints(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>) {
     if let Some(hint) = previous.part_hint() {
         page.check(
             must(27, "hint-not-kept"),
-            hint.uri == part.uri,
+            hint.is_of(part),
             segment.msn,
-            || format!("{} was hinted, {} came", hint.uri, part.uri),
+            || {
+                format!(
+                    "{} from byte {} on was hinted, {} came",
+                    hint.uri, hint.start, part.uri
+                )
+            },
         );
     }
     let hinted = previous
@@ -400,8 +405,13 @@ fn changes(previous: &MediaPlaylist, next: &MediaPlaylist) -> Changes {
         .filter(|segment| segment.msn < first)
         .cloned()
         .collect();
+    let new: BTreeMap<_, _> = next
+        .segments
+        .iter()
+        .map(|segment| (segment.msn, segment))
+        .collect();
     for old in &previous.segments {
-        let new = next.segments.iter().find(|segment| segment.msn == old.msn);
+        let new = new.get(&old.msn);
         if new.is_some_and(|new| new.parts.is_empty()) {
             let msn = old.msn;
             let parts = (0..).zip(&old.parts).filter(|(_, part)| !part.is_gap);

@@ -2,9 +2,12 @@
 //!
 //! In:  what each rendition has told. Out: judgements, on pages of their own.
 
+use url::Url;
+
 use super::super::Position;
 use super::super::boxes::Kind;
 use super::super::findings::{Book, Page};
+use super::super::media::Facts;
 use super::super::parse::MediaPlaylist;
 use super::super::rendition::{Record, Rendition, ReportSeen};
 use super::super::rules::{must, should};
@@ -18,13 +21,14 @@ const ENOUGH_PAIRS: usize = 3;
 /// Judges all pairs with the first rendition that has pictures, and all reports.
 pub(in super::super) fn judge(
     renditions: &[&Rendition],
-    now_ms: u64,
-    delay_ms: u64,
+    known: &[Url],
+    (now_ms, delay_ms): (u64, u64),
     book: &mut Book,
 ) {
     let has_picture = |rendition: &&&Rendition| {
-        let mut inits = rendition.inits.values().flatten();
-        inits.any(|init| init.first(Kind::Video).is_some())
+        rendition
+            .sections()
+            .any(|init| init.first(Kind::Video).is_some())
     };
     let leader = renditions.iter().find(has_picture).or(renditions.first());
     let Some(leader) = leader else { return };
@@ -38,6 +42,14 @@ pub(in super::super) fn judge(
     for rendition in renditions {
         let page = &mut book.page(&rendition.name, now_ms);
         reports(rendition, renditions, delay_ms, page);
+        for report in &rendition.reports {
+            let path = report.url.path();
+            let is_known = renditions.iter().any(|other| other.is_at(path))
+                || known.iter().any(|url| url.path() == path);
+            page.check(should(30, "report-of-unknown"), is_known, "", || {
+                format!("a report of {path}, which no variant names")
+            });
+        }
     }
 }
 
@@ -94,6 +106,11 @@ fn start(record: &Record) -> Option<i64> {
     Some(record.facts.as_ref()?.reference()?.shown_us)
 }
 
+fn has_pictures(record: &Record) -> bool {
+    let track = record.facts.as_ref().and_then(Facts::reference);
+    track.is_some_and(|track| track.kind == Kind::Video)
+}
+
 fn tolerance(one: &Record, two: &Record) -> u64 {
     let frame = |record: &Record| {
         let track = record.facts.as_ref()?.reference()?;
@@ -107,7 +124,11 @@ fn tolerance(one: &Record, two: &Record) -> u64 {
 
 /// Rules 10 and 51: the same timeline, cut at the same places.
 fn alignment(leader: &Rendition, pairs: &[Pair<'_>], page: &mut Page<'_>) {
-    let touch = |(one, two, distance): &Pair<'_>| *distance <= tolerance(one, two);
+    let touch = |(one, two, distance): &Pair<'_>| {
+        let has_pictures = has_pictures(one) && has_pictures(two);
+        let length = one.segment.duration_us;
+        *distance <= tolerance(one, two) || (!has_pictures && *distance <= length)
+    };
     let holds = pairs.len() < ENOUGH_PAIRS || pairs.iter().any(touch);
     page.check(must(51, "timelines-apart"), holds, "", || {
         format!(
@@ -120,7 +141,14 @@ fn alignment(leader: &Rendition, pairs: &[Pair<'_>], page: &mut Page<'_>) {
         let msn = two.segment.msn;
         let most = tolerance(one, two);
         let holds = *distance <= most || is_unseen(leader, two);
-        page.check(must(51, "not-aligned"), holds, msn, || {
+        // Nobody demands that sound alone is cut where pictures are.
+        let has_pictures = [one, two].iter().all(|record| has_pictures(record));
+        let rule = if has_pictures {
+            must(51, "not-aligned")
+        } else {
+            should(51, "sound-not-aligned")
+        };
+        page.check(rule, holds, msn, || {
             format!(
                 "the segment begins {} from the nearest of {}",
                 Seconds(*distance),
@@ -200,7 +228,10 @@ fn spread(other: &Rendition, pairs: &[Pair<'_>], delay_ms: u64, page: &mut Page<
         if *distance > tolerance(one, two) {
             continue;
         }
-        let parts = std::iter::zip(one.part_arrivals(), two.part_arrivals());
+        // Parts of other lengths have other times.
+        let is_like = one.part_arrivals().count() == two.part_arrivals().count();
+        let both = std::iter::zip(one.part_arrivals(), two.part_arrivals());
+        let parts = both.filter(|_| is_like);
         let segments = [(one.arrival_ms, two.arrival_ms)];
         for (one, two) in parts.chain(segments) {
             let (Some(one), Some(two)) = (one, two) else {
@@ -226,7 +257,6 @@ fn reports(rendition: &Rendition, all: &[&Rendition], delay_ms: u64, page: &mut 
     let Some(newest) = newest.filter(|list| list.is_low_latency() && !list.is_ended) else {
         return;
     };
-    let path_of = |report: &ReportSeen| report.url.path().to_owned();
     for other in all.iter().filter(|other| other.url != rendition.url) {
         let is_low_latency = other
             .history
@@ -238,26 +268,18 @@ fn reports(rendition: &Rendition, all: &[&Rendition], delay_ms: u64, page: &mut 
         let listed = newest
             .reports
             .iter()
-            .filter_map(|report| rendition.url.join(&report.uri).ok());
-        let is_there = listed.into_iter().any(|url| url.path() == other.url.path());
+            .filter_map(|report| rendition.join(&report.uri));
+        let is_there = listed.into_iter().any(|url| other.is_at(url.path()));
         page.check(must(30, "no-report"), is_there, "", || {
             format!("there is no EXT-X-RENDITION-REPORT of {}", other.name)
         });
         let seen = rendition
             .reports
             .iter()
-            .filter(|report| path_of(report) == other.url.path());
+            .filter(|report| other.is_at(report.url.path()));
         for report in seen {
             judge_report(report, other, delay_ms, page);
         }
-    }
-    for report in &rendition.reports {
-        let is_known = all
-            .iter()
-            .any(|other| other.url.path() == report.url.path());
-        page.check(should(30, "report-of-unknown"), is_known, "", || {
-            format!("a report of {}, which no variant names", report.url.path())
-        });
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) use truth::judge as judge_truth;
 use super::findings::Page;
 use super::parse::{MultivariantPlaylist, Variant};
 use super::rules::{must, practice, should};
+use super::single::syntax;
 
 /// What players that start with the first variant should be given (Apple's authoring specification 1.32).
 const DEFAULT_PICK_BPS: u64 = 2_000_000;
@@ -23,12 +24,7 @@ const PICTURE: &[&str] = &["avc", "hvc", "hev", "av01", "vp09", "vp08", "dvh"];
 
 /// Rules 52 to 57, what the text itself shows.
 pub(super) fn judge_multivariant(list: &MultivariantPlaylist, page: &mut Page<'_>) {
-    page.check(must(1, "syntax"), true, "", String::new);
-    for flaw in &list.flaws {
-        page.broken(flaw.rule, format_args!("line {}", flaw.line), || {
-            flaw.text.clone()
-        });
-    }
+    syntax(&list.flaws, page);
     page.check(
         must(53, "no-independent-segments"),
         list.has_independent_segments,

@@ -7,7 +7,7 @@ use super::super::findings::Page;
 use super::super::parse::Variant;
 use super::super::rendition::{Record, Rendition};
 use super::super::rules::{must, should};
-use super::SOUND;
+use super::{PICTURE, SOUND};
 
 /// Media that must have been measured before an average means something.
 const ENOUGH_US: u64 = 8_000_000;
@@ -21,14 +21,11 @@ pub(in super::super) fn judge(
     audio: &[&Rendition],
     page: &mut Page<'_>,
 ) {
-    let own: Vec<_> = rendition.inits.values().flatten().collect();
+    let own: Vec<_> = rendition.sections().collect();
     if own.is_empty() {
         return;
     }
-    let others: Vec<_> = audio
-        .iter()
-        .flat_map(|other| other.inits.values().flatten())
-        .collect();
+    let others: Vec<_> = audio.iter().flat_map(|other| other.sections()).collect();
     codecs(variant, later, &own, &others, page);
     size(variant, later, &own, page);
     frame_rate(variant, rendition, page);
@@ -71,6 +68,14 @@ fn codecs(
         return;
     }
     for codec in &listed {
+        let is_heard_or_seen = [SOUND, PICTURE].concat();
+        if !is_heard_or_seen
+            .iter()
+            .any(|prefix| codec.starts_with(prefix))
+        {
+            // Subtitles, whose renditions are not followed.
+            continue;
+        }
         let is_there = all.iter().any(|track| says(codec, track));
         let is_sound = SOUND.iter().any(|prefix| codec.starts_with(prefix));
         let has_sound = all.iter().any(|track| track.kind == Kind::Audio);
@@ -92,7 +97,9 @@ fn codecs(
 /// Whether a codec string is true of a track; where no exact string is known, its sample entry decides.
 fn says(codec: &str, track: &Track) -> bool {
     if let Some(found) = &track.codec {
-        return found.eq_ignore_ascii_case(codec);
+        // HE-AAC may be there without the configuration saying so.
+        let is_implicit = found == "mp4a.40.2" && matches!(codec, "mp4a.40.5" | "mp4a.40.29");
+        return is_implicit || found.eq_ignore_ascii_case(codec);
     }
     let entry = track.entry.to_ascii_lowercase();
     codec == entry || codec.starts_with(&format!("{entry}."))
@@ -102,9 +109,11 @@ fn says(codec: &str, track: &Track) -> bool {
 fn size(variant: &Variant, later: Option<&Variant>, own: &[&Init], page: &mut Page<'_>) {
     let later = later.and_then(|variant| variant.resolution);
     for init in own {
-        let size = init.first(Kind::Video).and_then(|track| track.size);
+        let video = init.first(Kind::Video);
+        let size = video.and_then(|track| track.size);
+        let display = video.and_then(|track| track.display);
         if let (Some(told), Some(found)) = (variant.resolution, size) {
-            let is_true = told == found || later == Some(found);
+            let is_true = told == found || later == Some(found) || display == Some(told);
             page.check(must(52, "resolution-untrue"), is_true, "", || {
                 format!(
                     "RESOLUTION {}x{} for pictures of {}x{}",
@@ -203,4 +212,59 @@ fn runs_from(records: &[&Record]) -> Vec<(u64, u64)> {
 fn measure(record: &Record) -> Option<(u64, u64)> {
     let facts = record.facts.as_ref()?;
     Some((facts.bytes, record.segment.duration_us))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::findings::Book;
+    use super::*;
+
+    fn track(kind: Kind, entry: &str, codec: Option<&str>, pixels: Option<(u64, u64)>) -> Track {
+        Track {
+            id: 1,
+            kind,
+            timescale: 1,
+            entry: entry.to_owned(),
+            codec: codec.map(str::to_owned),
+            size: pixels,
+            display: pixels.map(|(_, height)| (1024, height)),
+            edit: 0,
+            avc: None,
+            default_duration: 0,
+            default_size: 0,
+            default_flags: 0,
+        }
+    }
+
+    #[test]
+    fn what_attributes_may_say_besides() {
+        let init = Init {
+            tracks: vec![
+                track(Kind::Video, "avc1", Some("avc1.64001E"), Some((720, 576))),
+                track(Kind::Audio, "mp4a", Some("mp4a.40.2"), None),
+            ],
+            ..Init::default()
+        };
+        for (told, width, expected) in [
+            ("avc1.64001e,mp4a.40.2", 720, &[][..]),
+            // Pixels that are not square; HE-AAC that is not signalled; subtitles of another rendition.
+            ("avc1.64001e,mp4a.40.5,stpp.ttml.im1t", 1024, &[]),
+            ("avc1.64001e,mp4a.40.2,wvtt", 1024, &[]),
+            ("avc1.64001e,mp4a.40.2,ac-3", 720, &["codec-absent"]),
+            ("avc1.64001e", 720, &["codec-unlisted"]),
+            ("avc1.64001e,mp4a.40.2", 704, &["resolution-untrue"]),
+        ] {
+            let variant = Variant {
+                codecs: Some(told.to_owned()),
+                resolution: Some((width, 576)),
+                ..Variant::default()
+            };
+            let mut book = Book::default();
+            let page = &mut book.page("", 0);
+            codecs(&variant, None, &[&init], &[], page);
+            size(&variant, None, &[&init], page);
+            let kinds: Vec<_> = book.findings().iter().map(|found| found.kind).collect();
+            assert_eq!(kinds, expected, "{told}");
+        }
+    }
 }

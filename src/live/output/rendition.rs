@@ -16,6 +16,7 @@ use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
 use crate::playlist::{self, RenditionHandle, RenditionReport, Snapshot, Variant, Window};
 use crate::transcode::ladder::{Rung, RungVideo, SOURCE};
+use crate::transcode::silent_frame;
 
 /// Most bytes of the last GOP that are kept for a slate.
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
@@ -87,9 +88,15 @@ impl Rendition {
         (rendition, handle)
     }
 
-    /// Begins a timeline at wall time `at` with what fills it.
-    pub(super) fn begin(&mut self, packager: Packager, variant: Variant, at: WallTime) {
+    /// Begins a timeline at wall time `at` with what fills it. Sound alone will be as long as the pictures of the
+    /// other renditions.
+    pub(super) fn begin(&mut self, mut packager: Packager, variant: Variant, at: WallTime) {
         self.variant_tx.send_replace(variant);
+        let tracks = &packager.init().tracks;
+        let alone = tracks.audio.as_ref().filter(|_| tracks.video.is_none());
+        if let Some(Ok(frame)) = alone.map(|track| silent_frame(&track.config)) {
+            packager.fill_with(frame);
+        }
         self.begin_filler(packager, at);
     }
 

@@ -155,6 +155,38 @@ fn a_follower_without_pictures_waits_for_sound_only() {
 }
 
 #[test]
+fn sound_alone_is_as_long_as_its_parts() {
+    let quiet = Bytes::from_static(b"quiet");
+    // Frames 0 to 31 begin in the two spans; 15 and 31 end behind them.
+    for (sent, first, second) in [
+        (3..20, 3..15, 15..20),
+        (0..31, 0..15, 15..31),
+        (0..40, 0..15, 15..32),
+    ] {
+        let mut tracks = tracks(true);
+        tracks.video = None;
+        let mut packager = Packager::following(&Config::default(), tracks).unwrap();
+        packager.fill_with(quiet.clone());
+        (0..2).map(span).for_each(|span| packager.push_span(span));
+        packager.expect_end();
+        push_all(&mut packager, sent.map(sound));
+        let mut parts = drain(&mut packager);
+        packager.finish();
+        parts.extend(drain(&mut packager));
+        let read = |at: usize| read(&parts[at], 2).unwrap();
+        let silence = |count: i64| -> Vec<Bytes> { (0..count).map(|_| quiet.clone()).collect() };
+        let expected = [silence(first.start), data(first.map(sound))].concat();
+        assert_eq!(read(0).data, expected);
+        let missing = 31 - second.end.min(31);
+        let expected = [data(second.map(sound)), silence(missing)].concat();
+        assert_eq!(read(1).data, expected);
+        assert_eq!((read(0).start, read(0).end), (0, read(1).start));
+        let short = 2 * SPAN - read(1).end * 90_000 / 48_000;
+        assert!(short.abs() < 1_920, "{short}");
+    }
+}
+
+#[test]
 fn after_a_late_picture_only_a_sync_sample_goes_on() {
     let mut packager = follower(false);
     (0..7).map(span).for_each(|span| packager.push_span(span));

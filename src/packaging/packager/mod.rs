@@ -12,9 +12,13 @@
 //! time, so waiting for its successor would delay every part by up to an AAC frame). A sample
 //! leaves only when its successor has come, so that its duration is the distance to it; each
 //! track's parts are thus contiguous whatever arrives.
+//! Sound alone lasts as long as its parts say: silence fills what is missing before its first sample and
+//! after its last.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::fragment::{self, Run};
 use super::segmenter::{Segmenter, Span};
@@ -66,6 +70,8 @@ pub struct Packager {
     max_audio_wait: i64,
     /// The last part was made without its sound.
     is_mute: bool,
+    /// Sound alone: a frame of silence.
+    silence: Option<Bytes>,
     /// A follower's: the end is near, so the last span waits for it to take what is left.
     is_ending: bool,
     video: Queue,
@@ -109,6 +115,7 @@ impl Packager {
             needs_sync: true,
             max_audio_wait: MAX_AUDIO_WAIT,
             is_mute: false,
+            silence: None,
             is_ending: false,
             video: Queue::new(Timescale::VIDEO),
             audio: Queue::new(audio_timescale),
@@ -232,6 +239,11 @@ impl Packager {
         self.max_audio_wait = ticks;
     }
 
+    /// Gives a follower without pictures a silent frame of its sound, to be as long as its parts.
+    pub fn fill_with(&mut self, silent_frame: Bytes) {
+        self.silence = self.init.tracks.video.is_none().then_some(silent_frame);
+    }
+
     /// How many spans a follower has not made parts of.
     pub fn owed(&self) -> usize {
         self.spans.len()
@@ -293,12 +305,46 @@ impl Packager {
             self.drop_before(span.end);
             None
         } else {
+            self.fill_head(&span);
+            self.fill_tail(&span);
             self.cut(span)
         };
         self.spans.pop_front();
         self.given_up = self.given_up.saturating_sub(1);
         self.done_until = span.end;
         Some(part.unwrap_or_else(|| Part::gap(&span)))
+    }
+
+    /// Silence between the start of the first part and the first sound.
+    fn fill_head(&mut self, span: &Span) {
+        let (Some(frame), Some(first)) = (&self.silence, self.audio.samples.first()) else {
+            return;
+        };
+        if self.done_until != i64::MIN || self.audio.to_video_ticks(first.dts) >= span.end {
+            return;
+        }
+        let start = Timescale::VIDEO.convert(span.start, self.audio.timescale);
+        let places = std::iter::successors(Some(first.dts), |at| Some(at - aac::SAMPLES_PER_FRAME));
+        let places = places.skip(1).take_while(|at| *at >= start);
+        let mut filled: Vec<_> = places.map(|dts| silent(frame, dts)).collect();
+        filled.reverse();
+        self.audio.bytes += filled.iter().map(cost).sum::<usize>();
+        self.audio.samples.splice(..0, filled);
+    }
+
+    /// Silence between the last sound and the end of the last part.
+    fn fill_tail(&mut self, span: &Span) {
+        let Some(frame) = &self.silence else { return };
+        if !self.is_finished || self.spans.len() > 1 || self.audio.last_dts < 0 {
+            return;
+        }
+        let [start, end] =
+            [span.start, span.end].map(|at| Timescale::VIDEO.convert(at, self.audio.timescale));
+        let mut next = (self.audio.last_dts + aac::SAMPLES_PER_FRAME).max(start);
+        while next + aac::SAMPLES_PER_FRAME <= end {
+            self.audio.push(silent(frame, next));
+            next += aac::SAMPLES_PER_FRAME;
+        }
     }
 
     /// Drops what waits for a span that is given up, and what cannot be decoded without it.
@@ -369,7 +415,8 @@ impl Packager {
         if self.is_finished && self.spans.back().is_none_or(|last| last.end <= span.end) {
             // The last part takes the rest.
             let begins = |s: &Sample| self.audio.to_video_ticks(s.dts);
-            let end = span.end + MAX_TAIL;
+            let is_alone = self.init.tracks.video.is_none();
+            let end = span.end + if is_alone { 0 } else { MAX_TAIL };
             return self.audio.samples.partition_point(|s| begins(s) < end);
         }
         let ended = self.audio.samples.iter().skip(1);
@@ -423,6 +470,16 @@ struct Queue {
     /// Of the last sample that came, waiting or not; -1 at first.
     last_dts: i64,
     bytes: usize,
+}
+
+fn silent(frame: &Bytes, dts: i64) -> Sample {
+    Sample {
+        track: TrackKind::Audio,
+        dts,
+        composition_offset: 0,
+        is_sync: true,
+        data: frame.clone(),
+    }
 }
 
 fn cost(sample: &Sample) -> usize {

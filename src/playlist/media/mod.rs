@@ -9,6 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::file_name::{MediaFile, Position};
+use super::plain::PART_TARGET;
 use super::tags::{Millis, Seconds5, Tag, put};
 use super::ticks;
 use super::window::{Listing, Segment};
@@ -142,6 +143,11 @@ fn write_header(text: &mut String, listing: &Listing, form: &Form) {
         Tag::new(text, "#EXT-X-PART-INF")
             .attribute("PART-TARGET", Millis(config.part_target_ms))
             .end();
+    } else {
+        put(
+            text,
+            format_args!("{PART_TARGET}:{}\n", config.part_target_ms),
+        );
     }
     let first = listing.segments.get(form.segments.start);
     let left_out = listing.segments.range(listing.removed..form.segments.start);

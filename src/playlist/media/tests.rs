@@ -440,6 +440,7 @@ fn a_mirror_lists_plain_segments_that_are_there() {
     #EXT-X-VERSION:6
     #EXT-X-INDEPENDENT-SEGMENTS
     #EXT-X-TARGETDURATION:2
+    #weir-part-target-ms:334
     #EXT-X-MEDIA-SEQUENCE:11
     #EXT-X-DISCONTINUITY-SEQUENCE:0
     #EXT-X-MAP:URI="init-7f3a09bc.mp4"

@@ -48,6 +48,8 @@ pub struct Restorer {
 pub struct Restored {
     /// The first media sequence number that nobody can have used.
     pub next_msn: u64,
+    /// The PART-TARGET that players know; none if the store's copy is too old to tell.
+    pub part_target_ms: Option<u32>,
     /// As the multivariant playlist had them.
     pub renditions: Vec<RestoredRendition>,
 }
@@ -92,6 +94,22 @@ impl From<Unfit> for Error {
     }
 }
 
+impl Error {
+    /// Whether it will be the same at every later attempt: the process that wrote is dead, and too much time
+    /// only ever becomes more. A store that fails may answer the next time.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::Damaged(_) | Self::Unfit(_) => true,
+            Self::Store(error) => matches!(
+                error,
+                storage::Error::Name(_)
+                    | storage::Error::NotFound { .. }
+                    | storage::Error::TooLarge { .. }
+            ),
+        }
+    }
+}
+
 impl Restorer {
     /// Reads from `store` what goes with `playlist`; nothing that stopped longer than `hold` ago.
     pub fn new(
@@ -122,12 +140,13 @@ impl Restorer {
             resumptions: epochs.end().saturating_sub(*epochs.start()),
         })?;
         let epoch = LiveEpoch::new(channel, copy.epoch).map_err(storage::Error::from)?;
-        let (first_msn, next_msn) = (plan.first_msn, plan.next_msn);
-        let mut renditions = Vec::new();
         let Plan {
+            first_msn,
+            next_msn,
+            part_target_ms,
             renditions: planned,
-            ..
         } = plan;
+        let mut renditions = Vec::new();
         for (copied, planned) in copy.renditions.into_iter().zip(planned) {
             let keys = epoch
                 .rendition(&copied.name)
@@ -145,6 +164,7 @@ impl Restorer {
         }
         Ok(Restored {
             next_msn,
+            part_target_ms,
             renditions,
         })
     }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::base::clock::WallTime;
-use crate::playlist::{Plain, PlainSegment, Seconds5, Variant};
+use crate::playlist::{self, Plain, PlainSegment, Seconds5, Variant};
 
 /// Most gaps listed at the end: beyond it nobody waits in front of a player.
 const MAX_GAPS: u64 = 1_000;
@@ -53,6 +53,8 @@ pub(super) struct Plan {
     pub(super) first_msn: u64,
     /// The first number for new media.
     pub(super) next_msn: u64,
+    /// PART-TARGET in all renditions, if the copy says it.
+    pub(super) part_target_ms: Option<u32>,
     /// As those of the copy.
     pub(super) renditions: Vec<PlannedRendition>,
 }
@@ -72,6 +74,8 @@ pub(super) enum Unfit {
     Ended,
     #[error("its target duration was {0} s")]
     TargetDuration(u32),
+    #[error("its part target was {0} ms")]
+    PartTarget(u32),
     #[error("its renditions have no segment in common")]
     Disjoint,
     #[error("it stopped {0} ms ago, which is longer than playlists are held")]
@@ -95,6 +99,7 @@ impl MirrorCopy {
                 return Err(Unfit::TargetDuration(plain.target_duration_s));
             }
         }
+        let part_target_ms = self.part_target(terms)?;
         let first = self.renditions.iter().map(|r| r.plain.first_msn).max();
         let (first_msn, last_msn) = (first.ok_or(Unfit::Disjoint)?, self.last_msn());
         let segments = (first_msn..=last_msn).map(|msn| self.known(msn));
@@ -108,6 +113,7 @@ impl MirrorCopy {
         Ok(Plan {
             first_msn,
             next_msn: last_msn.saturating_add(1).saturating_add(gaps),
+            part_target_ms,
             renditions: renditions
                 .map(|r| PlannedRendition {
                     discontinuity_sequence: r.plain.discontinuity_sequence_at(first_msn),
@@ -115,6 +121,23 @@ impl MirrorCopy {
                 })
                 .collect(),
         })
+    }
+
+    /// What players know does not change while they know the playlists, whatever the channel is set to by now.
+    fn part_target(&self, terms: &Terms) -> Result<Option<u32>, Unfit> {
+        let mut told = self.renditions.iter().map(|r| r.plain.part_target_ms);
+        let Some(part_target_ms) = told.find_map(|told| told) else {
+            return Ok(None);
+        };
+        let grid = playlist::Config {
+            target_duration_s: terms.target_duration_s,
+            part_target_ms,
+            ..playlist::Config::default()
+        };
+        match grid.validate() {
+            Ok(()) => Ok(Some(part_target_ms)),
+            Err(_) => Err(Unfit::PartTarget(part_target_ms)),
+        }
     }
 
     /// A segment as any rendition lists it: number, date and duration are the same in all.
@@ -310,6 +333,23 @@ mod tests {
                     .all(|(date, s)| *date == s.program_date_time)
             );
             assert!(segments.iter().all(|s| s.init_hash == "bb"));
+        }
+    }
+
+    #[test]
+    fn the_part_target_stays_what_players_know() {
+        let plan = |told: &[Option<u32>]| {
+            let mut copy = copy(&vec![(10, 20); told.len()]);
+            for (rendition, told) in copy.renditions.iter_mut().zip(told) {
+                rendition.plain.part_target_ms = *told;
+            }
+            copy.plan(&terms(42.0)).map(|plan| plan.part_target_ms)
+        };
+        assert_eq!(plan(&[None]), Ok(None));
+        assert_eq!(plan(&[Some(1000)]), Ok(Some(1000)));
+        assert_eq!(plan(&[None, Some(500)]), Ok(Some(500)));
+        for odd in [0, 99, 2001] {
+            assert_eq!(plan(&[Some(odd)]), Err(Unfit::PartTarget(odd)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The real `weir` binary as a child process on free ports with its own data folder.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -162,7 +163,13 @@ impl TestServer {
 
     /// Kills the process without warning and starts it again on the same data and ports.
     pub(crate) async fn kill_and_restart(&mut self) {
+        self.kill_and_restart_after(|_| {}).await;
+    }
+
+    /// As [`Self::kill_and_restart`]; `change` is given the data directory while no process runs.
+    pub(crate) async fn kill_and_restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.child.kill().await.unwrap();
+        change(&self.data.path().join("data"));
         self.child = spawn(&self.env, self.data.path());
         self.ready().await;
     }
@@ -195,7 +202,7 @@ impl Channel {
     }
 }
 
-fn spawn(env: &[(String, String)], folder: &std::path::Path) -> Child {
+fn spawn(env: &[(String, String)], folder: &Path) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)

@@ -1,4 +1,4 @@
-//! The ways in which the reference origin can be broken, each with the finding that must come of it; and two
+//! The ways in which the reference origin can be broken, each with the finding that must come of it; and a few
 //! that only look like it.
 //!
 //! Not here: how each is done (`playlist`, `media`, and the answers).
@@ -105,6 +105,8 @@ pub(crate) enum Defect {
     GapsAtFirst,
     /// Not wrong either: the stream ends while it is followed.
     Ends,
+    /// Right: its media playlists are elsewhere, and what they name is there.
+    PlaylistsMoved,
 }
 
 impl Defect {

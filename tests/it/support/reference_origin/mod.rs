@@ -152,21 +152,31 @@ impl Origin {
                 let text = self.plain(rendition, self.edge(rendition), file == "vod.m3u8");
                 self.playlist(text, 1, accepts_gzip)
             }
-            [rendition, "live.m3u8"] if matches!(rendition, "low" | "high") => {
+            [rendition, "live.m3u8"] if self.is(Defect::PlaylistsMoved) => {
+                self.moved(rendition, &format!("live.m3u8?{query}"))
+            }
+            [rendition, "live.m3u8"] | ["moved", rendition, "live.m3u8"]
+                if matches!(rendition, "low" | "high") =>
+            {
                 self.reload(usize::from(rendition == "high"), query, accepts_gzip)
                     .await
             }
             [rendition, file] if self.is(Defect::MediaRedirected) && file != "live.m3u8" => {
-                let mut answer = self.finish(302, "", Some(60), Bytes::new());
-                let place = format!("/moved/{rendition}/{file}");
-                answer
-                    .headers_mut()
-                    .insert("location", HeaderValue::from_str(&place).unwrap());
-                answer
+                self.moved(rendition, file)
             }
+            [_, _] if self.is(Defect::PlaylistsMoved) => self.missing(),
             ["moved", rendition, file] | [rendition, file] => self.media(rendition, file).await,
             _ => self.missing(),
         }
+    }
+
+    /// Elsewhere.
+    fn moved(&self, rendition: &str, file: &str) -> Answer {
+        let mut answer = self.finish(302, "", Some(60), Bytes::new());
+        let place = format!("/moved/{rendition}/{file}");
+        let headers = answer.headers_mut();
+        headers.insert("location", HeaderValue::from_str(&place).unwrap());
+        answer
     }
 
     /// A media playlist, at once or when what was asked for exists.

@@ -20,7 +20,7 @@ const LATE: Duration = Duration::from_millis(60);
 const FIRST_REST: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_mins(5);
 /// One that is late again so soon has settled too early.
-const TRIAL: Duration = Duration::from_secs(60);
+const TRIAL: Duration = Duration::from_mins(1);
 /// As a processor's number: any of them.
 const ANY: usize = usize::MAX;
 

@@ -357,6 +357,27 @@ async fn a_publisher_that_floods_stops_neither_the_clock_nor_another_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pictures_that_wait_in_the_queue_are_not_missing() {
+    let mut bench = Bench::new();
+    let mut encoder = bench.publish("st-a", None);
+    encoder.start().await;
+    bench.hear("Stream Start").await;
+    let rendition = bench.rendition().await;
+    bench.settle().await;
+    // The machine stands still for longer than pictures may stay away.
+    for _ in 0..10 {
+        encoder.send(MediaEvent::Trouble(Trouble::default())).await;
+    }
+    encoder.pictures(GOP / 2).await;
+    tokio::time::advance(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(timelines(&rendition.snapshot.borrow()), 1);
+    // Now they do stay away.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(timelines(&rendition.snapshot.borrow()), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_the_place_is_not_driven_away_by_a_lower_priority() {
     let mut bench = Bench::new();
     let mut first = bench.publish("st-a", None);

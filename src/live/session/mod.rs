@@ -46,8 +46,8 @@ const START_DEADLINE: Duration = Duration::from_secs(15);
 const LAST_PART_LEAD: Duration = Duration::from_secs(1);
 /// What has run for less than this and is lost does not begin anew before the next keyframe.
 const SHORT_RUN: Duration = Duration::from_secs(2);
-/// So many events in a row are taken before what is due is done: a publisher that sends without a pause
-/// does not stop the clock, and what has waited in its queue is seen before it counts as missing.
+/// So many events are taken before what is overdue is done: a publisher that sends without a pause does
+/// not stop the clock, and what has waited in its queue is seen before it counts as missing.
 const MAX_STREAK: u32 = 64;
 /// What a publisher hears whose stream the operator ends.
 const STOPPED: &str = "stopped by the operator";
@@ -152,13 +152,13 @@ impl ChannelTask {
         let mut streak = 0;
         loop {
             let (due, what) = self.next_due(&seats);
-            let is_late = streak >= MAX_STREAK && due.is_some_and(|due| due <= Instant::now());
-            streak += 1;
+            let is_late = due.is_some_and(|due| due <= Instant::now());
+            streak = if is_late { streak + 1 } else { 0 };
             let is_over = tokio::select! {
                 biased;
                 () = token.cancelled() => true,
                 () = stop.cancelled() => true,
-                () = std::future::ready(()), if is_late => {
+                () = std::future::ready(()), if streak > MAX_STREAK => {
                     streak = 0;
                     self.is_due(&mut seats, what).await
                 }

@@ -113,6 +113,8 @@ impl Products {
 mod tests {
     use std::time::Duration;
 
+    use tokio::task::JoinSet;
+
     use super::*;
 
     fn failed(what: usize) -> Output {
@@ -132,19 +134,20 @@ mod tests {
         let (outlet, mut products) = outlet(8);
         let frame = outlet.waker();
         let of_another_lane = Arc::clone(&frame);
-        let taker = tokio::spawn(async move {
+        let mut taker = JoinSet::new();
+        taker.spawn(async move {
             let first = products.recv().await.unwrap();
-            let ready = products.ready().map(|output| number(&output)).collect();
+            let ready: Vec<_> = products.ready().map(|output| number(&output)).collect();
             (number(&first), ready)
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
         outlet.put(failed(1)).unwrap();
         drop(frame);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(!taker.is_finished(), "nobody called it");
+        assert!(taker.try_join_next().is_none(), "nobody called it");
         outlet.put(failed(2)).unwrap();
         drop(of_another_lane);
-        let taken: (usize, Vec<usize>) = taker.await.unwrap();
+        let taken = taker.join_next().await.unwrap().unwrap();
         assert_eq!(taken, (1, vec![2]));
     }
 

@@ -6,19 +6,21 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::live::SourceConfig;
 use crate::live::silence::Silence;
 use crate::media::codec::{aac, avc};
 use crate::media::{AudioTrack, Sample, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
 use crate::transcode::ladder::{Rung, RungAudio, RungVideo};
-use crate::transcode::{Products, Transcoder};
+use crate::transcode::{Output as Made, Transcoder};
 
 /// A timeline under way.
 pub(super) struct Run {
     pub(super) cutter: Cutter,
     pub(super) transcoder: Option<Transcoder>,
-    pub(super) made_rx: Option<Products>,
+    pub(super) made_rx: Option<mpsc::Receiver<Made>>,
     /// Whether it began with one.
     pub(super) needs_transcoder: bool,
     /// The rendition of each rung.

@@ -97,13 +97,7 @@ impl Demuxer {
                 self.drop_unit()
             }
             Ok(AudioTag::Frame(data)) => match self.timeline.audio(timestamp, now) {
-                Some(dts) => Some(MediaEvent::Sample(Sample {
-                    track: TrackKind::Audio,
-                    dts,
-                    composition_offset: 0,
-                    is_sync: true,
-                    data,
-                })),
+                Some(dts) => Some(MediaEvent::Sample(Sample::audio(dts, data))),
                 None => self.drop_unit(),
             },
             Ok(AudioTag::Unsupported(name)) => {

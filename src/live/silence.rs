@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::media::codec::aac;
-use crate::media::{Sample, Timescale, TrackKind};
+use crate::media::{Sample, Timescale};
 
 /// How far the picture may be ahead before silence is put in: half a second.
 const PATIENCE_TICKS: i64 = 45_000;
@@ -94,18 +94,7 @@ impl Silence {
     }
 
     fn silent(&self, dts: i64) -> Sample {
-        silent(&self.frame, dts)
-    }
-}
-
-/// A sample of silence, whose frame is `frame`.
-pub(super) fn silent(frame: &Bytes, dts: i64) -> Sample {
-    Sample {
-        track: TrackKind::Audio,
-        dts,
-        composition_offset: 0,
-        is_sync: true,
-        data: frame.clone(),
+        Sample::audio(dts, self.frame.clone())
     }
 }
 

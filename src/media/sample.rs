@@ -31,6 +31,17 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A frame of sound: shown when it is decoded, and needing no other.
+    pub fn audio(dts: i64, data: Bytes) -> Self {
+        Self {
+            track: TrackKind::Audio,
+            dts,
+            composition_offset: 0,
+            is_sync: true,
+            data,
+        }
+    }
+
     /// Presentation time.
     pub fn pts(&self) -> i64 {
         self.dts.saturating_add(i64::from(self.composition_offset))

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::rendition::Rendition;
 use super::{Output, Run};
 use crate::base::clock::WallTime;
-use crate::live::silence::silent;
 use crate::media::codec::aac;
 use crate::media::{Sample, Timescale, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
@@ -92,7 +91,7 @@ impl Sound {
             let dts = self.next;
             (dts < end).then(|| {
                 self.next += aac::SAMPLES_PER_FRAME;
-                silent(&self.frame, dts)
+                Sample::audio(dts, self.frame.clone())
             })
         })
     }

@@ -326,7 +326,9 @@ impl Packager {
         let start = Timescale::VIDEO.convert(span.start, self.audio.timescale);
         let places = std::iter::successors(Some(first.dts), |at| Some(at - aac::SAMPLES_PER_FRAME));
         let places = places.skip(1).take_while(|at| *at >= start);
-        let mut filled: Vec<_> = places.map(|dts| silent(frame, dts)).collect();
+        let mut filled: Vec<_> = places
+            .map(|dts| Sample::audio(dts, frame.clone()))
+            .collect();
         filled.reverse();
         self.audio.bytes += filled.iter().map(cost).sum::<usize>();
         self.audio.samples.splice(..0, filled);
@@ -342,7 +344,7 @@ impl Packager {
             [span.start, span.end].map(|at| Timescale::VIDEO.convert(at, self.audio.timescale));
         let mut next = (self.audio.last_dts + aac::SAMPLES_PER_FRAME).max(start);
         while next + aac::SAMPLES_PER_FRAME <= end {
-            self.audio.push(silent(frame, next));
+            self.audio.push(Sample::audio(next, frame.clone()));
             next += aac::SAMPLES_PER_FRAME;
         }
     }
@@ -470,16 +472,6 @@ struct Queue {
     /// Of the last sample that came, waiting or not; -1 at first.
     last_dts: i64,
     bytes: usize,
-}
-
-fn silent(frame: &Bytes, dts: i64) -> Sample {
-    Sample {
-        track: TrackKind::Audio,
-        dts,
-        composition_offset: 0,
-        is_sync: true,
-        data: frame.clone(),
-    }
 }
 
 fn cost(sample: &Sample) -> usize {

@@ -36,6 +36,7 @@ use crate::events::{Event, Kind};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
 use crate::media::TrackKind;
 use crate::model::repository::EPOCH_MSN_RESERVE;
+use crate::playlist;
 use crate::transcode;
 
 /// How long storing an epoch may take before the publisher is turned away.
@@ -90,6 +91,8 @@ pub(super) struct ChannelTask {
     /// Told by the operator to end the stream.
     stop: CancellationToken,
     output: Option<Output>,
+    /// Of the playlists that are open.
+    open_grid: Option<playlist::Config>,
     /// What the playlists show while no pictures come.
     filling: Option<Filling>,
     /// Whether a slate could not be made: gaps stay gaps.
@@ -129,6 +132,7 @@ impl ChannelTask {
             health: Arc::clone(&entry.health),
             stop: entry.stop.clone(),
             output: None,
+            open_grid: None,
             filling: None,
             lacks_slate: false,
             slate_turn: Arc::new(Semaphore::new(1)),
@@ -136,6 +140,16 @@ impl ChannelTask {
             reserved_msn: 0,
             held_until: None,
         }
+    }
+
+    /// The grid of the playlists that are open, whatever the channel is set to by now; else of those that would
+    /// be opened with this part target.
+    fn grid(&self, part_target_ms: Option<u32>) -> playlist::Config {
+        let grid = self.context.grid;
+        self.open_grid.unwrap_or(playlist::Config {
+            part_target_ms: part_target_ms.unwrap_or(grid.part_target_ms),
+            ..grid
+        })
     }
 
     /// Serves publishers until the channel's playlists end; gives back those not served.

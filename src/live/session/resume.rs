@@ -135,10 +135,8 @@ impl ChannelTask {
             first_msn: epoch.first_msn,
         };
         // An epoch keeps its grid, whatever the channel is set to by now.
-        let mut grid = self.context.grid;
-        if let Some(part_target_ms) = part_target_ms.or(channel.part_target_ms) {
-            grid.part_target_ms = part_target_ms;
-        }
+        let part_target_ms = part_target_ms.or(channel.part_target_ms);
+        let grid = *self.open_grid.insert(self.grid(part_target_ms));
         let directory = Arc::clone(&self.context.directory);
         let mut output = Output::new(place, &grid, &ladder, directory);
         self.show(&renditions);

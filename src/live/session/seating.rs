@@ -80,12 +80,8 @@ impl ChannelTask {
             encoder = attach.encoder,
             "publisher attached"
         );
-        let mut grid = self.context.grid;
-        if let Some(part_target_ms) = attach.channel.part_target_ms {
-            grid.part_target_ms = part_target_ms;
-        }
         let means = Means {
-            grid,
+            grid: self.grid(attach.channel.part_target_ms),
             may_pass: plan::may_pass(&attach.channel) || !self.context.transcoding.config.enabled,
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };

@@ -445,16 +445,13 @@ impl ChannelTask {
             epoch: epoch.number,
             first_msn: epoch.first_msn,
         };
-        let context = &self.context;
-        let mut grid = context.grid;
-        if let Some(part_target_ms) = lock(&self.status).channel.part_target_ms {
-            grid.part_target_ms = part_target_ms;
-        }
+        let part_target_ms = lock(&self.status).channel.part_target_ms;
+        let grid = *self.open_grid.insert(self.grid(part_target_ms));
         Ok(Output::new(
             place,
             &grid,
             ladder,
-            Arc::clone(&context.directory),
+            Arc::clone(&self.context.directory),
         ))
     }
 }

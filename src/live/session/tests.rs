@@ -477,6 +477,21 @@ async fn who_leaves_before_it_is_live_leaves_the_hold_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_returns_is_judged_by_the_grid_of_the_playlists_that_are_open() {
+    let mut bench = Bench::new();
+    let mut first = bench.publish("st-a", None);
+    first.start().await;
+    bench.hear("Stream Start").await;
+    drop(first);
+    // Whole frames would fill too little of such parts, and nothing is transcoded here.
+    bench.channel.part_target_ms = Some(130);
+    let mut second = bench.publish("st-b", None);
+    second.start().await;
+    assert_eq!(bench.hear("Stream Start").await, "st-b");
+    assert!(second.is_there());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_encoders_with_one_key_do_not_keep_each_other_from_the_start() {
     let mut bench = Bench::new();
     let mut first = bench.publish("st-a", None);

@@ -102,16 +102,14 @@ impl Rendition {
 
     /// Gives up comparing what is oldest when too much waits.
     pub(super) fn make_room(&mut self, page: &mut Page<'_>) {
-        let mut room = MAX_HELD;
-        while self
-            .early
-            .iter()
-            .map(|(_, answer)| answer.body.len())
-            .sum::<usize>()
-            > room
+        let early = self.early.iter().map(|(_, answer)| answer.body.len());
+        let mut early: usize = early.sum();
+        while early > MAX_HELD
+            && let Some((_, oldest)) = self.early.pop_front()
         {
-            self.early.pop_front();
+            early -= oldest.body.len();
         }
+        let mut room = MAX_HELD;
         let mut is_full = false;
         for record in self.records.values_mut().rev() {
             let slots = record.parts.iter_mut().map(|part| &mut part.slot);

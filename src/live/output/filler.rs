@@ -236,7 +236,7 @@ impl Output {
         began: Instant,
     ) -> Result<Option<Filler>, packaging::Error> {
         let is_ready = |rendition: &Rendition| rendition.tracks().is_some();
-        if !self.is_announced || !self.renditions.iter().all(is_ready) {
+        if !self.is_announced() || !self.renditions.iter().all(is_ready) {
             return Ok(None);
         }
         let mut run = Run::led_by_ticks(Segmenter::new(&self.packaging, true));
@@ -280,7 +280,7 @@ impl Output {
 
     /// Whether anybody is there to see a slate.
     pub(in crate::live) fn is_watched(&self) -> bool {
-        self.is_announced && self.channel.audience.has_viewers(Instant::now())
+        self.is_announced() && self.channel.audience.has_viewers(Instant::now())
     }
 
     /// Packages what is due of a filler.

@@ -30,7 +30,7 @@ use crate::base::clock::WallTime;
 use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
-use crate::playlist::{self, Directory, LiveChannel, Variant};
+use crate::playlist::{self, Directory, Expected, LiveChannel, Variant};
 use crate::transcode::ladder::{Ladder, RungAudio, RungVideo};
 use crate::transcode::{Output as Made, Started, silent_frame};
 
@@ -48,7 +48,9 @@ pub(super) struct Output {
     cadence: Cadence,
     directory: Arc<Directory>,
     channel: Arc<LiveChannel>,
-    is_announced: bool,
+    /// Until it is announced: who asks for the channel meanwhile waits. A transcoder's first part comes later than
+    /// the word that the channel is live.
+    expected: Option<Expected>,
     is_ended: bool,
 }
 
@@ -88,6 +90,7 @@ impl Output {
         let (renditions, handles) = rungs
             .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
             .unzip();
+        let expected = directory.expect(&place.channel_id);
         let channel = directory.prepare(place.channel_id, place.epoch, handles);
         Self {
             packaging: packaging::Config {
@@ -100,7 +103,7 @@ impl Output {
             cadence: Cadence::new(grid.part_target_ms),
             directory,
             channel: Arc::new(channel),
-            is_announced: false,
+            expected: Some(expected),
             is_ended: false,
         }
     }
@@ -172,7 +175,7 @@ impl Output {
         }
         self.ladder = setup.ladder;
         self.run = Some(run);
-        if self.is_announced {
+        if self.is_announced() {
             // The hint of the coming MAP (rule 29).
             self.publish(&vec![true; self.renditions.len()]);
         }
@@ -460,7 +463,7 @@ impl Output {
             rendition.end();
         }
         self.publish(&vec![true; self.renditions.len()]);
-        if self.is_announced {
+        if self.expected.take().is_none() {
             self.directory
                 .withdraw(&self.channel.channel_id, self.channel.epoch);
         }
@@ -485,17 +488,25 @@ impl Output {
                 rendition.publish(others.filter_map(|(_, report)| report.clone()).collect());
             }
         }
-        if !self.is_announced && self.run.is_some() && reports.iter().any(Option::is_some) {
-            self.is_announced = true;
-            self.directory.announce(Arc::clone(&self.channel));
+        if !self.is_announced() && self.run.is_some() && reports.iter().any(Option::is_some) {
+            self.announce();
         }
+    }
+
+    fn announce(&mut self) {
+        self.directory.announce(Arc::clone(&self.channel));
+        self.expected = None;
+    }
+
+    fn is_announced(&self) -> bool {
+        self.expected.is_none()
     }
 }
 
 impl Drop for Output {
     /// Playlists that nobody has ended, because their task panicked, would say for ever that they are live.
     fn drop(&mut self) {
-        if self.is_announced && !self.is_ended {
+        if self.is_announced() && !self.is_ended {
             self.directory
                 .forget(&self.channel.channel_id, self.channel.epoch);
         }

@@ -32,8 +32,7 @@ impl Output {
             audience: Arc::clone(&self.channel.audience),
         });
         self.publish(&vec![true; self.renditions.len()]);
-        self.is_announced = true;
-        self.directory.announce(Arc::clone(&self.channel));
+        self.announce();
         Ok(())
     }
 }

@@ -302,7 +302,11 @@ async fn a_lost_transcoder_is_replaced_in_the_middle_of_a_gop() {
         encoder.send(picture(n, n * FRAME)).await;
     }
     bench.hear("Stream Start").await;
+    let channel_id = bench.channel.id.as_str();
+    let is_awaited = bench.directory.is_expected(channel_id);
+    assert!(is_awaited || bench.directory.live(channel_id).is_some());
     let rendition = bench.rendition().await;
+    assert!(!bench.directory.is_expected(channel_id));
     for n in 76..156 {
         pace.tick().await;
         encoder.send(picture(n, n * FRAME)).await;

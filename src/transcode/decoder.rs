@@ -13,8 +13,8 @@ use super::{Error, MAX_PIXELS, ffi};
 use crate::media::Sample;
 use crate::media::codec::avc;
 
-/// Pixels a second above which a second thread decodes: more than 1080p30. It costs a frame of delay.
-const ONE_THREAD_PIXELS: u64 = 1920 * 1088 * 31;
+/// Pixels a second above which a second thread decodes: more than 1080p60. It costs a frame of delay.
+const ONE_THREAD_PIXELS: u64 = 1920 * 1088 * 61;
 
 /// An opened decoder.
 pub(super) struct VideoDecoder {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::encoder::EncodeVideo;
 use super::frame_clock::Slot;
+use super::outlet::{Gone, Outlet, WakeWhenDropped};
+use super::placement::Affinity;
 use super::raw_frame::RawFrame;
 use super::scaler::Scaler;
 use super::transcoder::Output;
@@ -37,6 +38,9 @@ pub(super) struct Frame {
     pub(super) number: u64,
     /// A bit for each rung that is shed.
     pub(super) shed: u32,
+    /// Wakes the owner when all lanes are done with it.
+    #[expect(dead_code, reason = "what it does, it does when it is dropped")]
+    pub(super) waker: Arc<WakeWhenDropped>,
 }
 
 /// The way to a lane. A lane that takes no frame for a while is left alone until it has done all
@@ -134,38 +138,38 @@ pub(super) struct Lane {
     /// With its index in the job and its encoder.
     rung: (usize, VideoRung, Box<dyn EncodeVideo>),
     open: Arc<OpenEncoder>,
-    output_tx: mpsc::Sender<Output>,
+    outlet: Outlet,
+    affinity: Affinity,
     is_stopped: Arc<AtomicBool>,
 }
-
-/// Nobody takes the output any more.
-pub(super) struct Gone;
 
 impl Lane {
     /// A lane for the rung of this index in the job, whose encoder is open.
     pub(super) fn new(
         rung: (usize, VideoRung, Box<dyn EncodeVideo>),
         open: Arc<OpenEncoder>,
-        output_tx: mpsc::Sender<Output>,
+        (outlet, affinity): (Outlet, Affinity),
         is_stopped: Arc<AtomicBool>,
     ) -> Self {
         Self {
             rung,
             open,
-            output_tx,
+            outlet,
+            affinity,
             is_stopped,
         }
     }
 
     /// Encodes until the frames end or nobody takes samples.
-    pub(super) fn run(self, frames: &flume::Receiver<Frame>) {
+    pub(super) fn run(mut self, frames: &flume::Receiver<Frame>) {
         let (index, plan, encoder) = self.rung;
         let mut rung = Rung::new(index, plan, encoder);
         let mut expected = 0;
         while let Ok(frame) = frames.recv() {
             let has_lost = frame.number != expected;
             expected = frame.number + 1;
-            let taken = rung.take(&frame, has_lost, &*self.open, &self.output_tx);
+            self.affinity.follow();
+            let taken = rung.take(&frame, has_lost, &*self.open, &self.outlet);
             if taken.is_err() || self.is_stopped.load(Ordering::Relaxed) {
                 return;
             }
@@ -191,9 +195,9 @@ impl Rung {
         frame: &Frame,
         has_lost: bool,
         open: &OpenEncoder,
-        output_tx: &mpsc::Sender<Output>,
+        outlet: &Outlet,
     ) -> Result<(), Gone> {
-        let send = |output| output_tx.blocking_send(output).map_err(|_| Gone);
+        let send = |output| outlet.put(output);
         let rung = self.index;
         if has_lost {
             let until = frame.slot.pts;

@@ -17,7 +17,9 @@ mod frame_clock;
 pub mod ladder;
 mod lane;
 mod load;
+mod outlet;
 mod parameter_sets;
+mod placement;
 mod raw_frame;
 mod scaler;
 pub mod slate;
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use audio::{AudioEncode, silent_frame};
 pub use error::Error;
 pub use frame_clock::{FrameClock, FrameRate};
+pub use outlet::Products;
 pub use transcoder::{Job, Output, Started, Transcoder, VideoRung};
 
 /// Most pixels that a picture may have: what H.264 level 5.2 has room for, 4096 times 2304.

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Error;
 use super::decoder::VideoDecoder;
 use super::frame_clock::{FrameClock, Schedule, Slot};
-use super::lane::{Frame, Gone, LaneQueue};
+use super::lane::{Frame, LaneQueue};
 use super::load::{Advice, Load, Patience};
+use super::outlet::{Gone, Outlet};
+use super::placement::{Affinity, Placement};
 use super::raw_frame::RawFrame;
 use super::transcoder::{Job, Output, VideoRung};
 use crate::media::Sample;
@@ -93,7 +94,9 @@ pub(super) struct Worker {
     load: Load,
     patience: Patience,
     max_lag: Duration,
-    output_tx: mpsc::Sender<Output>,
+    outlet: Outlet,
+    placement: Placement,
+    affinity: Affinity,
     queued_bytes: Arc<AtomicUsize>,
     is_stopped: Arc<AtomicBool>,
 }
@@ -102,7 +105,7 @@ impl Worker {
     pub(super) fn new(
         job: &Job,
         lanes: Vec<LaneQueue>,
-        output_tx: mpsc::Sender<Output>,
+        (outlet, placement): (Outlet, Placement),
         (queued_bytes, is_stopped): (Arc<AtomicUsize>, Arc<AtomicBool>),
     ) -> Result<Self, Error> {
         let pixels = |rung: &VideoRung| u32::from(rung.width) * u32::from(rung.height);
@@ -134,7 +137,9 @@ impl Worker {
             load: Load::new(max_lag, Instant::now()),
             patience: Patience::new(Instant::now()),
             max_lag,
-            output_tx,
+            outlet,
+            affinity: placement.affinity(),
+            placement,
             queued_bytes,
             is_stopped,
         })
@@ -143,6 +148,7 @@ impl Worker {
     /// Decodes until the inputs end, then gives what is inside.
     pub(super) fn run(mut self, inputs: &flume::Receiver<Input>) {
         loop {
+            self.affinity.follow();
             let done = match inputs.recv_timeout(IDLE_STEP) {
                 _ if self.is_stopped.load(Ordering::Relaxed) => return,
                 Ok(input) => self.take(input),
@@ -270,9 +276,7 @@ impl Worker {
         metrics::counter!("weir_transcode_restarts_total", "what" => "decoder").increment(1);
         let words = format!("decoder: {what}");
         // If nobody listens, the next output ends the thread.
-        self.output_tx
-            .blocking_send(Output::Failed { what: words })
-            .ok();
+        self.outlet.give(Output::Failed { what: words }).ok();
         self.decoder = None;
         let gop = std::mem::take(&mut self.gop);
         if let Ok(frames) = self.begin_again(&gop) {
@@ -393,7 +397,7 @@ impl Worker {
                 pts: slot.pts,
                 opens_segment: slot.index == 0,
             };
-            self.output_tx.blocking_send(tick).map_err(|_| Gone)?;
+            self.outlet.give(tick)?;
         }
         let frame = Frame {
             picture,
@@ -401,6 +405,7 @@ impl Worker {
             arrival,
             number: self.frame_count,
             shed: self.shed,
+            waker: self.outlet.waker(),
         };
         self.frame_count += 1;
         let now = Instant::now();
@@ -431,6 +436,7 @@ impl Worker {
         if losing.is_some() {
             lag = lag.max(self.max_lag);
         }
+        self.placement.observe(now, lag);
         let output = match self.load.observe(now, lag, self.shed != 0) {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
@@ -455,7 +461,7 @@ impl Worker {
                 Output::Restored { rung }
             }
         };
-        self.output_tx.blocking_send(output).map_err(|_| Gone)
+        self.outlet.give(output)
     }
 }
 

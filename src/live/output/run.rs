@@ -6,21 +6,19 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use crate::live::SourceConfig;
 use crate::live::silence::Silence;
 use crate::media::codec::{aac, avc};
 use crate::media::{AudioTrack, Sample, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
 use crate::transcode::ladder::{Rung, RungAudio, RungVideo};
-use crate::transcode::{Output as Made, Transcoder};
+use crate::transcode::{Products, Transcoder};
 
 /// A timeline under way.
 pub(super) struct Run {
     pub(super) cutter: Cutter,
     pub(super) transcoder: Option<Transcoder>,
-    pub(super) made_rx: Option<mpsc::Receiver<Made>>,
+    pub(super) made_rx: Option<Products>,
     /// Whether it began with one.
     pub(super) needs_transcoder: bool,
     /// The rendition of each rung.

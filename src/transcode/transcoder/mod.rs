@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::audio::{AudioEncode, AudioOutput, AudioWorker, silent_frame};
 use super::encoder::{EncodeVideo, VideoSettings, X264Encoder};
 use super::frame_clock::FrameClock;
 use super::lane::{Lane, LaneQueue, OpenEncoder};
+use super::outlet::{Outlet, Products, outlet};
+use super::placement::{Affinity, Placement};
 use super::worker::{Input, Worker};
 use super::{Config, Error};
 use crate::media::codec::{aac, avc};
@@ -123,6 +124,16 @@ pub enum Output {
 }
 
 impl Job {
+    /// Pixels decoded and encoded in a second.
+    fn pixel_rate(&self) -> u64 {
+        let rate = |(width, height): (u16, u16), fps_millis: u32| {
+            u64::from(width) * u64::from(height) * u64::from(fps_millis) / 1000
+        };
+        let rungs = self.rungs.iter();
+        let encoded = rungs.map(|rung| rate((rung.width, rung.height), rung.fps_millis));
+        rate((self.video.width, self.video.height), self.fps_millis) + encoded.sum::<u64>()
+    }
+
     /// How many inputs may wait for a thread: what a start of a segment's length gives at once, pictures
     /// and sound, and some seconds more.
     fn queued(&self) -> usize {
@@ -140,7 +151,7 @@ pub struct Started {
     /// Takes the source.
     pub transcoder: Transcoder,
     /// Gives the products; ends after [`Transcoder::finish`].
-    pub output_rx: mpsc::Receiver<Output>,
+    pub output_rx: Products,
     /// The configuration of each rung.
     pub video: Vec<Arc<avc::Config>>,
     /// The configuration of each audio encode.
@@ -189,11 +200,13 @@ impl Transcoder {
     }
 
     fn start_with(job: &Job, open: &Arc<OpenEncoder>) -> Result<Started, Error> {
-        let (output_tx, output_rx) = mpsc::channel(MAX_OUTPUTS);
+        let (outlet, output_rx) = outlet(MAX_OUTPUTS);
         let is_stopped = Arc::new(AtomicBool::new(false));
+        let placement = Placement::new(job.pixel_rate());
         let (audio, audio_configs) = match &job.audio {
             Some(source) if !job.audio_encodes.is_empty() => {
-                let emit = emit_audio(output_tx.clone());
+                let way_out = (outlet.clone(), placement.affinity());
+                let emit = emit_audio(way_out, job.audio_encodes.len());
                 let inputs = (source, job.queued());
                 let (audio, configs) = AudioWorker::start(inputs, &job.audio_encodes, emit)?;
                 (Some(audio), configs)
@@ -217,13 +230,14 @@ impl Transcoder {
                 let (frame_tx, frame_rx) = flume::bounded(MAX_FRAMES);
                 let stopped = Arc::clone(&is_stopped);
                 let encoded = (index, rung.clone(), encoder);
-                let lane = Lane::new(encoded, Arc::clone(open), output_tx.clone(), stopped);
+                let way_out = (outlet.clone(), placement.affinity());
+                let lane = Lane::new(encoded, Arc::clone(open), way_out, stopped);
                 thread(&format!("weir-{}", rung.name), move || lane.run(&frame_rx))?;
                 queues.push(LaneQueue::new(frame_tx, rung.name.clone()));
             }
             let (tx, rx) = flume::bounded(job.queued());
             let shared = (Arc::clone(&queued_bytes), Arc::clone(&is_stopped));
-            let worker = Worker::new(job, queues, output_tx, shared)?;
+            let worker = Worker::new(job, queues, (outlet, placement), shared)?;
             thread("weir-decode", move || worker.run(&rx))?;
             input_tx = Some(tx);
         }
@@ -323,13 +337,21 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> 
     spawned.map(drop).map_err(Error::Thread)
 }
 
-fn emit_audio(output_tx: mpsc::Sender<Output>) -> impl FnMut(AudioOutput) -> bool + Send + 'static {
+/// The owner is woken once for a frame of sound, after the last encode's.
+fn emit_audio(
+    (outlet, mut affinity): (Outlet, Affinity),
+    encodes: usize,
+) -> impl FnMut(AudioOutput) -> bool + Send + 'static {
     move |made| {
-        let output = match made {
-            AudioOutput::Sample { encode, sample } => Output::Audio { encode, sample },
-            AudioOutput::Failed { what } => Output::Failed { what },
+        affinity.follow();
+        let taken = match made {
+            AudioOutput::Sample { encode, sample } if encode + 1 < encodes => {
+                outlet.put(Output::Audio { encode, sample })
+            }
+            AudioOutput::Sample { encode, sample } => outlet.give(Output::Audio { encode, sample }),
+            AudioOutput::Failed { what } => outlet.give(Output::Failed { what }),
         };
-        output_tx.blocking_send(output).is_ok()
+        taken.is_ok()
     }
 }
 

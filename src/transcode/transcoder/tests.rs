@@ -55,7 +55,7 @@ fn outputs_of(started: &mut Started) -> Vec<Output> {
 }
 
 /// The next product; a transcoder that hangs is none that has ended.
-fn next(output_rx: &mut mpsc::Receiver<Output>) -> Option<Output> {
+fn next(output_rx: &mut Products) -> Option<Output> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().build().unwrap();
     let received = async { tokio::time::timeout(Duration::from_mins(1), output_rx.recv()).await };
@@ -390,7 +390,7 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
         feed(&mut started, vec![sample.unwrap().unwrap()], |s| s.is_sync);
         fed += 1;
         std::thread::sleep(FRAME);
-        made.extend(std::iter::from_fn(|| started.output_rx.try_recv().ok()));
+        made.extend(started.output_rx.ready());
         let is_shed = position(&made, |o| matches!(o, Output::Shed { .. })).is_some();
         is_slow.store(!is_shed, Ordering::Relaxed);
     }
@@ -449,7 +449,7 @@ fn a_lane_that_is_far_too_slow_is_shed_and_holds_up_no_other() {
         let sample = encoder.encode(&pattern(320, 180, n), n % 60 == 0);
         feed(&mut started, vec![sample.unwrap().unwrap()], |s| s.is_sync);
         std::thread::sleep(FRAME);
-        while let Ok(made) = started.output_rx.try_recv() {
+        for made in started.output_rx.ready() {
             match made {
                 Output::Video {
                     rung: 0, arrival, ..

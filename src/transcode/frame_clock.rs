@@ -3,7 +3,8 @@
 //! In:  decoded frames' times. Out: [`Slot`]s: frames of the output with their place in the segment.
 //! Pure. With [`FrameClock::Source`] frames keep their times and segments open where the source's do;
 //! with [`FrameClock::Constant`] frames go onto a grid: the nearest instant, empty instants repeat the
-//! picture before, and a segment opens every so many frames.
+//! picture before, and a segment opens every so many frames. The first segment is half as long: nobody
+//! can begin to play before there is a whole one, and its pictures are all encoded for that.
 //! Not here: pixels, threads.
 
 use std::collections::VecDeque;
@@ -194,6 +195,8 @@ impl SourceSchedule {
 pub(super) struct Grid {
     rate: FrameRate,
     segment_frames: i64,
+    /// Of the first segment.
+    first_frames: i64,
     origin: Option<i64>,
     /// The next free frame.
     next: i64,
@@ -209,9 +212,12 @@ pub(super) struct Grid {
 impl Grid {
     fn new(rate: FrameRate, segment_ms: u32) -> Self {
         let segment_ticks = i64::from(segment_ms) * HZ / 1000;
+        let segment_frames = rate.nearest(segment_ticks).max(1);
         Self {
             rate,
-            segment_frames: rate.nearest(segment_ticks).max(1),
+            segment_frames,
+            // An even number: half the frames of it are every second one.
+            first_frames: (segment_frames / 4 * 2).max(1),
             origin: None,
             next: 0,
             last_picture: 0,
@@ -228,9 +234,14 @@ impl Grid {
     fn take(&mut self, is_new: bool) -> Slot {
         let n = self.next;
         self.next += 1;
+        let index = if n < self.first_frames {
+            n
+        } else {
+            (n - self.first_frames) % self.segment_frames
+        };
         Slot {
             pts: self.at(n),
-            index: u32::try_from(n % self.segment_frames).unwrap_or(0),
+            index: u32::try_from(index).unwrap_or(0),
             until: Some(self.at(n + 1)),
             is_new,
         }
@@ -356,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_open_every_so_many_frames() {
+    fn segments_open_every_so_many_frames_and_the_first_is_half_as_long() {
         let ntsc = FrameRate::near(29_970);
         let mut grid = Schedule::new(FrameClock::Constant(ntsc), 2000);
         let times: Vec<_> = (0..200).map(|n| ntsc.ticks(n)).collect();
@@ -366,7 +377,7 @@ mod tests {
             .filter(|s| s.index == 0)
             .map(|s| s.pts)
             .collect();
-        assert_eq!(openers, [0, 180_180, 360_360, 540_540]);
+        assert_eq!(openers, [0, 90_090, 270_270, 450_450]);
     }
 
     #[test]
@@ -379,8 +390,8 @@ mod tests {
         let times: Vec<_> = (0..23).map(|n| n * 90_000 / 11).collect();
         let slots = run(&mut grid, &times);
         let expected: String = (0..45)
-            .map(|n| match (n % 44, n % 2) {
-                (0, _) => 'N',
+            .map(|n| match (n, n % 2) {
+                (0 | 22, _) => 'N',
                 (_, 0) => 'n',
                 _ => 'r',
             })

@@ -134,3 +134,9 @@ flash="color=black:size=640x360:rate=30,drawbox=color=white:thickness=fill:enabl
 beep="if(lt(mod(t,1),0.1),0.8*sin(2*PI*1000*t),0)"
 SOURCE=$flash made sync 10 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 2
 SOURCE=$flash GOP_SECONDS=10 AUDIO_BITRATE=192k made sync_longgop51 16 "aevalsrc='$beep|$beep|$beep|$beep|$beep|$beep':c=5.1:s=48000" -bf 2
+# The same with GOPs that become 10 s long, with pictures missing between the flashes, with sound at 22.05 kHz, and at 10 fps.
+SOURCE=$flash made sync_switch 14 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 2 -force_key_frames 0,2,4
+SOURCE=$flash FILTER="select='lt(mod(n,30),5)+lt(mod(n*n+7*n,11),5)'" made sync_vfr 10 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 0
+SOURCE=$flash made sync_22050 10 "aevalsrc='$beep':c=mono:s=22050" -bf 2
+SOURCE="color=black:size=640x360:rate=10,drawbox=color=white:thickness=fill:enable='lt(mod(n,10),1)',format=yuv420p" \
+    made sync_fps10 10 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 0

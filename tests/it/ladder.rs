@@ -1,7 +1,10 @@
 //! Ladders from every kind of source: all renditions on one grid, all decode to the last frame, the
 //! playlist tells the truth, sound and picture belong together.
 
+use std::ops::Range;
+
 use super::support::clips::{clip, frame_count, real_clip};
+use super::support::flv::Recording;
 use super::support::ladder::scene::{
     Frames, Scene, Source, check_frames, file, heights, play_all, recording, scene,
 };
@@ -142,9 +145,15 @@ async fn odd_pictures_end_as_plain_ones() {
             let (width, height) = rendition.variant.resolution().unwrap();
             f64::from(width) / f64::from(height)
         };
+        for rendition in &ladder.renditions {
+            // What is passed through keeps the range that it has and says so.
+            let is_passed = rendition.decode().property("video", "profile").unwrap() != "Main";
+            let is_full = is_passed && scene.name == "fullrange";
+            let expected = if is_full { "yuvj420p" } else { "yuv420p" };
+            assert_eq!(property(rendition, "pix_fmt"), expected, "{}", scene.name);
+        }
         let (source, rungs) = ladder.renditions.split_first().unwrap();
         for rung in rungs {
-            assert_eq!(property(rung, "pix_fmt"), "yuv420p", "{}", scene.name);
             assert_eq!(
                 property(rung, "sample_aspect_ratio"),
                 "1:1",
@@ -186,7 +195,8 @@ async fn uneven_frame_rates_and_standstills_play_on() {
             "vfr",
             file("vfr.flv"),
             &[360, 160],
-            Frames::AtLeast(frame_count(&clip("vfr.flv"))),
+            // 3 s are passed on with 30 pictures a second, some more with 5, and then each gets its copies.
+            Frames::AtLeast(340),
         ),
         scene(
             "standstill",
@@ -208,8 +218,12 @@ async fn uneven_frame_rates_and_standstills_play_on() {
     // becomes due is the next test's.
     for (scene, expected) in std::iter::zip(scenes, [13.5..14.5, 8.5..12.5, 7.5..12.5]) {
         let name = scene.name;
-        let played = played(&play_unevenly(&server, scene).await);
+        let ladder = play_unevenly(&server, scene).await;
+        let played = played(&ladder);
         assert!(expected.contains(&played), "{name}: {played} s in all");
+        if name == "vfr" {
+            ladder.check_whole();
+        }
     }
 }
 
@@ -338,9 +352,8 @@ async fn sound_that_comes_late_or_vanishes_where_everything_is_encoded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_that_vanishes_does_not_stop_the_picture() {
-    let vanishing = |range: std::ops::Range<u32>| {
-        Source::Edited(recording("ladder_360p30.flv").without_audio(range))
-    };
+    let vanishing =
+        |range: Range<u32>| Source::Edited(recording("ladder_360p30.flv").without_audio(range));
     let scenes = [
         scene("gap", vanishing(4_500..7_500), &[360, 160], Frames::All),
         scene(
@@ -394,19 +407,60 @@ async fn sound_and_picture_belong_together_in_every_rendition() {
         },
     ];
     for (scene, ladder) in std::iter::zip(&scenes, play_all(&scenes).await) {
-        for rendition in ladder
-            .renditions
-            .iter()
-            .filter(|r| r.variant.resolution().is_some())
-        {
-            let worst = rendition.decode().worst_offset_ms();
-            assert!(
-                worst <= MAX_OFFSET_MS,
-                "{} in {}: {worst:.0} ms",
-                rendition.variant.name,
-                scene.name
-            );
-        }
+        check_sync(scene, &ladder, &(0.0..0.0));
+    }
+}
+
+/// Sound and picture belong together in every rendition that has both, but in `silence`, in milliseconds.
+fn check_sync(scene: &Scene, ladder: &Ladder, silence: &Range<f64>) {
+    let has_picture = |rendition: &&Rendition| rendition.variant.resolution().is_some();
+    for rendition in ladder.renditions.iter().filter(has_picture) {
+        let worst = rendition.decode().worst_offset_ms_but(silence);
+        let name = &rendition.variant.name;
+        assert!(
+            worst <= MAX_OFFSET_MS,
+            "{name} in {}: {worst:.0} ms",
+            scene.name
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_and_picture_stay_together_whatever_the_source_does() {
+    let edited = |name, recording: Recording| {
+        scene(name, Source::Edited(recording), &[360, 160], Frames::All)
+    };
+    let sync = || recording("sync.flv");
+    let silence = 3_300.0..6_700.0;
+    let hd = &["--type", "ADVANCED_HD"];
+    let scenes = [
+        scene("fps10", file("sync_fps10.flv"), &[360, 160], Frames::All),
+        scene("22050", file("sync_22050.flv"), &[360, 160], Frames::All),
+        scene(
+            "uneven",
+            file("sync_vfr.flv"),
+            &[360, 160],
+            Frames::Seconds(10.0),
+        ),
+        edited("jump", sync().jump(4_500, 60_000)),
+        edited("jump-back", sync().jump(4_500, -5_000)),
+        edited("quiet", sync().without_audio(3_500..6_500)),
+        Scene {
+            options: hd,
+            heights: &[360, 160, 0],
+            ..edited("quiet-hd", sync().without_audio(3_500..6_500))
+        },
+        Scene {
+            discontinuities: 1,
+            // What was sent before the picture that is shown last is shown no more.
+            frames: Frames::AtLeast(418),
+            ..edited("switch", recording("sync_switch.flv"))
+        },
+    ];
+    for (scene, ladder) in std::iter::zip(&scenes, play_all(&scenes).await) {
+        let is_quiet = scene.name.starts_with("quiet");
+        let silence = if is_quiet { &silence } else { &(0.0..0.0) };
+        check_sync(scene, &ladder, silence);
     }
 }
 

@@ -239,6 +239,11 @@ async fn hls_js_switches_through_all_renditions() {
     assert_eq!(heights("visits"), [160, 360, 160], "{seen}");
     assert!(seen.get("fatal").unwrap().is_null(), "{seen}");
     assert!(number(&seen, "stalls") < 1.0, "{seen}");
+    for visit in seen.get("visits").unwrap().as_array().unwrap() {
+        // The clock may go on while the picture stands still.
+        assert!(number(visit, "longestFrameMs") < 2000.0, "{visit}");
+        assert!(number(visit, "frames") > 30.0, "{visit}");
+    }
     publisher.kill().await;
 }
 

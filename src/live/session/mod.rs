@@ -29,6 +29,7 @@ use self::seats::{Seat, Seats};
 use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
+use super::ledger::Ledger;
 use super::output::Output;
 use super::plan::Facts;
 use super::registry::{Attach, Context, Entry, State, Status, lock};
@@ -93,6 +94,7 @@ pub(super) struct ChannelTask {
     context: Arc<Context>,
     status: Arc<Mutex<Status>>,
     health: Arc<Mutex<Health>>,
+    ledger: Arc<Ledger>,
     /// Told by the operator to end the stream.
     stop: CancellationToken,
     output: Option<Output>,
@@ -135,6 +137,7 @@ impl ChannelTask {
             context,
             status: Arc::clone(&entry.status),
             health: Arc::clone(&entry.health),
+            ledger: Arc::clone(&entry.ledger),
             stop: entry.stop.clone(),
             output: None,
             open_grid: None,
@@ -382,6 +385,7 @@ impl ChannelTask {
     }
 
     fn emit(&self, publisher: &Publisher, kind: Kind) {
+        self.ledger.note(&publisher.stream_id, &kind);
         let channel = lock(&self.status).channel.clone();
         let now = self.context.clock.now();
         let event = Event::new(now, &channel, Some(&publisher.stream_id), kind);

@@ -11,6 +11,9 @@ use crate::media::Timescale;
 /// Begins the comment that says the PART-TARGET, in milliseconds: the copy lists no parts, but who takes the
 /// playlist up again must not change it.
 pub(super) const PART_TARGET: &str = "#weir-part-target-ms";
+/// The comment that says that a timeline has begun behind the last segment: its first segment, which is not
+/// complete, is listed with DISCONTINUITY.
+pub(super) const TIMELINE_BEGINS: &str = "#weir-timeline-begins";
 /// Most bytes of a text that is read: an hour's window in the shortest segments has fewer.
 pub const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -27,6 +30,8 @@ pub struct Plain {
     pub discontinuity_sequence: u64,
     /// At least one.
     pub segments: Vec<PlainSegment>,
+    /// Whether the segment behind the last one is known to begin a timeline.
+    pub timeline_begins: bool,
     /// EXT-X-ENDLIST.
     pub is_ended: bool,
 }
@@ -133,6 +138,7 @@ struct Reader {
     first_msn: Option<u64>,
     discontinuity_sequence: Option<u64>,
     segments: Vec<PlainSegment>,
+    timeline_begins: bool,
     is_ended: bool,
     /// Of the EXT-X-MAP in force.
     init_hash: Option<String>,
@@ -150,6 +156,7 @@ impl Reader {
         match tag {
             "#EXT-X-TARGETDURATION" => self.target_duration_s = narrow(value),
             PART_TARGET => self.part_target_ms = narrow(value),
+            TIMELINE_BEGINS => self.timeline_begins = true,
             "#EXT-X-MEDIA-SEQUENCE" => self.first_msn = decimal(value),
             "#EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = decimal(value),
             "#EXT-X-DISCONTINUITY" => self.discontinuity = true,
@@ -206,6 +213,7 @@ impl Reader {
                 .discontinuity_sequence
                 .ok_or("no EXT-X-DISCONTINUITY-SEQUENCE")?,
             segments: self.segments,
+            timeline_begins: self.timeline_begins,
             is_ended: self.is_ended,
         })
     }
@@ -247,6 +255,7 @@ mod tests {
                 segment("0.66667", "08.000", false),
                 segment("2.00000", "08.666", true),
             ],
+            timeline_begins: false,
             is_ended: false,
         };
         assert_eq!(plain, expected);
@@ -258,6 +267,29 @@ mod tests {
         assert_eq!(plain.discontinuity_sequence_at(1048), 1);
         let ended = format!("{}#EXT-X-ENDLIST\n", text());
         assert!(Plain::parse(&ended).unwrap().is_ended);
+    }
+
+    #[test]
+    fn a_timeline_that_has_begun_is_told_before_its_first_segment_is_complete() {
+        let mut window = fixtures::window(&Config::default(), 10, 3, 2);
+        let begins = |window: &Window, last| {
+            let snapshot = window.snapshot();
+            let plain = Plain::parse(&snapshot.mirror_playlist(0..=last).unwrap()).unwrap();
+            assert_eq!(snapshot.begins_timeline_after(last), plain.timeline_begins);
+            (plain.last_msn(), plain.timeline_begins)
+        };
+        assert_eq!(begins(&window, 12), (12, false), "the open one goes on");
+        window.start_timeline(fixtures::init("0badcafe"), fixtures::START);
+        assert_eq!(begins(&window, 13), (13, false), "nothing is listed yet");
+        fixtures::push_parts(&mut window, 0, &[fixtures::PART; 2], false);
+        assert_eq!(begins(&window, 13), (13, true));
+        assert_eq!(
+            begins(&window, 12),
+            (12, false),
+            "behind one that is not copied"
+        );
+        fixtures::push_parts(&mut window, 2 * fixtures::PART, &[fixtures::PART; 4], true);
+        assert_eq!(begins(&window, 14), (14, false));
     }
 
     #[test]

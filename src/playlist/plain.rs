@@ -142,7 +142,12 @@ struct Reader {
     is_ended: bool,
     /// Of the EXT-X-MAP in force.
     init_hash: Option<String>,
-    /// What was said of the segment to come.
+    next: Next,
+}
+
+/// What was said of the segment to come.
+#[derive(Default)]
+struct Next {
     duration: Option<Seconds5>,
     program_date_time: Option<WallTime>,
     discontinuity: bool,
@@ -159,11 +164,12 @@ impl Reader {
             TIMELINE_BEGINS => self.timeline_begins = true,
             "#EXT-X-MEDIA-SEQUENCE" => self.first_msn = decimal(value),
             "#EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = decimal(value),
-            "#EXT-X-DISCONTINUITY" => self.discontinuity = true,
-            "#EXT-X-GAP" => self.is_gap = true,
+            "#EXT-X-DISCONTINUITY" => self.next.discontinuity = true,
+            "#EXT-X-GAP" => self.next.is_gap = true,
             "#EXT-X-ENDLIST" => self.is_ended = true,
             "#EXT-X-PROGRAM-DATE-TIME" => {
-                self.program_date_time = Some(value.parse().map_err(|_| "a date is not readable")?);
+                self.next.program_date_time =
+                    Some(value.parse().map_err(|_| "a date is not readable")?);
             }
             "#EXT-X-MAP" => {
                 let uri = attribute(value, "URI").unwrap_or_default();
@@ -175,7 +181,7 @@ impl Reader {
             "#EXTINF" => {
                 let seconds = value.split(',').next().unwrap_or_default();
                 let duration = Seconds5::parse(seconds).ok_or("EXTINF is not readable")?;
-                self.duration = Some(duration);
+                self.next.duration = Some(duration);
             }
             _ if !line.starts_with('#') && !line.is_empty() => return self.segment(line),
             _ => {}
@@ -190,12 +196,13 @@ impl Reader {
         if MediaFile::parse(uri) != expected {
             return Err("a segment's name is not its number");
         }
+        let next = std::mem::take(&mut self.next);
         self.segments.push(PlainSegment {
-            duration: self.duration.take().ok_or("no EXTINF")?,
+            duration: next.duration.ok_or("no EXTINF")?,
             is_assumed: false,
-            program_date_time: self.program_date_time.take().ok_or("no date")?,
-            discontinuity: std::mem::take(&mut self.discontinuity),
-            is_gap: std::mem::take(&mut self.is_gap),
+            program_date_time: next.program_date_time.ok_or("no date")?,
+            discontinuity: next.discontinuity,
+            is_gap: next.is_gap,
             init_hash: self.init_hash.clone().ok_or("no EXT-X-MAP")?,
         });
         Ok(())

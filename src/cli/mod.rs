@@ -28,6 +28,10 @@ use crate::transcode::codecs::Codecs;
 /// How long a thread for blocking work may idle.
 const IDLE_THREAD: Duration = Duration::from_secs(2);
 
+/// How long a command that is done waits for blocking work that nobody waits for any more. A file that is a pipe
+/// can keep it for ever.
+const BLOCKING_GRACE: Duration = Duration::from_secs(1);
+
 /// Self-hosted live streaming: RTMP in, LL-HLS out, with the Amazon IVS contract.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, propagate_version = false)]
@@ -75,7 +79,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .thread_keep_alive(IDLE_THREAD)
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(execute(cli)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(execute(cli));
+            runtime.shutdown_timeout(BLOCKING_GRACE);
+            outcome
+        }
         Err(e) => Err(e.into()),
     };
     outcome.unwrap_or_else(|error| {

@@ -5,7 +5,8 @@
 //! Read: the limits of IVS's ingest: 8.5 Mb/s; on BASIC channels 3.5, and 1.5 up to 480p; 1920 pixels on
 //! each edge and 2.1 million in all.
 //! A bitrate is judged over ten seconds of the wall's or the stream's time, whichever is longer, and may
-//! be a tenth above the limit: neither a keyframe nor catching up after a stall ends a stream.
+//! be a tenth above the limit: neither a keyframe nor catching up after a stall ends a stream. Media that
+//! comes faster than it plays is no excuse for long (`health::rules`).
 
 use super::Config;
 use super::health::mbps;

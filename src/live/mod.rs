@@ -12,6 +12,7 @@
 pub mod gate;
 pub mod health;
 mod limits;
+mod ledger;
 pub mod registry;
 mod session;
 mod intake;

@@ -5,20 +5,23 @@
 //! Not here: keys (`gate`), media (`session`).
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::health::{Health, Report, SECONDS, Summary};
+use super::ledger::Ledger;
 use super::plan::Transcoding;
 use super::session::resume::Resumption;
 use super::{Config, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
-use crate::events::Bus;
+use crate::events::{Bus, Event};
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::repository::{EpochRepository, RunningEpoch};
 use crate::model::{Channel, ChannelId, StreamId};
@@ -105,6 +108,7 @@ pub(super) struct Entry {
     attach_tx: mpsc::Sender<Attach>,
     pub(super) status: Arc<Mutex<Status>>,
     pub(super) health: Arc<Mutex<Health>>,
+    pub(super) ledger: Arc<Ledger>,
     /// Ends the task, its publisher's connection and its playlists; cancelled too once they end by
     /// themselves.
     pub(super) stop: CancellationToken,
@@ -130,20 +134,23 @@ impl Registry {
         &self.context.events
     }
 
-    /// Every channel that viewers can watch or that is held, by channel id.
+    /// Every channel that viewers can watch or that is held, by channel id; not one whose stream ends already.
     pub fn list(&self) -> Vec<Status> {
         let entries = lock(&self.entries);
-        let mut all: Vec<_> = entries.values().map(Entry::status).collect();
+        let running = entries.values().filter(|entry| entry.is_running());
+        let mut all: Vec<_> = running.map(Entry::status).collect();
         drop(entries);
         all.retain(|status| status.state != State::Starting);
         all.sort_by(|a, b| a.channel.id.cmp(&b.channel.id));
         all
     }
 
-    /// What is known of a channel and of how its stream comes; none without a publisher or a hold.
+    /// What is known of a channel and of how its stream comes; none without a publisher or a hold, as in
+    /// [`Registry::list`].
     pub fn health(&self, channel_id: &ChannelId) -> Option<(Status, Report)> {
         let entries = lock(&self.entries);
-        let entry = entries.get(channel_id.as_str())?;
+        let entry = entries.get(channel_id.as_str());
+        let entry = entry.filter(|entry| entry.is_running())?;
         let (status, health) = (entry.status(), Arc::clone(&entry.health));
         drop(entries);
         let mut report = lock(&health).report(SECONDS);
@@ -162,7 +169,7 @@ impl Registry {
         let Some(entry) = entries.get(channel_id.as_str()) else {
             return false;
         };
-        let is_running = !entry.attach_tx.is_closed() && !entry.stop.is_cancelled();
+        let is_running = entry.is_running();
         entry.stop.cancel();
         is_running
     }
@@ -231,8 +238,10 @@ impl Registry {
             attach_tx,
             status: Arc::new(Mutex::new(status)),
             health: Arc::default(),
+            ledger: Arc::default(),
             stop: CancellationToken::new(),
         };
+        let ledger = Arc::clone(&entry.ledger);
         let task = session::ChannelTask::new(Arc::clone(&self.context), &entry);
         entries.insert(channel.id.to_string(), entry);
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
@@ -242,19 +251,35 @@ impl Registry {
             registry: Arc::clone(self),
             channel,
         };
-        let run = async move {
-            let unserved = match first {
+        let serve = async move {
+            match first {
                 First::Publisher(attach) => task.run(Some(attach), attach_rx).await,
                 First::Playlists(resumption) => {
                     Box::pin(task.run_resumed(resumption, attach_rx)).await
                 }
-            };
+            }
+        };
+        let run = async move {
+            let served = AssertUnwindSafe(serve).catch_unwind().await;
+            let unserved = served.unwrap_or_else(|panic| {
+                registry.tell_ends(&leaves.channel, &ledger);
+                resume_unwind(panic)
+            });
             drop(leaves);
             for attach in unserved {
                 registry.attach(attach);
             }
         };
         self.context.tasks.spawn("channel", run.instrument(span));
+    }
+
+    /// Tells what a channel's task, which panicked, cannot tell itself.
+    fn tell_ends(&self, channel: &Channel, ledger: &Ledger) {
+        let now = self.context.clock.now();
+        for (stream_id, kind) in ledger.take_ends() {
+            let event = Event::new(now, channel, Some(&stream_id), kind);
+            self.context.events.emit(event);
+        }
     }
 
     /// Forgets a channel's task after its end, unless a newer one took its place.
@@ -283,6 +308,11 @@ impl Drop for Leaves {
 }
 
 impl Entry {
+    /// Whether its stream does not end yet: what only keeps its playlists for a while is offline.
+    fn is_running(&self) -> bool {
+        !self.attach_tx.is_closed() && !self.stop.is_cancelled()
+    }
+
     fn status(&self) -> Status {
         let notices = lock(&self.health).notices();
         let status = lock(&self.status).clone();

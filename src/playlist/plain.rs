@@ -11,6 +11,9 @@ use crate::media::Timescale;
 /// Begins the comment that says the PART-TARGET, in milliseconds: the copy lists no parts, but who takes the
 /// playlist up again must not change it.
 pub(super) const PART_TARGET: &str = "#weir-part-target-ms";
+/// The comment that says that a timeline has begun behind the last segment: its first segment, which is not
+/// complete, is listed with DISCONTINUITY.
+pub(super) const TIMELINE_BEGINS: &str = "#weir-timeline-begins";
 /// Most bytes of a text that is read: an hour's window in the shortest segments has fewer.
 pub const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -27,6 +30,8 @@ pub struct Plain {
     pub discontinuity_sequence: u64,
     /// At least one.
     pub segments: Vec<PlainSegment>,
+    /// Whether the segment behind the last one is known to begin a timeline.
+    pub timeline_begins: bool,
     /// EXT-X-ENDLIST.
     pub is_ended: bool,
 }
@@ -133,10 +138,16 @@ struct Reader {
     first_msn: Option<u64>,
     discontinuity_sequence: Option<u64>,
     segments: Vec<PlainSegment>,
+    timeline_begins: bool,
     is_ended: bool,
     /// Of the EXT-X-MAP in force.
     init_hash: Option<String>,
-    /// What was said of the segment to come.
+    next: Next,
+}
+
+/// What was said of the segment to come.
+#[derive(Default)]
+struct Next {
     duration: Option<Seconds5>,
     program_date_time: Option<WallTime>,
     discontinuity: bool,
@@ -150,13 +161,15 @@ impl Reader {
         match tag {
             "#EXT-X-TARGETDURATION" => self.target_duration_s = narrow(value),
             PART_TARGET => self.part_target_ms = narrow(value),
+            TIMELINE_BEGINS => self.timeline_begins = true,
             "#EXT-X-MEDIA-SEQUENCE" => self.first_msn = decimal(value),
             "#EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = decimal(value),
-            "#EXT-X-DISCONTINUITY" => self.discontinuity = true,
-            "#EXT-X-GAP" => self.is_gap = true,
+            "#EXT-X-DISCONTINUITY" => self.next.discontinuity = true,
+            "#EXT-X-GAP" => self.next.is_gap = true,
             "#EXT-X-ENDLIST" => self.is_ended = true,
             "#EXT-X-PROGRAM-DATE-TIME" => {
-                self.program_date_time = Some(value.parse().map_err(|_| "a date is not readable")?);
+                self.next.program_date_time =
+                    Some(value.parse().map_err(|_| "a date is not readable")?);
             }
             "#EXT-X-MAP" => {
                 let uri = attribute(value, "URI").unwrap_or_default();
@@ -168,7 +181,7 @@ impl Reader {
             "#EXTINF" => {
                 let seconds = value.split(',').next().unwrap_or_default();
                 let duration = Seconds5::parse(seconds).ok_or("EXTINF is not readable")?;
-                self.duration = Some(duration);
+                self.next.duration = Some(duration);
             }
             _ if !line.starts_with('#') && !line.is_empty() => return self.segment(line),
             _ => {}
@@ -183,12 +196,13 @@ impl Reader {
         if MediaFile::parse(uri) != expected {
             return Err("a segment's name is not its number");
         }
+        let next = std::mem::take(&mut self.next);
         self.segments.push(PlainSegment {
-            duration: self.duration.take().ok_or("no EXTINF")?,
+            duration: next.duration.ok_or("no EXTINF")?,
             is_assumed: false,
-            program_date_time: self.program_date_time.take().ok_or("no date")?,
-            discontinuity: std::mem::take(&mut self.discontinuity),
-            is_gap: std::mem::take(&mut self.is_gap),
+            program_date_time: next.program_date_time.ok_or("no date")?,
+            discontinuity: next.discontinuity,
+            is_gap: next.is_gap,
             init_hash: self.init_hash.clone().ok_or("no EXT-X-MAP")?,
         });
         Ok(())
@@ -206,6 +220,7 @@ impl Reader {
                 .discontinuity_sequence
                 .ok_or("no EXT-X-DISCONTINUITY-SEQUENCE")?,
             segments: self.segments,
+            timeline_begins: self.timeline_begins,
             is_ended: self.is_ended,
         })
     }
@@ -247,6 +262,7 @@ mod tests {
                 segment("0.66667", "08.000", false),
                 segment("2.00000", "08.666", true),
             ],
+            timeline_begins: false,
             is_ended: false,
         };
         assert_eq!(plain, expected);
@@ -258,6 +274,29 @@ mod tests {
         assert_eq!(plain.discontinuity_sequence_at(1048), 1);
         let ended = format!("{}#EXT-X-ENDLIST\n", text());
         assert!(Plain::parse(&ended).unwrap().is_ended);
+    }
+
+    #[test]
+    fn a_timeline_that_has_begun_is_told_before_its_first_segment_is_complete() {
+        let mut window = fixtures::window(&Config::default(), 10, 3, 2);
+        let begins = |window: &Window, last| {
+            let snapshot = window.snapshot();
+            let plain = Plain::parse(&snapshot.mirror_playlist(0..=last).unwrap()).unwrap();
+            assert_eq!(snapshot.begins_timeline_after(last), plain.timeline_begins);
+            (plain.last_msn(), plain.timeline_begins)
+        };
+        assert_eq!(begins(&window, 12), (12, false), "the open one goes on");
+        window.start_timeline(fixtures::init("0badcafe"), fixtures::START);
+        assert_eq!(begins(&window, 13), (13, false), "nothing is listed yet");
+        fixtures::push_parts(&mut window, 0, &[fixtures::PART; 2], false);
+        assert_eq!(begins(&window, 13), (13, true));
+        assert_eq!(
+            begins(&window, 12),
+            (12, false),
+            "behind one that is not copied"
+        );
+        fixtures::push_parts(&mut window, 2 * fixtures::PART, &[fixtures::PART; 4], true);
+        assert_eq!(begins(&window, 14), (14, false));
     }
 
     #[test]

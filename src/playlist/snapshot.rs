@@ -71,6 +71,12 @@ impl Snapshot {
         media::render_mirror(&self.listing, &available)
     }
 
+    /// Whether the segment behind number `msn` is listed, not complete, and begins a timeline.
+    pub fn begins_timeline_after(&self, msn: u64) -> bool {
+        let open = self.listing.open.as_ref();
+        open.is_some_and(|open| open.discontinuity && msn.checked_add(1) == Some(open.msn))
+    }
+
     /// The frozen numbers of this playlist.
     pub fn config(&self) -> &Config {
         &self.listing.config

@@ -79,6 +79,8 @@ async fn overload() -> Overload {
     let server = TestServer::start_with(&[
         ("WEIR__TRANSCODE__PRESET", "slow"),
         ("WEIR__TRANSCODE__MAX_LAG_MS", "200"),
+        // At this speed the source is thirteen megabits a second.
+        ("WEIR__LIVE__ENFORCE_LIMITS", "false"),
         // The window flies by as fast as the source is sent.
         ("WEIR__HLS__WINDOW_SECONDS", "120"),
     ])

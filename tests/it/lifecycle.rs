@@ -1,6 +1,7 @@
 //! A channel that outlives its encoder: what viewers get while no pictures come, who may take whose
 //! place, how long a stream may last.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -230,7 +231,7 @@ async fn a_slate_that_is_not_made_in_time_holds_up_nothing() {
     let made = Command::new("mkfifo").arg(&pipe).status().await;
     assert!(made.unwrap().success());
     let image = [("WEIR__LIVE__SLATE_IMAGE", pipe.to_str().unwrap())];
-    let server = TestServer::start_with(&image).await;
+    let mut server = TestServer::start_with(&image).await;
     let channel = server.channel().await;
     let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
     let url = media_playlist_url(&channel.playback_url).await;
@@ -247,6 +248,57 @@ async fn a_slate_that_is_not_made_in_time_holds_up_nothing() {
     let is_back = |seen: &Watched| seen.discontinuities.len() >= 2;
     within(30, "pictures", follow(&url, is_back)).await;
     back.kill().await;
+    // Nor does it keep the process, which nobody will ever hear of the pipe.
+    let status = within(20, "exit", server.terminate()).await;
+    assert!(status.success(), "{status}");
+}
+
+/// The average colour of the last picture of a file: red, green and blue.
+fn last_colour(media: &Path) -> [u8; 3] {
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-i"])
+        .arg(media)
+        .args(["-vf", "scale=1:1:flags=area", "-pix_fmt", "rgb24"])
+        .args(["-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    *output.stdout.last_chunk().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slate_is_the_picture_that_was_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("slate.png");
+    // Neither black nor anything of the stream, and of another size and shape.
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi"])
+        .args(["-i", "color=0xd01090:size=500x500", "-frames:v", "1"])
+        .arg(&picture)
+        .status();
+    assert!(made.await.unwrap().success());
+    let image = [("WEIR__LIVE__SLATE_IMAGE", picture.to_str().unwrap())];
+    let server = TestServer::start_with(&image).await;
+    let channel = server.channel().await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    within(30, "a segment", follow(&url, has_segments(1))).await;
+    publisher.kill().await;
+    let slate = follow(&url, |seen| {
+        let slate = seen.discontinuities.last();
+        slate.is_some_and(|msn| seen.segments.contains_key(msn) && !seen.gaps.contains(msn))
+    });
+    let seen = within(30, "a segment of the slate", slate).await;
+    let files = seen.write(folder.path());
+    let [stream, slate] = [&files[0], files.last().unwrap()].map(|file| last_colour(file));
+    // Two channels of colour as they were asked for, and one that a test picture has and the slate has not.
+    let is_near = |value: u8, wanted: u8| value.abs_diff(wanted) <= 16;
+    let [red, green, blue] = slate;
+    assert!(
+        is_near(red, 0xd0) && is_near(green, 0x10) && is_near(blue, 0x90),
+        "{slate:?}"
+    );
+    assert!(!is_near(stream[1], green), "{stream:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

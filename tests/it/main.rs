@@ -25,6 +25,7 @@ mod ladder;
 mod ladder_trouble;
 mod lifecycle;
 mod live_mirror;
+mod handover;
 mod health;
 mod mirrored;
 mod chaos;

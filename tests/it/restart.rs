@@ -200,6 +200,36 @@ async fn a_viewer_goes_on_with_the_same_url_after_kill_9() {
     returned.kill().await;
 }
 
+/// Players number timelines by the DISCONTINUITYs they know, also of a segment that was never complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeline_that_had_just_begun_is_counted_after_kill_9() {
+    let mut server = TestServer::start().await;
+    let channel = server.channel().await;
+    let path = clip("fps30.flv");
+    let _first = Publisher::looping(&path, &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let three = follow(&url, |seen| seen.segments.len() >= 3);
+    within(40, "three segments", three).await;
+    let _second = Publisher::looping(&path, &channel.ingest_url);
+    let begun = follow(&url, |seen| {
+        let begins = seen.discontinuities.last();
+        begins.is_some_and(|begins| seen.parts.contains_key(&(*begins, 2)))
+    });
+    let before = within(40, "a new timeline", begun).await.last;
+    server.kill_and_restart().await;
+    let begins = *before.discontinuities.last().unwrap();
+    let is_complete = before.segments.iter().any(|(msn, ..)| *msn >= begins);
+    assert!(!is_complete, "it was in the making: {before:?}");
+    let after = MediaPlaylist::parse(&text(url.as_str()).await);
+    assert!(after.gaps.contains(&begins), "{after:?}");
+    let number = |list: &MediaPlaylist| {
+        let counted = list.discontinuities.iter().filter(|msn| **msn <= begins);
+        list.discontinuity_sequence + u64::try_from(counted.count()).unwrap()
+    };
+    assert_eq!(number(&after), number(&before), "{after:?}");
+    assert!(after.discontinuities.contains(&begins), "{after:?}");
+}
+
 /// All renditions of a ladder come back together, and end together if nobody returns.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_ladder_comes_back_and_ends_when_nobody_returns() {

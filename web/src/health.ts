@@ -172,7 +172,7 @@ export function rows(health: Health): Row[] {
     },
     { label: "Frames lost", value: `${lost} in ${minute(seconds)}`, isBad: has("pictures_missing", "units_dropped") },
     { label: "Starved", value: `${starving} s of ${minute(seconds)}`, isBad: newest.isStarving },
-    { label: "Parts late", value: `${late} in ${minute(seconds)}`, isBad: false },
+    { label: "Parts late", value: `${late} in ${minute(seconds)}`, isBad: has("parts_late") },
     { label: "Viewers", value: String(health.viewers), isBad: false },
   ];
 }

@@ -92,6 +92,8 @@ test("a measure is marked while its finding holds", () => {
     const found = health([{ keyframeInterval: 8.333 }], { findings });
     assert.deepEqual(shown(found, "Keyframe interval"), { value: "8.3 s", isBad: isActive });
     assert.deepEqual(complaints(found, []), [{ words, isActive }]);
+    const late = health([{ lateParts: 1 }], { findings: [{ code: "parts_late", words, isActive }] });
+    assert.deepEqual(shown(late, "Parts late"), { value: "1 in 1 s", isBad: isActive });
   }
 });
 

@@ -68,6 +68,10 @@ codes! {
     PicturesMissing = "pictures_missing",
     /// Media comes slower than it plays.
     MediaSlow = "media_slow",
+    /// Media comes faster than it plays.
+    MediaFast = "media_fast",
+    /// Parts reach viewers later than the playlist promises.
+    PartsLate = "parts_late",
     /// Broken units came.
     UnitsDropped = "units_dropped",
     /// The encoder's timestamps jumped.

@@ -29,18 +29,24 @@ use self::seats::{Seat, Seats};
 use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
+use super::ledger::Ledger;
 use super::output::Output;
 use super::plan::Facts;
 use super::registry::{Attach, Context, Entry, State, Status, lock};
+use crate::base::retry::Backoff;
 use crate::events::{Event, Kind};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
 use crate::media::TrackKind;
-use crate::model::repository::EPOCH_MSN_RESERVE;
+use crate::model::ChannelId;
+use crate::model::repository::{self, EPOCH_MSN_RESERVE, EpochRepository};
 use crate::playlist;
 use crate::transcode;
 
 /// How long storing an epoch may take before the publisher is turned away.
 const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
+/// Delays between tries to reserve more numbers; what is reserved lasts for a day at that time.
+const EXTEND_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_EXTEND_DELAY: Duration = Duration::from_mins(1);
 /// How long after its attachment a publisher must have become watchable.
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// How long before ENDLIST the last part is listed.
@@ -88,6 +94,7 @@ pub(super) struct ChannelTask {
     context: Arc<Context>,
     status: Arc<Mutex<Status>>,
     health: Arc<Mutex<Health>>,
+    ledger: Arc<Ledger>,
     /// Told by the operator to end the stream.
     stop: CancellationToken,
     output: Option<Output>,
@@ -130,6 +137,7 @@ impl ChannelTask {
             context,
             status: Arc::clone(&entry.status),
             health: Arc::clone(&entry.health),
+            ledger: Arc::clone(&entry.ledger),
             stop: entry.stop.clone(),
             output: None,
             open_grid: None,
@@ -377,6 +385,7 @@ impl ChannelTask {
     }
 
     fn emit(&self, publisher: &Publisher, kind: Kind) {
+        self.ledger.note(&publisher.stream_id, &kind);
         let channel = lock(&self.status).channel.clone();
         let now = self.context.clock.now();
         let event = Event::new(now, &channel, Some(&publisher.stream_id), kind);
@@ -413,12 +422,12 @@ impl ChannelTask {
             self.reserved_msn,
         );
         let channel_id = lock(&self.status).channel.id.clone();
+        let stop = self.stop.clone();
         self.context
             .tasks
             .spawn_cancellable("extend epoch", async move {
-                if let Err(error) = epochs.extend_epoch(&channel_id, epoch, until).await {
-                    tracing::error!(%error, "cannot reserve media sequence numbers");
-                }
+                let extended = extend_epoch(&*epochs, &channel_id, epoch, until);
+                stop.run_until_cancelled(extended).await;
             });
     }
 
@@ -486,6 +495,23 @@ impl Publisher {
                 "the publisher had left already"
             );
         }
+    }
+}
+
+/// Reserves the numbers below `until`, however often the database fails.
+async fn extend_epoch(
+    epochs: &dyn EpochRepository,
+    channel_id: &ChannelId,
+    epoch: u64,
+    until: u64,
+) {
+    let mut backoff = Backoff::new(EXTEND_DELAY, LONGEST_EXTEND_DELAY);
+    while let Err(error) = epochs.extend_epoch(channel_id, epoch, until).await {
+        tracing::error!(%error, "cannot reserve media sequence numbers");
+        if matches!(error, repository::Error::Superseded) {
+            return;
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
     }
 }
 

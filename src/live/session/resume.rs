@@ -23,6 +23,8 @@ use crate::recording::restore::{self, Restored, RestoredRendition, Restorer};
 
 /// How long reading back and storing the epoch may take; players and publishers wait for it.
 const RESUME_DEADLINE: Duration = Duration::from_secs(5);
+/// How long of it more than the newest of a window is read; the rest of a larger one is left out.
+const WINDOW_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What was found running at the start.
 pub(in crate::live) struct Resumption {
@@ -105,8 +107,11 @@ impl ChannelTask {
 
     async fn resume(&mut self, running: &RunningEpoch, restorer: &Restorer) -> Result<(), Failure> {
         let (channel_id, first_epoch) = (&running.channel_id, running.running_from);
-        let read = restorer.read(channel_id.as_str(), first_epoch..=running.number);
-        let mut restored = read.await?;
+        let (epochs, until) = (
+            first_epoch..=running.number,
+            Instant::now() + WINDOW_DEADLINE,
+        );
+        let mut restored = restorer.read(channel_id.as_str(), epochs, until).await?;
         restored
             .renditions
             .sort_by_key(|r| Reverse((r.variant.width > 0, r.variant.bandwidth_bps)));

@@ -37,7 +37,9 @@ impl ChannelTask {
         };
         let (code, words) = match seating {
             Seating::Current => {
-                if let Some(old) = seats.current.take() {
+                // Nor does one wait any longer that has no more right to the place.
+                let replaced = [seats.current.take(), seats.candidate.take()];
+                for old in replaced.into_iter().flatten() {
                     self.leave(old, REPLACED);
                     self.hold().await;
                 }

@@ -413,11 +413,12 @@ impl ChannelTask {
         publisher.seen = Instant::now();
         if publisher.live_since.is_none() {
             publisher.live_since = Some(publisher.seen);
+            lock(&self.status).started = at;
             self.emit(publisher, Kind::StreamStart);
         }
         let mut status = lock(&self.status);
         status.stream_id.clone_from(&publisher.stream_id);
-        (status.state, status.started, status.fps_millis) = (State::Live, at, facts.fps_millis);
+        (status.state, status.fps_millis) = (State::Live, facts.fps_millis);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use super::file_name::{MediaFile, Position};
-use super::plain::PART_TARGET;
+use super::plain::{PART_TARGET, TIMELINE_BEGINS};
 use super::tags::{Millis, Seconds5, Tag, put};
 use super::ticks;
 use super::window::{Listing, Segment};
@@ -148,6 +148,10 @@ fn write_header(text: &mut String, listing: &Listing, form: &Form) {
             text,
             format_args!("{PART_TARGET}:{}\n", config.part_target_ms),
         );
+        let is_newest = form.segments.end == listing.segments.len();
+        if is_newest && listing.open.as_ref().is_some_and(|open| open.discontinuity) {
+            put(text, format_args!("{TIMELINE_BEGINS}\n"));
+        }
     }
     let first = listing.segments.get(form.segments.start);
     let left_out = listing.segments.range(listing.removed..form.segments.start);

@@ -1,4 +1,5 @@
-//! The mirror's multivariant playlist: a variant is named once its media playlist is there.
+//! The mirror's multivariant playlist: a variant is named once its media playlist is there. Playlists that continue
+//! others are named all together: whoever takes them up again must not take the first for all.
 //!
 //! In:  renditions whose playlist was stored. Out: `multivariant.m3u8`, written when it changes.
 
@@ -44,11 +45,13 @@ impl Multivariant {
         if !state.playable.contains(rendition) {
             state.playable.insert(rendition.to_owned());
         }
-        let playable = self
-            .channel
-            .renditions
-            .iter()
-            .filter(|handle| state.playable.contains(&handle.name));
+        let channel = &self.channel;
+        let is_continued = channel.first_epoch != channel.epoch;
+        if is_continued && state.playable.len() < channel.renditions.len() {
+            return Ok(());
+        }
+        let renditions = channel.renditions.iter();
+        let playable = renditions.filter(|handle| state.playable.contains(&handle.name));
         let text = multivariant::render(playable.map(|handle| {
             (
                 format!("{}/live.m3u8", handle.name),
@@ -62,5 +65,57 @@ impl Multivariant {
             state.stored = text;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::playlist::directory::Listed;
+    use crate::playlist::{Directory, RenditionHandle, Variant, fixtures};
+    use crate::storage::{Config, Location};
+
+    /// An epoch, and in which its playlists began.
+    fn channel(epoch: u64, first_epoch: u64) -> Arc<LiveChannel> {
+        let snapshot = fixtures::window(&crate::playlist::Config::default(), 1, 2, 0).snapshot();
+        let rendition = |name: &str| {
+            Arc::new(RenditionHandle {
+                name: name.to_owned(),
+                listed: Listed::Always,
+                snapshot: watch::channel(Arc::clone(&snapshot)).1,
+                variant: watch::channel(Variant::default()).1,
+            })
+        };
+        let renditions = vec![rendition("source"), rendition("360p30")];
+        Arc::new(LiveChannel {
+            first_epoch,
+            ..Directory::new().prepare("abcdABCDefgh".to_owned(), epoch, renditions)
+        })
+    }
+
+    #[tokio::test]
+    async fn playlists_that_continue_others_are_named_all_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Folder(folder.path().to_owned());
+        let store = Store::open(&location, &Config::default(), []).unwrap();
+        for (number, first_epoch, alone) in [(5, 5, 1), (6, 5, 0)] {
+            let epoch = LiveEpoch::new("abcdABCDefgh", number).unwrap();
+            let multivariant = Multivariant::new(&store, &epoch, channel(number, first_epoch));
+            let key = epoch.multivariant();
+            let named = async || match store.get(&key, 10_000).await {
+                Ok(text) => String::from_utf8(text.to_vec())
+                    .unwrap()
+                    .matches("live.m3u8")
+                    .count(),
+                Err(Error::NotFound { .. }) => 0,
+                Err(error) => panic!("{error}"),
+            };
+            multivariant.is_playable("source").await.unwrap();
+            assert_eq!(named().await, alone, "epoch {number}");
+            multivariant.is_playable("360p30").await.unwrap();
+            assert_eq!(named().await, 2);
+        }
     }
 }

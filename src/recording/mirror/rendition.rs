@@ -2,6 +2,7 @@
 //!
 //! In:  the newest snapshot, whenever this side is ready for one. Out: `init-<hash>.mp4` before
 //! the first segment that needs it, `<msn>.m4s`, then `live.m3u8`, which lists only what is there.
+//! That a timeline has begun is told before its first segment is there: players know its DISCONTINUITY.
 //! A segment that left the window before its turn is lost and counted. The playlist then begins
 //! anew behind the hole: its media sequence number tells players how much is missing.
 
@@ -54,6 +55,8 @@ pub(super) struct RenditionMirror {
     /// Whether the store's playlist lacks something of `run`.
     is_stale: bool,
     has_endlist: bool,
+    /// Whether the store's playlist says that a timeline begins behind it.
+    tells_timeline: bool,
     /// How many segments the store's playlist lists.
     listed: u64,
     /// Stored segments, from the first that the store's playlist lists.
@@ -80,6 +83,7 @@ impl RenditionMirror {
             run: None,
             is_stale: false,
             has_endlist: false,
+            tells_timeline: false,
             listed: 0,
             stored: VecDeque::new(),
             leaving: VecDeque::new(),
@@ -185,6 +189,7 @@ impl RenditionMirror {
             .await?;
         self.listed = draft.listed;
         self.has_endlist = draft.is_final;
+        self.tells_timeline = draft.begins_timeline;
         let delete_at = Instant::now() + self.lifetime;
         while let Some(msn) = self.stored.pop_front_if(|msn| *msn < draft.first) {
             self.leaving.push_back((delete_at, msn));
@@ -199,7 +204,9 @@ impl RenditionMirror {
         let run = self.run.clone()?;
         let snapshot = self.snapshot.borrow().clone();
         let is_final = snapshot.is_ended() && snapshot.last_complete_msn() == Some(*run.end());
-        if !self.is_stale && (self.has_endlist || !is_final) {
+        let begins_timeline = snapshot.begins_timeline_after(*run.end());
+        let has_news = (is_final && !self.has_endlist) || (begins_timeline && !self.tells_timeline);
+        if !self.is_stale && !has_news {
             return None;
         }
         let first = snapshot.listed().next()?.msn.max(*run.start());
@@ -212,6 +219,7 @@ impl RenditionMirror {
             first,
             listed,
             is_final,
+            begins_timeline,
         })
     }
 
@@ -251,4 +259,5 @@ struct Draft {
     first: u64,
     listed: u64,
     is_final: bool,
+    begins_timeline: bool,
 }

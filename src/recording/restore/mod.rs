@@ -2,37 +2,32 @@
 //!
 //! In:  the epochs that continued one another, their folders in the store. Out: [`Restored`]: for each
 //! rendition what its window is to list, media included.
-//! What it reads is bounded: the newest copies, one window of each rendition.
+//! What it reads is bounded: the newest copies, one window of each rendition, less what a slow store has not
+//! given in time.
 //! Not here: how long to wait for it, what to do with it (`live`); writing (`mirror`).
 
+mod media;
 mod plan;
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
 
-use self::plan::{CopiedRendition, MirrorCopy, Plan, Terms, Unfit};
+use self::media::{Media, read_newest};
+use self::plan::{CopiedRendition, MirrorCopy, PlannedRendition, Terms, Unfit};
 use crate::base::clock::{SharedClock, WallTime};
-use crate::packaging::InitSection;
 use crate::playlist::plain::{self, Unreadable};
-use crate::playlist::{self, Past, PastSegment, Plain, PlainSegment, Variant, multivariant};
-use crate::storage::keys::{Key, LiveEpoch, LiveRendition, Prefix};
+use crate::playlist::{self, Past, PastSegment, Plain, Variant, multivariant};
+use crate::storage::keys::{Key, LiveEpoch, Prefix};
 use crate::storage::{self, Store};
 
-/// Folders looked at: that of the dead process, and one before it if that one had not got far.
+/// Copies looked at: that of the dead process, and one before it if that one had not got far.
 const MAX_COPIES: usize = 3;
+/// Folders looked at for them: a process that dies at once leaves one without a copy.
+const MAX_FOLDERS: usize = 16;
 /// Most renditions of a channel.
 const MAX_RENDITIONS: usize = 16;
-/// Most bytes of a segment: 2.5 s at 200 Mb/s.
-const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-/// Most bytes of an initialization section.
-const MAX_INIT_BYTES: u64 = 64 * 1024;
-/// Objects of a channel that are read at once.
-const READS: usize = 8;
 
 /// Reads playlists back.
 #[derive(Clone, Debug)]
@@ -126,11 +121,13 @@ impl Restorer {
         }
     }
 
-    /// The playlists that ran under `epochs`, one after the other.
+    /// The playlists that ran under `epochs`, one after the other. What a store that is slow has not given by
+    /// `until` is left out at their beginning, but for the newest half minute.
     pub async fn read(
         &self,
         channel: &str,
         epochs: RangeInclusive<u64>,
+        until: Instant,
     ) -> Result<Restored, Error> {
         let copy = self.newest_copy(channel, &epochs).await?;
         let plan = copy.plan(&Terms {
@@ -140,32 +137,28 @@ impl Restorer {
             resumptions: epochs.end().saturating_sub(*epochs.start()),
         })?;
         let epoch = LiveEpoch::new(channel, copy.epoch).map_err(storage::Error::from)?;
-        let Plan {
-            first_msn,
-            next_msn,
-            part_target_ms,
-            renditions: planned,
-        } = plan;
-        let mut renditions = Vec::new();
-        for (copied, planned) in copy.renditions.into_iter().zip(planned) {
-            let keys = epoch
-                .rendition(&copied.name)
-                .map_err(storage::Error::from)?;
-            let segments = self.media(&keys, first_msn, planned.segments).await?;
-            renditions.push(RestoredRendition {
-                name: copied.name,
-                variant: copied.variant,
-                past: Past {
-                    first_msn,
-                    discontinuity_sequence: planned.discontinuity_sequence,
-                    segments,
-                },
-            });
-        }
+        let media = copy.renditions.iter().map(|copied| {
+            let keys = epoch.rendition(&copied.name)?;
+            Ok(Media::new(&self.store, keys))
+        });
+        let media: Vec<_> = media
+            .collect::<Result<_, _>>()
+            .map_err(storage::Error::Name)?;
+        let windows = read_newest(&media, &plan, until).await?;
+        let renditions = copy
+            .renditions
+            .into_iter()
+            .zip(plan.renditions)
+            .zip(windows);
+        let renditions = renditions.map(|((copied, planned), segments)| RestoredRendition {
+            name: copied.name,
+            variant: copied.variant,
+            past: past(plan.first_msn, &planned, segments),
+        });
         Ok(Restored {
-            next_msn,
-            part_target_ms,
-            renditions,
+            next_msn: plan.next_msn,
+            part_target_ms: plan.part_target_ms,
+            renditions: renditions.collect(),
         })
     }
 
@@ -184,16 +177,21 @@ impl Restorer {
         let mut known: Vec<_> = known.filter(|e| epochs.contains(&e.number())).collect();
         known.sort_by_key(|epoch| std::cmp::Reverse(epoch.number()));
         let mut newest: Option<MirrorCopy> = None;
-        for epoch in known.iter().take(MAX_COPIES) {
+        let mut copies = 0;
+        for epoch in known.iter().take(MAX_FOLDERS) {
             let copy = match self.copy(epoch).await {
                 Err(Error::Store(storage::Error::NotFound { .. })) => continue,
                 copy => copy?,
             };
+            copies += 1;
             if newest
                 .as_ref()
                 .is_none_or(|known| known.last_msn() < copy.last_msn())
             {
                 newest = Some(copy);
+            }
+            if copies == MAX_COPIES {
+                break;
             }
         }
         newest.ok_or_else(|| Error::Unfit("the store has no playlists of it".to_owned()))
@@ -230,54 +228,30 @@ impl Restorer {
         let (bytes, stored) = self.store.read(key, plain::MAX_TEXT_BYTES).await?;
         Ok((String::from_utf8_lossy(&bytes).into_owned(), stored))
     }
+}
 
-    /// The media of listed segments. One whose object is gone is a gap.
-    async fn media(
-        &self,
-        keys: &LiveRendition,
-        first_msn: u64,
-        listed: Vec<PlainSegment>,
-    ) -> Result<Vec<PastSegment>, Error> {
-        let mut inits: HashMap<String, Arc<InitSection>> = HashMap::new();
-        let mut wanted = Vec::new();
-        for (msn, listed) in (first_msn..).zip(listed) {
-            let init = match inits.get(&listed.init_hash) {
-                Some(init) => Arc::clone(init),
-                None => self.init(keys, &listed.init_hash).await?,
-            };
-            inits.insert(listed.init_hash.clone(), Arc::clone(&init));
-            wanted.push((msn, listed, init));
-        }
-        let reads = wanted.into_iter().map(|(msn, listed, init)| async move {
-            let bytes = if listed.is_gap {
-                None
-            } else {
-                self.segment(&keys.segment(msn)).await?
-            };
-            Ok::<_, Error>(PastSegment {
-                listed,
-                init,
-                bytes,
-            })
-        });
-        stream::iter(reads).buffered(READS).try_collect().await
+/// What a window lists that begins with the first of `segments`, the newest of those planned.
+fn past(first_msn: u64, planned: &PlannedRendition, segments: Vec<PastSegment>) -> Past {
+    let left_out = planned.segments.len().saturating_sub(segments.len());
+    if left_out > 0 {
+        tracing::warn!(
+            left_out,
+            listed = segments.len(),
+            "the store is slow: a part of the window is not listed again"
+        );
     }
-
-    async fn segment(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        match self.store.get(key, MAX_SEGMENT_BYTES).await {
-            Err(storage::Error::NotFound { key, .. }) => {
-                tracing::warn!(key, "a listed segment is not in the store");
-                Ok(None)
-            }
-            bytes => Ok(Some(bytes?)),
-        }
-    }
-
-    async fn init(&self, keys: &LiveRendition, hash: &str) -> Result<Arc<InitSection>, Error> {
-        let key = keys.init(hash).map_err(storage::Error::from)?;
-        let bytes = self.store.get(&key, MAX_INIT_BYTES).await?;
-        let init = InitSection::read(bytes, hash).ok_or_else(|| Error::Damaged(key.to_string()));
-        Ok(Arc::new(init?))
+    let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+    let discontinuities = planned
+        .segments
+        .iter()
+        .take(left_out)
+        .filter(|s| s.discontinuity);
+    Past {
+        first_msn: first_msn.saturating_add(count(left_out)),
+        discontinuity_sequence: planned
+            .discontinuity_sequence
+            .saturating_add(count(discontinuities.count())),
+        segments,
     }
 }
 

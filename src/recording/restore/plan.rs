@@ -4,7 +4,8 @@
 //! In:  a [`MirrorCopy`] of the playlists, the time. Out: a [`Plan`], or why there is none.
 //! The dead process may have announced segments that its mirror does not have. Their numbers are
 //! spent: they are listed as gaps, as many as there can have been if none was shorter than the shortest
-//! that is known. So new media gets only numbers that nobody knows.
+//! that is known. So new media gets only numbers that nobody knows. Where the mirror says that a timeline had begun
+//! behind its last segment, the first gap has that one's DISCONTINUITY: players have counted it.
 
 use std::time::Duration;
 
@@ -109,6 +110,9 @@ impl MirrorCopy {
             .ok_or(Unfit::Disjoint)?;
         let length = shortest(&known, terms);
         let gaps = self.gaps(&known, length, terms)?;
+        let newest = self.renditions.iter().map(|r| &r.plain);
+        let mut newest = newest.filter(|plain| plain.last_msn() == last_msn);
+        let timeline_begins = newest.any(|plain| plain.timeline_begins);
         let renditions = self.renditions.iter();
         Ok(Plan {
             first_msn,
@@ -117,7 +121,7 @@ impl MirrorCopy {
             renditions: renditions
                 .map(|r| PlannedRendition {
                     discontinuity_sequence: r.plain.discontinuity_sequence_at(first_msn),
-                    segments: r.segments(first_msn, &known, gaps, length),
+                    segments: r.segments(first_msn, &known, gaps, length, timeline_begins),
                 })
                 .collect(),
         })
@@ -163,13 +167,15 @@ impl MirrorCopy {
 }
 
 impl CopiedRendition {
-    /// Its own segments from `first_msn` on, gaps where only others have `known` ones, and gaps.
+    /// Its own segments from `first_msn` on, gaps where only others have `known` ones, and gaps, the first of which
+    /// may begin a timeline.
     fn segments(
         &self,
         first_msn: u64,
         known: &[&PlainSegment],
         gaps: u64,
         length: Seconds5,
+        timeline_begins: bool,
     ) -> Vec<PlainSegment> {
         let plain = &self.plain;
         let last_init = plain.segments.last().map(|last| last.init_hash.as_str());
@@ -178,8 +184,11 @@ impl CopiedRendition {
             own.unwrap_or_else(|| known.missing(last_init.unwrap_or_default()))
         });
         let mut segments: Vec<_> = all.collect();
-        for _ in 0..gaps {
-            segments.extend(segments.last().map(|last| last.gap_after(length)));
+        for gap in 0..gaps {
+            segments.extend(segments.last().map(|last| PlainSegment {
+                discontinuity: timeline_begins && gap == 0,
+                ..last.gap_after(length)
+            }));
         }
         segments
     }
@@ -333,6 +342,27 @@ mod tests {
                     .all(|(date, s)| *date == s.program_date_time)
             );
             assert!(segments.iter().all(|s| s.init_hash == "bb"));
+        }
+    }
+
+    #[test]
+    fn a_timeline_that_had_begun_is_counted_once() {
+        // Who says that it begins behind its last segment, and where the first gap is.
+        for (renditions, telling, first_gap) in [
+            (&[(10, 20), (12, 20)][..], 1, 21),
+            (&[(10, 20), (12, 20)], 0, 21),
+            (&[(10, 20), (12, 19)], 1, 0),
+        ] {
+            let mut copy = copy(renditions);
+            copy.renditions[telling].plain.timeline_begins = true;
+            let plan = copy.plan(&terms(45.5)).unwrap();
+            for rendition in &plan.renditions {
+                let numbered = (plan.first_msn..).zip(&rendition.segments);
+                let begins = numbered.filter(|(_, segment)| segment.discontinuity);
+                let begins: Vec<_> = begins.map(|(msn, _)| msn).collect();
+                let expected: &[u64] = if first_gap > 0 { &[first_gap] } else { &[] };
+                assert_eq!(begins, expected, "{renditions:?} {telling}");
+            }
         }
     }
 

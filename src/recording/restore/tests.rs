@@ -1,10 +1,13 @@
 use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::*;
 use crate::base::clock::SimulatedClock;
 use crate::media::codec::avc;
 use crate::media::{Tracks, VideoTrack};
-use crate::packaging::{self, Packager};
+use crate::packaging::{self, InitSection, Packager};
 use crate::storage::{Config, Location};
 
 const CHANNEL: &str = "abcdABCDefgh";
@@ -60,14 +63,23 @@ impl Stage {
         self.write(&format!("{epoch}/source/init-{hash}.mp4"), &self.init.bytes);
     }
 
-    /// Three seconds after the end of number 20.
     async fn read(&self, epochs: RangeInclusive<u64>) -> Result<Restored, Error> {
+        self.read_until(epochs, Instant::now() + Duration::from_mins(1))
+            .await
+    }
+
+    /// Three seconds after the end of number 20.
+    async fn read_until(
+        &self,
+        epochs: RangeInclusive<u64>,
+        until: Instant,
+    ) -> Result<Restored, Error> {
         let location = Location::Folder(self.folder.path().to_owned());
         let store = Store::open(&location, &Config::default(), []).unwrap();
         let clock = Arc::new(SimulatedClock::new(START.plus_millis(45_000)));
         let hold = Duration::from_secs(30);
         let restorer = Restorer::new(store, clock, &playlist::Config::default(), hold);
-        restorer.read(CHANNEL, epochs).await
+        restorer.read(CHANNEL, epochs, until).await
     }
 
     async fn error(&self) -> String {
@@ -122,6 +134,14 @@ async fn the_copy_that_got_furthest_counts() {
     // It had continued number 5 and copied a part of it; then died in turn.
     stage.epoch(6, 10..=12);
     stage.write("7/source/10.m4s", "media 10");
+    // Neither had one that died before it had copied anything.
+    for epoch in 8..=10 {
+        stage.write(&format!("{epoch}/source/10.m4s"), "media 10");
+    }
+    let restored = stage.read(5..=10).await.unwrap();
+    assert_eq!(media(&restored)[10].as_deref(), Some("media 20"));
+    assert_eq!(restored.next_msn, 21 + 3 + 5);
+
     let restored = stage.read(5..=7).await.unwrap();
     assert_eq!(media(&restored)[10].as_deref(), Some("media 20"));
     assert_eq!(
@@ -175,4 +195,46 @@ async fn what_cannot_be_read_is_named() {
             .await
             .contains("longer than playlists are held")
     );
+}
+
+#[tokio::test]
+async fn a_window_that_takes_too_long_is_listed_from_where_it_was_read() {
+    let stage = Stage::new();
+    stage.epoch(5, 1..=20);
+    // The first of these discontinuities is left out with its segment.
+    let path = stage
+        .folder
+        .path()
+        .join("live")
+        .join(CHANNEL)
+        .join("5/source/live.m3u8");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = [5, 10].iter().fold(text, |text, msn| {
+        let date = START.plus_millis(msn * 2000);
+        let line = format!("#EXT-X-PROGRAM-DATE-TIME:{date}\n");
+        text.replace(&line, &format!("#EXT-X-DISCONTINUITY\n{line}"))
+    });
+    std::fs::write(&path, text).unwrap();
+    for (until, first, sequence, count) in [
+        (Instant::now() + Duration::from_mins(1), 1, 0, 20 + 3),
+        (Instant::now(), 6, 1, 15 + 3),
+    ] {
+        let restored = stage.read_until(5..=5, until).await.unwrap();
+        assert_eq!(restored.next_msn, 24);
+        let past = &restored.renditions[0].past;
+        assert_eq!(
+            (past.first_msn, past.discontinuity_sequence),
+            (first, sequence)
+        );
+        assert_eq!(past.segments.len(), count);
+        assert_eq!(
+            past.segments
+                .iter()
+                .filter(|s| s.listed.discontinuity)
+                .count(),
+            2 - usize::try_from(sequence).unwrap()
+        );
+        let expected = format!("media {first}");
+        assert_eq!(media(&restored)[0].as_deref(), Some(&*expected));
+    }
 }

@@ -13,6 +13,8 @@ use crate::live::limits::Breach;
 pub(super) const WINDOW: usize = 10;
 /// Seconds over which media's pace is judged: viewers have no more in store.
 const PACE_WINDOW: usize = 5;
+/// Media that may come ahead of its time: what an encoder or a relay had in store.
+const STORE_MS: u64 = 10_000;
 /// Seconds over which drift is judged.
 const DRIFT_WINDOW: usize = 3;
 /// Seconds without sound that make it missing.
@@ -54,7 +56,7 @@ type Rule = fn(&View<'_>) -> Option<String>;
 
 /// Everything that is not as it should be.
 pub(super) fn judge(view: &View<'_>) -> Vec<(Code, String)> {
-    let rules: [(Code, Rule); 14] = [
+    let rules: [(Code, Rule); 16] = [
         (Code::KeyframeIntervalLong, keyframe_interval_long),
         (Code::KeyframeIntervalIrregular, keyframe_interval_irregular),
         (Code::BitrateLow, bitrate_low),
@@ -64,6 +66,8 @@ pub(super) fn judge(view: &View<'_>) -> Vec<(Code, String)> {
         (Code::FrameRateUnsteady, frame_rate_unsteady),
         (Code::PicturesMissing, pictures_missing),
         (Code::MediaSlow, media_slow),
+        (Code::MediaFast, media_fast),
+        (Code::PartsLate, parts_late),
         (Code::AvDrift, av_drift),
         (Code::AudioMissing, audio_missing),
         (Code::AudioLate, audio_late),
@@ -77,12 +81,20 @@ pub(super) fn judge(view: &View<'_>) -> Vec<(Code, String)> {
 }
 
 /// Bits per second over the window; none before it is full. Measured by the longer of the
-/// wall's time and the stream's: who catches up after a stall sends no more than is to be played.
+/// wall's time and the stream's: who catches up after a stall sends no more than is to be played. Media that
+/// is further ahead than that is counted as it comes.
 pub(super) fn sustained_bps(seconds: &[Second]) -> Option<u64> {
     let window = seconds.get(..WINDOW)?;
     let bits = sum(window, |s| s.video_bits + s.audio_bits);
-    let elapsed_ms = sum(window, |s| s.elapsed_ms).max(sum(window, |s| s.media_ms));
+    let excess_ms = ahead_ms(seconds).saturating_sub(STORE_MS);
+    let media_ms = sum(window, |s| s.media_ms).saturating_sub(excess_ms);
+    let elapsed_ms = sum(window, |s| s.elapsed_ms).max(media_ms);
     Some(per_second(bits, elapsed_ms))
+}
+
+/// By how much more media came than there was time, in all seconds that are known.
+fn ahead_ms(seconds: &[Second]) -> u64 {
+    sum(seconds, |s| s.media_ms).saturating_sub(sum(seconds, |s| s.elapsed_ms))
 }
 
 /// Bits per second over the window as they came, whatever they play.
@@ -227,6 +239,34 @@ fn media_slow(view: &View<'_>) -> Option<String> {
              bitrate, or a faster preset",
             tenths(media_ms),
             tenths(elapsed_ms)
+        )
+    })
+}
+
+fn media_fast(view: &View<'_>) -> Option<String> {
+    let window = view.seconds.get(..WINDOW)?;
+    let (media_ms, elapsed_ms) = (sum(window, |s| s.media_ms), sum(window, |s| s.elapsed_ms));
+    let is_fast = media_ms * 100 > elapsed_ms * 105;
+    (is_fast && ahead_ms(view.seconds) > STORE_MS).then(|| {
+        format!(
+            "{} s of media came in {} s; viewers cannot play so fast: send it at the pace at which it \
+             plays (ffmpeg: -re before the input)",
+            tenths(media_ms),
+            tenths(elapsed_ms)
+        )
+    })
+}
+
+fn parts_late(view: &View<'_>) -> Option<String> {
+    let window = view.seconds.get(..WINDOW)?;
+    if media_slow(view).is_some() {
+        return None;
+    }
+    let (late, parts) = (sum(window, |s| s.late_parts), sum(window, |s| s.parts));
+    (late >= 3 && late * 10 > parts).then(|| {
+        format!(
+            "{late} of {parts} parts reached viewers late; the network brings the stream in bursts, or \
+             the server is overloaded: set a lower bitrate, or fewer renditions for the channel"
         )
     })
 }

@@ -74,7 +74,7 @@ fn a_good_stream_has_no_findings() {
 #[test]
 fn every_fault_of_ten_seconds_has_its_code_and_words_with_the_remedy() {
     type Case = (fn(&mut Second), Code, &'static str);
-    let cases: [Case; 12] = [
+    let cases: [Case; 14] = [
         (
             |s| s.keyframe_interval_ms = Some(8333),
             Code::KeyframeIntervalLong,
@@ -111,6 +111,16 @@ fn every_fault_of_ten_seconds_has_its_code_and_words_with_the_remedy() {
             "3.5 s of media came in 5.0 s; ",
         ),
         (
+            |s| (s.media_ms, s.pictures) = (2010, 60),
+            Code::MediaFast,
+            "20.1 s of media came in 10.0 s; ",
+        ),
+        (
+            |s| (s.parts, s.late_parts) = (9, 1),
+            Code::PartsLate,
+            "10 of 90 parts reached viewers late; ",
+        ),
+        (
             |s| s.av_drift_ms = Some(101),
             Code::AvDrift,
             "sound has moved 101 ms ahead of the picture; ",
@@ -145,7 +155,7 @@ fn every_fault_of_ten_seconds_has_its_code_and_words_with_the_remedy() {
 
 #[test]
 fn just_within_is_no_finding() {
-    let changes: [fn(&mut Second); 11] = [
+    let changes: [fn(&mut Second); 12] = [
         |s| s.keyframe_interval_ms = Some(2490),
         |s| s.keyframe_interval_ms = None,
         |s| s.video_bits = 1_340_000,
@@ -155,7 +165,8 @@ fn just_within_is_no_finding() {
         |s| s.media_ms = 800,
         |s| s.av_drift_ms = Some(-100),
         |s| s.av_drift_ms = None,
-        |s| s.late_parts = 3,
+        |s| (s.media_ms, s.pictures) = (2000, 60),
+        |s| (s.parts, s.late_parts) = (10, 1),
         |s| s.sounds = 1,
     ];
     for (n, change) in changes.into_iter().enumerate() {
@@ -167,7 +178,7 @@ fn just_within_is_no_finding() {
         assert_eq!(found(&ten(change), facts, TERMS), [], "change {n}");
     }
     let mut once = ten(|_| ());
-    once[4].missing_pictures = 2;
+    (once[4].missing_pictures, once[4].late_parts) = (2, 2);
     assert_eq!(found(&once, FACTS, TERMS), []);
 }
 
@@ -199,12 +210,38 @@ fn one_burst_or_catching_up_is_no_high_bitrate() {
         ..GOOD
     };
     assert_eq!(sustained_bps(&stall), Some(7_816_000));
-    // Sent eight times as fast as it plays: what it plays counts.
-    let fast = ten(|s| (s.video_bits, s.media_ms) = (16_000_000, 8000));
-    assert_eq!(sustained_bps(&fast), Some(2_020_000));
+    // What an encoder had in store: what it plays counts.
+    let stored = ten(|s| (s.video_bits, s.media_ms) = (16_000_000, 2000));
+    assert_eq!(sustained_bps(&stored), Some(8_080_000));
     // A stream whose time stands still is measured by the wall's.
     let frozen = ten(|s| (s.video_bits, s.media_ms) = (16_000_000, 0));
     assert_eq!(sustained_bps(&frozen), Some(16_160_000));
+}
+
+#[test]
+fn media_that_runs_fast_for_long_is_counted_as_it_comes() {
+    // Five times as fast as it plays: forty megabits a second, of which each second of it plays eight.
+    let fast = |s: &mut Second| (s.video_bits, s.media_ms, s.pictures) = (39_840_000, 5000, 150);
+    let mut seconds = ten(fast);
+    assert_eq!(sustained_bps(&seconds), Some(20_000_000));
+    seconds.extend(ten(fast));
+    assert_eq!(sustained_bps(&seconds), Some(40_000_000));
+    // It is ahead, and keeps its pace from now on.
+    let mut kept = vec![GOOD; 20];
+    kept.extend(ten(fast));
+    assert_eq!(sustained_bps(&kept), Some(3_000_000));
+    assert_eq!(found(&kept, FACTS, TERMS), []);
+    // A stall of long ago was caught up since: nothing is ahead.
+    let mut caught_up = ten(|s| (s.media_ms, s.pictures) = (2000, 60));
+    caught_up.extend(vec![GOOD; 60]);
+    caught_up.extend(vec![
+        Second {
+            elapsed_ms: 1000,
+            ..Second::default()
+        };
+        10
+    ]);
+    assert_eq!(found(&caught_up, FACTS, TERMS), []);
 }
 
 #[test]

@@ -271,6 +271,20 @@ impl MediaPlaylist {
             || self.all_segments().any(|segment| !segment.parts.is_empty())
     }
 
+    /// How far behind the end players stay: PART-HOLD-BACK where there are parts, else HOLD-BACK, or what stands for
+    /// them.
+    pub fn hold_back_us(&self) -> u64 {
+        let control = self.server_control.as_ref();
+        match self.part_target_us {
+            Some(target) => control
+                .and_then(|control| control.part_hold_back_us)
+                .unwrap_or(target.saturating_mul(3)),
+            None => control
+                .and_then(|control| control.hold_back_us)
+                .unwrap_or(self.target_s.unwrap_or(6).saturating_mul(3_000_000)),
+        }
+    }
+
     /// Whether blocking reload is promised and can be used.
     pub fn can_block(&self) -> bool {
         let control = self.server_control.as_ref();

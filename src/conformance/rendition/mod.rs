@@ -228,9 +228,14 @@ impl Rendition {
         })
     }
 
-    /// The stream was interrupted, and the server admits it.
+    /// The stream is interrupted, and the server admits it.
     pub(super) fn interrupt(&mut self) {
         self.cadence.interrupt();
+    }
+
+    /// The server is away, or its playlist.
+    pub(super) fn lose(&mut self) {
+        self.cadence.forget();
     }
 
     /// A playlist came; `delay_ms` is what this program itself may have added. What to fetch now.
@@ -302,6 +307,7 @@ impl Rendition {
             has_segments: !changes.segments.is_empty(),
             is_spliced: changes.is_spliced,
             part_target_us: list.part_target_us,
+            hold_back_us: list.hold_back_us(),
             target_s,
             slack_ms: self
                 .slack_ms

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
@@ -39,6 +40,8 @@ const GRAIN_MS: u64 = 5;
 /// Longest wait for what is asked once more at the end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
+/// Requests of those at once.
+const AT_ONCE: usize = 8;
 /// Longest wait for all of that.
 const LAST_VISITS: Duration = Duration::from_secs(20);
 
@@ -188,7 +191,7 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
         let is_gone = ends.contains(&End::Gone);
         if !is_gone {
             let revisits = renditions
-                .iter()
+                .iter_mut()
                 .map(|rendition| revisit(context, rendition));
             if timeout(LAST_VISITS, join_all(revisits)).await.is_err() {
                 let mut book = context.book();
@@ -331,8 +334,20 @@ fn tail(url: &Url, count: usize) -> String {
     components.get(start..).unwrap_or_default().join("/")
 }
 
-/// Rules 11, 12, 38 and 47: what was there is there still, and the same.
-async fn revisit(context: &Context, rendition: &Rendition) {
+/// Rules 8, 11, 12, 25, 38 and 47: what was there is there still, and the same.
+async fn revisit(context: &Context, rendition: &mut Rendition) {
+    let left = stream::iter(rendition.want_at_last()).map(|wanted| async {
+        let ask = Ask::media(wanted.resource.clone(), LAST_REQUESTS);
+        let outcome = context.client.get_media(ask).await;
+        (wanted, outcome)
+    });
+    let mut left = std::pin::pin!(left.buffer_unordered(AT_ONCE));
+    while let Some((wanted, outcome)) = left.next().await {
+        let mut book = context.book();
+        let name = rendition.name.clone();
+        let page = &mut book.page(&name, context.client.now_ms());
+        rendition.push_media(wanted, outcome, page);
+    }
     if let Some(list) = rendition.history.newest().filter(|list| list.is_ended) {
         let probe = Probe {
             context,

@@ -175,9 +175,14 @@ impl Probe<'_> {
         };
         let outcome = self.context.client.get(ask).await;
         let is_tls = self.url.scheme() == "https";
-        let is_http2 = outcome.as_ref().is_ok_and(|answer| answer.is_http2);
+        let is_http2 = outcome
+            .as_ref()
+            .is_ok_and(|answer| answer.is_http2 && answer.status == 200);
         self.judge(|page| {
             let words = || match &outcome {
+                Ok(answer) if answer.is_http2 => {
+                    format!("HTTP/2 is answered with {}", answer.status)
+                }
                 Ok(_) => "an answer by HTTP/1.1 only".to_owned(),
                 Err(why) => format!("no answer by HTTP/2: {why}"),
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::Value;
 use tokio::time::sleep;
-use weir::conformance::{Finding, Level, Options, Report, check};
+use weir::conformance::{Finding, Level, Note, Options, Report, check};
 
 use super::players::{number, script};
 use super::support::clips::clip;
@@ -33,10 +33,14 @@ async fn checked(channel: &Channel, seconds: u64) -> Report {
     check.await.unwrap()
 }
 
+/// Nothing that must hold is broken, and no hole is longer than players bridge.
 fn assert_holds(what: &str, report: &Report) {
-    let is_must = |finding: &&Finding| finding.level == Level::Must;
-    let broken: Vec<_> = report.findings.iter().filter(is_must).collect();
+    let is_bad = |finding: &&Finding| finding.level == Level::Must || finding.kind == "hole";
+    let broken: Vec<_> = report.findings.iter().filter(is_bad).collect();
     assert!(broken.is_empty(), "{what}: {report}");
+    let is_gone = |note: &&Note| note.text.contains("is gone");
+    let gone: Vec<_> = report.notes.iter().filter(is_gone).collect();
+    assert!(gone.is_empty(), "{what}: {report}");
     let parts: u64 = report
         .renditions
         .iter()

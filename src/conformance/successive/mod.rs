@@ -3,11 +3,11 @@
 //! In:  the playlists of one rendition, in the order of their answers. Out: judgements, and what changed.
 //! Not here: when they came (`cadence`), one playlist alone (`single`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Position;
 use super::findings::Page;
-use super::parse::{Flaw, HintKind, MediaPlaylist, Part, PlaylistType, Segment};
+use super::parse::{ByteRange, Flaw, HintKind, MediaPlaylist, Part, PlaylistType, Segment};
 use super::rules::{must, should};
 use super::single::Seconds;
 
@@ -25,6 +25,8 @@ pub(super) struct Changes {
     pub(super) segments: Vec<u64>,
     /// Segments that left the head.
     pub(super) removed: Vec<Segment>,
+    /// How long the list was that had them last.
+    pub(super) listed_us: u64,
     /// Parts whose tags are gone though their segment is still listed.
     pub(super) untagged: Vec<(Position, Part)>,
     /// Whether the news begin at a discontinuity or a gap: the source was interrupted.
@@ -247,60 +249,74 @@ fn parts(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>) {
         else {
             continue;
         };
-        let msn = old.msn;
-        if new.parts.len() < old.parts.len() {
-            fewer_parts(old, new, (*behind_us, stale_us), page);
-            continue;
-        }
-        for (part, (before, after)) in (0..).zip(std::iter::zip(&old.parts, &new.parts)) {
-            let at = Position { msn, part };
-            page.check(must(3, "part-changed"), is_same(before, after), at, || {
-                format!("part {before:?} became {after:?}")
-            });
-        }
-        let is_complete = !old.uri.is_empty() && !old.parts.is_empty();
-        let holds = !is_complete || new.parts.len() == old.parts.len();
-        page.check(must(3, "parts-added"), holds, msn, || {
-            "parts were added to a complete segment".to_owned()
-        });
+        segment_parts(old, new, (*behind_us, stale_us), page);
     }
 }
 
-fn is_same(before: &Part, after: &Part) -> bool {
-    before.uri == after.uri
-        && before.range == after.range
-        && before.duration_us == after.duration_us
-        && before.is_independent == after.is_independent
-        && before.is_gap == after.is_gap
-}
-
-/// Rule 3, a segment that lists fewer parts than before: only those may go that begin three target durations before the
-/// end. `behind_us` is from the segment's start to the end.
-fn fewer_parts(
+/// The parts of one segment. Those may be gone that begin three target durations before the end; `behind_us` is from the
+/// segment's start to the end.
+fn segment_parts(
     old: &Segment,
     new: &Segment,
     (mut behind_us, stale_us): (u64, u64),
     page: &mut Page<'_>,
 ) {
     let msn = old.msn;
-    let mut after = new.parts.iter().peekable();
-    for (part, before) in (0..).zip(&old.parts) {
-        let is_gone = after.next_if(|after| is_same(before, after)).is_none();
-        let is_stale = behind_us.saturating_add(PART_GRAIN_US) >= stale_us;
-        page.check(must(3, "part-dropped"), !is_gone || is_stale, Position { msn, part }, || {
-            format!(
-                "{} is not listed any more, though it begins only {} before the end; three target durations are {}",
-                before.uri,
-                Seconds(behind_us),
-                Seconds(stale_us)
-            )
-        });
-        behind_us = behind_us.saturating_sub(before.duration_us);
+    let before: BTreeSet<_> = old.parts.iter().map(name_of).collect();
+    let after: BTreeMap<_, _> = new.parts.iter().map(|part| (name_of(part), part)).collect();
+    let mut added = new
+        .parts
+        .iter()
+        .filter(|part| !before.contains(&name_of(part)))
+        .count();
+    for (index, part) in old.parts.iter().enumerate() {
+        let at = Position {
+            msn,
+            part: u64::try_from(index).unwrap_or(u64::MAX),
+        };
+        let same_place = new
+            .parts
+            .get(index)
+            .filter(|part| !before.contains(&name_of(part)));
+        match after.get(&name_of(part)).or(same_place.as_ref()) {
+            Some(after) => {
+                added = added.saturating_sub(usize::from(name_of(after) != name_of(part)));
+                page.check(must(3, "part-changed"), is_same(part, after), at, || {
+                    format!("part {part:?} became {after:?}")
+                });
+            }
+            None => {
+                let is_stale = behind_us.saturating_add(PART_GRAIN_US) >= stale_us;
+                page.check(must(3, "part-dropped"), is_stale, at, || {
+                    format!(
+                        "{} is not listed any more, though it begins only {} before the end; three target durations are {}",
+                        part.uri,
+                        Seconds(behind_us),
+                        Seconds(stale_us)
+                    )
+                });
+            }
+        }
+        behind_us = behind_us.saturating_sub(part.duration_us);
     }
-    let other = after.next();
-    page.check(must(3, "part-changed"), other.is_none(), msn, || {
-        format!("{other:?} is none of the parts that were listed")
-    });
+    let is_complete = !old.uri.is_empty() && !old.parts.is_empty();
+    page.check(
+        must(3, "parts-added"),
+        !is_complete || added == 0,
+        msn,
+        || "parts were added to a complete segment".to_owned(),
+    );
+}
+
+fn name_of(part: &Part) -> (&str, Option<ByteRange>) {
+    (&part.uri, part.range)
+}
+
+fn is_same(before: &Part, after: &Part) -> bool {
+    name_of(before) == name_of(after)
+        && before.duration_us == after.duration_us
+        && before.is_independent == after.is_independent
+        && before.is_gap == after.is_gap
 }
 
 /// Rules 27 and 29: what is hinted is what comes.
@@ -466,11 +482,17 @@ fn changes(previous: &MediaPlaylist, next: &MediaPlaylist) -> Changes {
         .iter()
         .map(|segment| (segment.msn, segment))
         .collect();
+    changes.listed_us = previous.duration_us();
     for old in &previous.segments {
-        let new = new.get(&old.msn);
-        if new.is_some_and(|new| new.parts.is_empty()) {
-            let msn = old.msn;
-            let parts = (0..).zip(&old.parts).filter(|(_, part)| !part.is_gap);
+        let msn = old.msn;
+        let fewer = new
+            .get(&msn)
+            .filter(|new| new.parts.len() < old.parts.len());
+        if let Some(new) = fewer {
+            let listed: BTreeSet<_> = new.parts.iter().map(name_of).collect();
+            let parts = (0..)
+                .zip(&old.parts)
+                .filter(|(_, part)| !part.is_gap && !listed.contains(&name_of(part)));
             let parts = parts.map(|(part, tag)| (Position { msn, part }, tag.clone()));
             changes.untagged.extend(parts);
         }

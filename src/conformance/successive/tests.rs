@@ -178,11 +178,17 @@ fn single_parts_are_dropped_once_they_are_stale() {
         assert_eq!(broken(&before, &with(rest, 0)), [], "{rest:?}");
     }
     let other = with(&[1, 2, 3], 0).replace("10.2.m4s", "10.2b.m4s");
-    assert!(broken(&before, &other).contains(&(3, "part-changed")));
+    assert_eq!(broken(&before, &other), [(3, "parts-added")]);
+    assert_eq!(broken(&with(&[1, 2, 3], 0), &before), [(3, "parts-added")]);
     // Of a target duration of 3 s nothing is stale.
     let long = |text: String| text.replace("TARGETDURATION:2", "TARGETDURATION:3");
     let dropped = broken(&long(before), &long(with(&[1, 2, 3], 0)));
     assert!(dropped.contains(&(3, "part-dropped")), "{dropped:?}");
+    // One goes in the same update in which the last comes.
+    let first = "#EXT-X-PART:DURATION=0.5,URI=\"14.0.m4s\"\n";
+    let complete = list(10, 4).replace(first, "");
+    let complete = complete.replace("#EXT-X-PRELOAD", "#EXTINF:2,\n14.m4s\n#EXT-X-PRELOAD");
+    assert_eq!(broken(&list(10, 3), &complete), [(3, "part-dropped")]);
 }
 
 #[test]

@@ -152,7 +152,7 @@ def send_garbage(process, proxy):
 
 
 def fall_silent(process, proxy):
-    """The connection stays; the next publisher comes while it is half-open."""
+    """The connection stays, and nobody is behind it any more: it is closed once the next publisher is there."""
     proxy.freeze()
 
 
@@ -189,14 +189,16 @@ def churn(weir, churned, steady, options, folder):
         print(f"{'s':>5}{'cycles':>8}{'RSS MB':>8}{'files':>7}{'threads':>9}{'tasks':>7}")
         began = time.monotonic()
         ways = {way.__name__: 0 for way in WAYS}
+        half_open = stack.enter_context(HalfOpen())
         while time.monotonic() - began < options.minutes * 60:
             way = draw.choice(WAYS)
             ways[way.__name__] += 1
-            cycle(churned, way, options.publish_seconds, folder)
+            cycle(churned, way, options.publish_seconds, folder, half_open)
             cycles += 1
             if cycles % 10 == 0:
                 samples.append(sample(weir))
                 show(time.monotonic() - began, cycles, samples[-1])
+        half_open.close()
         time.sleep(SETTLE_SECONDS)
         settled = sample(weir)
         show(time.monotonic() - began, cycles, settled)
@@ -204,18 +206,51 @@ def churn(weir, churned, steady, options, folder):
             viewer.is_stopped = True
         print(f"ways: {ways}; parts fetched: {sum(viewer.parts for viewer in viewers)}, "
               f"refused: {sum(viewer.errors for viewer in viewers)}")
-        return judge(weir, baseline, samples, settled, viewers, cycles)
+        return judge(weir, baseline, samples, settled, viewers, (cycles, options.minutes, ways, half_open))
 
 
-def cycle(url, way, seconds, folder):
+class HalfOpen:
+    """The connection whose encoder fell silent, open until the next publisher has been there for a while."""
+
+    def __init__(self):
+        self.proxy, self.outlived = None, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def keep(self, proxy):
+        self.close()
+        self.proxy = proxy
+
+    def next_is_there(self):
+        """The server, not we, must have closed it: the newest publisher has the stream."""
+        if self.proxy is not None:
+            self.outlived += self.proxy.is_closed_by_server()
+            self.close()
+
+    def close(self):
+        if self.proxy is not None:
+            self.proxy.close()
+            self.proxy = None
+
+
+def cycle(url, way, seconds, folder, half_open):
     proxy = Proxy(url)
     with contextlib.ExitStack() as stack:
-        stack.callback(proxy.close)
+        closing = stack.enter_context(contextlib.ExitStack())
+        closing.callback(proxy.close)
         process = start(stack, push_command(CLIP, [proxy.url]), folder / "publisher.log")
         time.sleep(seconds)
+        half_open.next_is_there()
         with contextlib.suppress(OSError):
             way(process, proxy)
         time.sleep(0.5)
+        if way is fall_silent:
+            closing.pop_all()
+            half_open.keep(proxy)
         if way is not say_goodbye:
             process.kill()
 

@@ -13,7 +13,7 @@ use super::Position;
 use super::check::Context;
 use super::exchange::{self, Reload};
 use super::fetch::{Answer, Ask, Failure};
-use super::parse::{MediaPlaylist, Playlist, parse};
+use super::parse::{MediaPlaylist, Playlist};
 use super::rendition::{Purpose, Rendition, Wanted, poll_ms};
 use super::rules::{must, should};
 
@@ -131,6 +131,9 @@ impl Follower<'_> {
         let mut book = self.context.book();
         let name = self.rendition.name.clone();
         let page = &mut book.page(&name, self.context.client.now_ms());
+        if wanted.purpose == Purpose::Init {
+            self.context.sections.notify_one();
+        }
         let more = self.rendition.push_media(wanted, outcome, page);
         self.want(more);
     }
@@ -178,7 +181,7 @@ impl Follower<'_> {
     }
 
     fn playlist_came(&mut self, asked: Next, answer: &Answer) -> Step {
-        let list = match parse(&answer.body) {
+        let list = match self.context.parse(answer) {
             Ok(Playlist::Media(list)) => list,
             Ok(Playlist::Multivariant(_)) => {
                 self.breach(must(1, "not-a-media-playlist"), || {

@@ -21,12 +21,6 @@ const FMP4_NAMES: &[&str] = &["m4s", "mp4", "m4v", "m4a", "cmfv", "cmfa"];
 /// Judges everything here.
 pub(super) fn judge(list: &MediaPlaylist, page: &mut Page<'_>) {
     syntax(&list.flaws, page);
-    if list.has_variables {
-        page.note("variables", || {
-            "EXT-X-DEFINE is there, but variables are not put in: URIs with them are not fetched"
-                .to_owned()
-        });
-    }
     if list.is_cut {
         page.note("too-long", || {
             format!("only the first {} segments are read", list.segments.len())
@@ -75,6 +69,11 @@ fn version(list: &MediaPlaylist, page: &mut Page<'_>) {
         (has_map && !list.is_iframes_only, 6, "EXT-X-MAP"),
         (list.has_variables, 8, "EXT-X-DEFINE"),
         (list.skipped.is_some(), 9, "EXT-X-SKIP"),
+        (
+            list.has_query_parameters,
+            11,
+            "EXT-X-DEFINE with QUERYPARAM",
+        ),
     ];
     let used = uses.into_iter().filter(|(is_used, ..)| *is_used);
     let needed = used.max_by_key(|(_, version, _)| *version);

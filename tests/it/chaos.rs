@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde_json::Value;
 use tokio::time::sleep;
-use weir::conformance::{Finding, Level, Note, Options, Report, check};
+use weir::conformance::{Finding, Level, Note, Options, Outcome, Report, check};
 
 use super::players::{number, script};
 use super::support::clips::clip;
@@ -19,6 +19,10 @@ use super::support::{MACHINE, eventually, within};
 
 /// What a busy machine may delay.
 const SLACK: Duration = Duration::from_millis(1500);
+/// Media, in seconds, that a player is too late for: until it starts, and what it then holds back.
+const MISSED_AT_FIRST: f64 = 7.0;
+/// Pauses of a player that starts at the live edge.
+const MAX_STALLS: f64 = 3.0;
 /// Where 24 bits of milliseconds end.
 const EXTENDED: u32 = 0x00FF_FFFF;
 
@@ -67,6 +71,16 @@ fn assert_played(what: &str, seen: &Value, least_seconds: f64) {
     let from = number(seen, "started");
     let advanced = number(seen, "currentTime") - from;
     assert!(advanced > least_seconds, "{what}: {advanced} s: {seen}");
+}
+
+/// From soon after the start to the end, with no more than the pause of a start.
+fn assert_played_to_the_end(what: &str, seen: &Value, seconds: u64) {
+    let seconds = f64::from(u32::try_from(seconds).unwrap());
+    assert_played(what, seen, seconds - MISSED_AT_FIRST);
+    assert_eq!(seen["ended"], true, "{what}: {seen}");
+    let left = number(seen, "duration") - number(seen, "currentTime");
+    assert!(left.abs() < 0.5, "{what}: {left} s are left: {seen}");
+    assert!(number(seen, "stalls") <= MAX_STALLS, "{what}: {seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,15 +163,20 @@ async fn a_server_is_killed_while_it_serves() {
 fn sources() -> Vec<(&'static str, Source)> {
     let edited = |recording: Recording| Source::Edited(recording);
     let whole = || recording("ladder_360p30.flv");
-    let size = whole()
-        .gops(3)
-        .then(recording("fps30_480p.flv"))
-        .then(whole().gops(3));
+    // Two GOPs, two of another clip, two again: what changes changes back.
+    let between = |name| {
+        whole()
+            .gops(2)
+            .then(recording(name).gops(2))
+            .then(whole().gops(2))
+    };
     vec![
-        ("size", edited(size)),
-        ("longgop", file("longgop51.flv")),
+        ("size", edited(between("fps30_480p.flv"))),
+        ("parameters", edited(between("plain_360p30.flv"))),
+        ("longgop", file("gop250_360p30.flv")),
         ("vfr", file("vfr.flv")),
         ("mute", edited(whole().without_audio(4_500..7_500))),
+        ("soundless", edited(whole().without_audio(4_500..))),
         ("extended", edited(whole().starting_at(EXTENDED - 5_000))),
         ("wrap", edited(whole().starting_at(u32::MAX - 5_000))),
         ("forward", edited(whole().jump(6_000, 10_000))),
@@ -174,12 +193,19 @@ async fn whatever_an_encoder_sends_the_stream_keeps_to_the_rules() {
     let server = TestServer::start().await;
     for (name, source) in sources() {
         let channel = server.new_channel_with(name, &[]).await;
+        let seconds = source.seconds();
         let watching = async {
             media_playlist_url(&channel.playback_url).await;
-            tokio::join!(checked(&channel, 11), played(&channel, 60))
+            // Both stop where the stream ends.
+            tokio::join!(checked(&channel, seconds + 20), played(&channel, 60))
         };
         let ((report, seen), ()) = tokio::join!(watching, source.publish(&server, &channel));
         assert_holds(name, &report);
-        assert_played(name, &seen, 5.0);
+        assert_eq!(
+            report.rules[37].outcome,
+            Outcome::Held,
+            "{name}: seen to its end: {report}"
+        );
+        assert_played_to_the_end(name, &seen, seconds);
     }
 }

@@ -75,6 +75,7 @@ async fn what_is_rare_but_right_breaks_no_must() {
         Defect::Ends,
         Defect::PlaylistsMoved,
         Defect::PartsDroppedSingly,
+        Defect::Variables,
     ] {
         let origin = ReferenceOrigin::start(Some(rare)).await;
         let report = checked(&origin.url, SECONDS).await;

@@ -196,6 +196,8 @@ pub struct MediaPlaylist {
     pub is_ended: bool,
     /// EXT-X-DEFINE.
     pub has_variables: bool,
+    /// EXT-X-DEFINE with QUERYPARAM.
+    pub has_query_parameters: bool,
     /// It was too long to be read to its end.
     pub is_cut: bool,
     /// EXT-X-SERVER-CONTROL.

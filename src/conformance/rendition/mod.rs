@@ -24,7 +24,7 @@ use super::cadence::{Arrival, Cadence};
 use super::fetch::{Answer, Failure, Resource};
 use super::findings::Page;
 use super::media::{Facts, judge_init};
-use super::parse::{ByteRange, MediaPlaylist, Part, Segment};
+use super::parse::{ByteRange, MediaPlaylist, Part, Segment, has_reference};
 use super::rules::{must, practice};
 use super::single;
 use super::successive::{Changes, History, discontinuity_numbers};
@@ -523,9 +523,7 @@ impl Rendition {
 
     /// A URI of this rendition's playlist as a resource; none if it makes no URL.
     pub(super) fn resource(&self, uri: &str, range: Option<ByteRange>) -> Option<Resource> {
-        let newest = self.history.newest();
-        let is_variable = newest.is_some_and(|list| list.has_variables) && uri.contains("{$");
-        if is_variable || uri.len() > MAX_URI {
+        if has_reference(uri) || uri.len() > MAX_URI {
             return None;
         }
         let url = self.join(uri)?;

@@ -117,10 +117,6 @@ fn what_cannot_be_looked_into_is_not_asked_for_in_vain() {
             "I-frame",
         ),
         (
-            "#EXT-X-DEFINE:NAME=\"t\",VALUE=\"x\"\n#EXTINF:2,\n1.ts?{$t}\n",
-            "EXT-X-DEFINE",
-        ),
-        (
             &format!("#EXTINF:2,\n{}\n", "x".repeat(MAX_URI + 1)),
             "not followed",
         ),
@@ -176,6 +172,17 @@ fn a_range_that_is_not_given_is_not_taken_for_a_part() {
         }
         assert_eq!(stage.musts(), [kind]);
     }
+}
+
+#[test]
+fn what_refers_to_nothing_is_not_asked_for() {
+    let mut stage = Stage::new();
+    let define = "#EXT-X-DEFINE:NAME=\"t\",VALUE=\"x\"\n";
+    let wanted = stage.list(&format!(
+        "{define}#EXTINF:2,\n1.ts?{{$t}}\n#EXTINF:2,\n2.ts?{{$u}}\n"
+    ));
+    assert_eq!(paths(&wanted), ["http://127.0.0.1/a/1.ts?x"]);
+    assert_eq!(stage.musts(), ["undefined-variable"]);
 }
 
 #[test]

@@ -116,6 +116,7 @@ pub(crate) enum Defect {
     IFramesUndescribed,
     GapMissesTimeline,
     FirstListEmpty,
+    UndefinedVariable,
     /// Not wrong, only rare: one rendition is behind, its first segments are gaps.
     GapsAtFirst,
     /// Not wrong either: the stream ends while it is followed.
@@ -124,6 +125,8 @@ pub(crate) enum Defect {
     PlaylistsMoved,
     /// Right: parts lose their tags one after the other once they are stale.
     PartsDroppedSingly,
+    /// Right: names and keys are put together from variables of all three kinds.
+    Variables,
 }
 
 impl Defect {
@@ -132,6 +135,7 @@ impl Defect {
         (Self::ByteOrderMark, 1, "byte-order-mark"),
         (Self::RepeatedTag, 1, "repeated-tag"),
         (Self::PlaylistType, 1, "playlist-type"),
+        (Self::UndefinedVariable, 1, "undefined-variable"),
         (Self::VersionTooLow, 2, "version-too-low"),
         (Self::UriChanges, 3, "uri-changed"),
         (Self::ExtinfChanges, 3, "extinf-changed"),

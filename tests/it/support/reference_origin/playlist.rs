@@ -33,6 +33,12 @@ impl Origin {
         if !self.is(Defect::NoIndependentSegments) {
             text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
         }
+        let (file, query) = if self.is(Defect::Variables) {
+            text += "#EXT-X-DEFINE:NAME=\"file\",VALUE=\"live\"\n";
+            ("{$file}", "?key=7")
+        } else {
+            ("live", "")
+        };
         if self.is(Defect::NamelessMedia) {
             text += "#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=\"a\"\n";
         }
@@ -75,7 +81,7 @@ impl Origin {
             };
             writeln!(
                 text,
-                "#EXT-X-STREAM-INF:BANDWIDTH={bps},{average}CODECS=\"{codecs}\",RESOLUTION={},FRAME-RATE={rate}{captions}\n{name}/live.m3u8",
+                "#EXT-X-STREAM-INF:BANDWIDTH={bps},{average}CODECS=\"{codecs}\",RESOLUTION={},FRAME-RATE={rate}{captions}\n{name}/{file}.m3u8{query}",
                 sizes[index]
             )
             .unwrap();
@@ -178,6 +184,7 @@ impl Origin {
         let is_second = rendition == 1;
         let version = match self.defect {
             Some(Defect::VersionTooLow) => 3,
+            Some(Defect::Variables) => 11,
             _ if skipped > 0 => 9,
             _ => 6,
         };
@@ -189,6 +196,9 @@ impl Origin {
         write!(text, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{target}\n").unwrap();
         if self.is(Defect::RepeatedTag) {
             writeln!(text, "#EXT-X-VERSION:{version}").unwrap();
+        }
+        if self.is(Defect::Variables) {
+            text.push_str("#EXT-X-DEFINE:IMPORT=\"file\"\n#EXT-X-DEFINE:QUERYPARAM=\"key\"\n");
         }
         if self.is(Defect::RemovedFromEvent) {
             text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
@@ -359,10 +369,11 @@ impl Origin {
             Some(Defect::ExtinfChanges) if is_later => "1.99000",
             _ => "2.00000",
         };
-        let suffix = if self.is(Defect::UriChanges) && is_later {
-            "?again"
-        } else {
-            ""
+        let suffix = match self.defect {
+            Some(Defect::UriChanges) if is_later => "?again",
+            Some(Defect::Variables) => "?{$file}={$key}",
+            Some(Defect::UndefinedVariable) => "?{$key}",
+            _ => "",
         };
         let msn = FIRST_MSN + segment as u64;
         write!(text, "#EXTINF:{duration},\n{msn}.m4s{suffix}\n").unwrap();

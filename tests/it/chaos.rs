@@ -1,10 +1,14 @@
 //! Everything that encoders and servers do, while the stream checker watches: no rule that must hold is
 //! broken, and hls.js plays on without a reload.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Url;
 use serde_json::Value;
+use tokio::io::{copy, copy_bidirectional, sink};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use weir::conformance::{Finding, Level, Note, Options, Outcome, Report, check};
 
@@ -39,7 +43,14 @@ async fn checked(channel: &Channel, seconds: u64) -> Report {
 
 /// Nothing that must hold is broken, and no hole is longer than players bridge.
 fn assert_holds(what: &str, report: &Report) {
-    let is_bad = |finding: &&Finding| finding.level == Level::Must || finding.kind == "hole";
+    assert_holds_but(what, report, "");
+}
+
+/// As [`assert_holds`], whatever there is of one kind.
+fn assert_holds_but(what: &str, report: &Report, kind: &str) {
+    let is_bad = |finding: &&Finding| {
+        finding.kind != kind && (finding.level == Level::Must || finding.kind == "hole")
+    };
     let broken: Vec<_> = report.findings.iter().filter(is_bad).collect();
     assert!(broken.is_empty(), "{what}: {report}");
     let is_gone = |note: &&Note| note.text.contains("is gone");
@@ -137,6 +148,64 @@ async fn takeovers_and_replacements() {
     drop(all);
     let log = server.log();
     assert_eq!(log.matches("event: Stream Takeover").count(), 2, "{log}");
+}
+
+/// Carries one connection to `server` until `frozen`; then nothing is forwarded, and nothing closed. Ends when the server
+/// closes it.
+async fn half_open_path(listener: TcpListener, server: SocketAddr, frozen: &Notify) {
+    let (mut encoder, _) = listener.accept().await.unwrap();
+    let mut upstream = TcpStream::connect(server).await.unwrap();
+    tokio::select! {
+        ended = copy_bidirectional(&mut encoder, &mut upstream) => panic!("{ended:?} before it froze"),
+        () = frozen.notified() => {}
+    }
+    // The server may close it with a reset: what it has been sent is not all read.
+    copy(&mut upstream, &mut sink()).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_connection_gives_way_to_the_next() {
+    let _alone = MACHINE.write().await;
+    let server = TestServer::start().await;
+    let channel = server.channel().await;
+    let path = clip("fps30.flv");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let detour = listener.local_addr().unwrap().to_string();
+    let url = channel
+        .ingest_url
+        .replace(&server.rtmp.to_string(), &detour);
+    assert_ne!(url, channel.ingest_url);
+    let first = Publisher::looping(&path, &url);
+    let frozen = Notify::new();
+    let disturb = async {
+        sleep(Duration::from_secs(3)).await;
+        frozen.notify_one();
+        let second = Publisher::looping(&path, &channel.ingest_url);
+        sleep(Duration::from_secs(8)).await;
+        second
+    };
+    let watched = async {
+        media_playlist_url(&channel.playback_url).await;
+        tokio::join!(checked(&channel, 12), played(&channel, 10), disturb)
+    };
+    let carried = half_open_path(listener, server.rtmp, &frozen);
+    let carried = within(60, "close by the server", carried);
+    let ((), (report, seen, second)) = tokio::join!(carried, watched);
+    // Who is silent is not lost yet: parts may be late by the three seconds after which there is a slate.
+    assert_holds_but("half-open", &report, "part-very-late");
+    let late = report
+        .findings
+        .iter()
+        .filter(|finding| finding.kind == "part-very-late");
+    for finding in late {
+        let waited_ms: u64 = finding.text.split(' ').next().unwrap().parse().unwrap();
+        assert!(waited_ms < 3_000 + 1_500, "{report}");
+    }
+    assert_played("half-open", &seen, 5.0);
+    let log = server.log();
+    assert!(log.contains("replaced by a newer connection"), "{log}");
+    second.kill().await;
+    first.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

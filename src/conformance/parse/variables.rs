@@ -220,6 +220,8 @@ fn query_parameter(url: Option<&Url>, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn substituted(text: &str) -> (String, Vec<&'static str>, bool) {
@@ -282,7 +284,7 @@ mod tests {
         let mut text = format!("#EXT-X-DEFINE:NAME=\"v0\",VALUE=\"{}\"\n", "x".repeat(100));
         for n in 1..40 {
             let before = format!("{{$v{}}}", n - 1).repeat(2);
-            text += &format!("#EXT-X-DEFINE:NAME=\"v{n}\",VALUE=\"{before}\"\n");
+            writeln!(text, "#EXT-X-DEFINE:NAME=\"v{n}\",VALUE=\"{before}\"").unwrap();
         }
         text += &"{$v6}".repeat(4_000);
         let (text, _, is_cut) = substituted(&text);

@@ -278,24 +278,21 @@ fn segment_parts(
             .parts
             .get(index)
             .filter(|part| !before.contains(&name_of(part)));
-        match after.get(&name_of(part)).or(same_place.as_ref()) {
-            Some(after) => {
-                added = added.saturating_sub(usize::from(name_of(after) != name_of(part)));
-                page.check(must(3, "part-changed"), is_same(part, after), at, || {
-                    format!("part {part:?} became {after:?}")
-                });
-            }
-            None => {
-                let is_stale = behind_us.saturating_add(PART_GRAIN_US) >= stale_us;
-                page.check(must(3, "part-dropped"), is_stale, at, || {
-                    format!(
-                        "{} is not listed any more, though it begins only {} before the end; three target durations are {}",
-                        part.uri,
-                        Seconds(behind_us),
-                        Seconds(stale_us)
-                    )
-                });
-            }
+        if let Some(after) = after.get(&name_of(part)).or(same_place.as_ref()) {
+            added = added.saturating_sub(usize::from(name_of(after) != name_of(part)));
+            page.check(must(3, "part-changed"), is_same(part, after), at, || {
+                format!("part {part:?} became {after:?}")
+            });
+        } else {
+            let is_stale = behind_us.saturating_add(PART_GRAIN_US) >= stale_us;
+            page.check(must(3, "part-dropped"), is_stale, at, || {
+                format!(
+                    "{} is not listed any more, though it begins only {} before the end; three target durations are {}",
+                    part.uri,
+                    Seconds(behind_us),
+                    Seconds(stale_us)
+                )
+            });
         }
         behind_us = behind_us.saturating_sub(part.duration_us);
     }

@@ -177,17 +177,21 @@ impl Origin {
         text
     }
 
+    fn version(&self, skipped: usize) -> u8 {
+        match self.defect {
+            Some(Defect::VersionTooLow) => 3,
+            Some(Defect::Variables) => 11,
+            _ if skipped > 0 => 9,
+            _ => 6,
+        }
+    }
+
     fn header(&self, text: &mut String, rendition: usize, first: usize, skipped: usize) {
         if self.is(Defect::ByteOrderMark) {
             text.push('\u{feff}');
         }
         let is_second = rendition == 1;
-        let version = match self.defect {
-            Some(Defect::VersionTooLow) => 3,
-            Some(Defect::Variables) => 11,
-            _ if skipped > 0 => 9,
-            _ => 6,
-        };
+        let version = self.version(skipped);
         let target = if self.is(Defect::TargetDiffers) && is_second {
             3
         } else {

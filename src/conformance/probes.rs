@@ -190,6 +190,9 @@ impl Probe<'_> {
         let is_http2 = outcome
             .as_ref()
             .is_ok_and(|answer| answer.is_http2 && answer.status == 200);
+        if !self.is_telling(is_http2).await {
+            return;
+        }
         self.judge(|page| {
             let words = || match &outcome {
                 Ok(answer) if answer.is_http2 => {

@@ -118,6 +118,8 @@ SOURCE="color=black:size=320x180:rate=30,drawbox=width=160:color=white:thickness
     made rotated 8 "$TONE" -bf 2 -bsf:v h264_metadata=display_orientation=insert:rotate=90
 # Of the size of ladder_360p30, with other parameter sets.
 PROFILE=baseline BITRATE=600k clip plain_360p30 6 640x360 30 60 0 "${STEREO[@]}"
+# 250 frames, which OBS sends when its keyframe interval is left at 0.
+BITRATE=600k clip gop250_360p30 18 640x360 30 250 2 "${STEREO[@]}"
 # What ladder_360p30 becomes when its encoder is set to GOPs of 10 s.
 BITRATE=600k clip longgop_360p30 12 640x360 30 300 2 "${STEREO[@]}"
 # 640x360, 10 s GOPs, six channels: what `-c copy` of a film sends.

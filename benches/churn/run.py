@@ -45,6 +45,7 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = parsed._replace(netloc=f"127.0.0.1:{self.listener.getsockname()[1]}").geturl()
         self.is_reading = True
+        self.is_left = False  # whether the server closed it first
         self.pair = None
         threading.Thread(target=self.run, daemon=True).start()
 
@@ -59,6 +60,7 @@ class Proxy:
                 for source in ready:
                     data = source.recv(65536)
                     if not data:
+                        self.is_left = source is upstream
                         return
                     (upstream if source is encoder else encoder).sendall(data)
 
@@ -152,7 +154,7 @@ def send_garbage(process, proxy):
 
 
 def fall_silent(process, proxy):
-    """The connection stays; the next publisher comes while it is half-open."""
+    """The connection stays, and nobody is behind it any more: it is closed once the next publisher is there."""
     proxy.freeze()
 
 
@@ -189,33 +191,59 @@ def churn(weir, churned, steady, options, folder):
         print(f"{'s':>5}{'cycles':>8}{'RSS MB':>8}{'files':>7}{'threads':>9}{'tasks':>7}")
         began = time.monotonic()
         ways = {way.__name__: 0 for way in WAYS}
+        half_open = HalfOpen()
+        stack.callback(half_open.judge)
         while time.monotonic() - began < options.minutes * 60:
             way = draw.choice(WAYS)
             ways[way.__name__] += 1
-            cycle(churned, way, options.publish_seconds, folder)
+            cycle(churned, way, options.publish_seconds, folder, half_open)
             cycles += 1
             if cycles % 10 == 0:
                 samples.append(sample(weir))
                 show(time.monotonic() - began, cycles, samples[-1])
         time.sleep(SETTLE_SECONDS)
+        half_open.judge()
         settled = sample(weir)
         show(time.monotonic() - began, cycles, settled)
         for viewer in viewers:
             viewer.is_stopped = True
         print(f"ways: {ways}; parts fetched: {sum(viewer.parts for viewer in viewers)}, "
               f"refused: {sum(viewer.errors for viewer in viewers)}")
-        return judge(weir, baseline, samples, settled, viewers, cycles)
+        return judge(weir, baseline, samples, settled, viewers, (cycles, options.minutes), half_open)
 
 
-def cycle(url, way, seconds, folder):
+class HalfOpen:
+    """The connection whose encoder fell silent: nobody closes it but the server, before the next cycle is over."""
+
+    def __init__(self):
+        self.proxy, self.kept, self.left = None, 0, 0
+
+    def keep(self, proxy):
+        self.proxy = proxy
+        self.kept += 1
+
+    def judge(self):
+        """The next publisher has been there for a while: the server must have left the one before."""
+        if self.proxy is not None:
+            self.left += self.proxy.is_left
+            self.proxy.close()
+            self.proxy = None
+
+
+def cycle(url, way, seconds, folder, half_open):
     proxy = Proxy(url)
     with contextlib.ExitStack() as stack:
-        stack.callback(proxy.close)
+        closing = stack.enter_context(contextlib.ExitStack())
+        closing.callback(proxy.close)
         process = start(stack, push_command(CLIP, [proxy.url]), folder / "publisher.log")
         time.sleep(seconds)
+        half_open.judge()
         with contextlib.suppress(OSError):
             way(process, proxy)
         time.sleep(0.5)
+        if way is fall_silent:
+            closing.pop_all()
+            half_open.keep(proxy)
         if way is not say_goodbye:
             process.kill()
 
@@ -235,7 +263,7 @@ def show(seconds, cycles, found):
     print(f"{seconds:>5.0f}{cycles:>8}{found['rss']:>8.0f}{found['files']:>7}{found['threads']:>9}{found['tasks']:>7.0f}", flush=True)
 
 
-def judge(weir, baseline, samples, settled, viewers, cycles):
+def judge(weir, baseline, samples, settled, viewers, effort, half_open):
     """Prints what must hold, and whether it does; how often it does not."""
     def events(name):
         return sum(value for metric, labels, value in counters(weir) if metric == "weir_events_total" and f'name="{name}"' in labels)
@@ -243,6 +271,7 @@ def judge(weir, baseline, samples, settled, viewers, cycles):
     def total(name):
         return sum(value for metric, _, value in counters(weir) if metric == name)
 
+    cycles, minutes = effort
     half = len(samples) // 2
     early, late = (max(s["rss"] for s in part) for part in (samples[:half] or [settled], samples[half:] or [settled]))
     checks = [
@@ -255,7 +284,11 @@ def judge(weir, baseline, samples, settled, viewers, cycles):
          f"{events('Session Created'):.0f} created, {events('Session Ended'):.0f} ended"),
         ("streams add up", events("Stream Start") == events("Stream End") + 1,
          f"{events('Stream Start'):.0f} started, {events('Stream End'):.0f} ended"),
-        ("every publisher was seen", events("Session Created") >= cycles * 0.95, f"{cycles} cycles"),
+        ("150 cycles in ten minutes", cycles >= 15 * minutes, f"{cycles} in {minutes:g} minutes"),
+        # The steady one is not of these.
+        ("every publisher was seen", events("Session Created") - 1 >= cycles * 0.95, f"{cycles} cycles"),
+        ("the server left each half-open connection", half_open.left == half_open.kept > 0,
+         f"{half_open.left} of {half_open.kept}"),
         ("one channel is left", total("weir_channels_active") == 1, f"{total('weir_channels_active'):.0f}"),
         ("one publisher is left", total("weir_ingest_publishers") == 1, f"{total('weir_ingest_publishers'):.0f}"),
         ("nothing panicked", total("weir_task_panics_total") == 0, ""),

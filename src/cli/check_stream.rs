@@ -20,7 +20,9 @@ A finding has a rule's number, a level (must: the specification demands it; shou
 are known to stumble over it), a stable kind, the rendition, the place (MSN.part, MSN or line), the evidence of its
 first time, and a count. Parts are due one PART-TARGET after each other and segments 1.5 target durations, plus the
 slack and the delay of this program's own timers; later than another PART-TARGET is a must. An outage up to
---outage-seconds, a 503 for a reload, and a stream that goes on behind a discontinuity or a gap are notes.
+--outage-seconds, a 503 for a reload, and a stream that goes on behind a discontinuity or a gap are notes; a hole before
+those is a should beyond what players hold back, a must beyond three target durations. A live playlist that is gone for
+good without ENDLIST is a must. What has left a playlist is asked for again as long as the check lasts: a longer one sees more.
 
 Exit code: 0 no must is broken, 1 one is, or nothing could be checked, 2 wrong usage.
 

@@ -5,7 +5,9 @@
 //! A part is due one PART-TARGET after the one before it, a segment 1.5 target durations after it. What the
 //! network and the scheduler may add is the slack, plus the delay that this program saw in its own timers. Parts
 //! later than that break a "should"; parts later than another PART-TARGET, and late segments, a "must".
-//! Behind an interruption that the server admits (503, DISCONTINUITY, GAP) or an outage, the count begins anew.
+//! An interruption that the server admits (503, DISCONTINUITY, GAP) may last longer: a hole beyond what players
+//! hold back breaks a "should", for then they run dry, and one beyond three target durations a "must". Behind an
+//! outage, whose length is judged by itself, the count begins anew.
 
 use super::findings::Page;
 use super::rules::{must, should};
@@ -19,6 +21,8 @@ pub(super) struct Arrival {
     /// Whether the news begin at a discontinuity or a gap.
     pub(super) is_spliced: bool,
     pub(super) part_target_us: Option<u64>,
+    /// How far behind the end players stay that follow parts, or segments where there are none.
+    pub(super) hold_back_us: u64,
     pub(super) target_s: u64,
     /// Slack for this answer.
     pub(super) slack_ms: u64,
@@ -29,26 +33,39 @@ pub(super) struct Arrival {
 pub(super) struct Cadence {
     part_ms: Option<u64>,
     segment_ms: Option<u64>,
+    /// When anything came last, interrupted since or not.
+    news_ms: Option<u64>,
+    is_interrupted: bool,
 }
 
 impl Cadence {
-    /// The stream was interrupted, and says so.
-    pub(super) fn interrupt(&mut self) {
+    /// The server could not be reached, or had lost the playlist.
+    pub(super) fn forget(&mut self) {
         *self = Self::default();
+    }
+
+    /// The stream is interrupted, and the server says so.
+    pub(super) fn interrupt(&mut self) {
+        (self.part_ms, self.segment_ms) = (None, None);
+        self.is_interrupted = true;
     }
 
     /// Judges an answer that brought something.
     pub(super) fn push(&mut self, arrival: &Arrival, page: &mut Page<'_>) {
+        let hole_ms = self
+            .news_ms
+            .map_or(0, |before| arrival.at_ms.saturating_sub(before));
         if arrival.is_spliced {
-            let waited = self
-                .part_ms
-                .map_or(0, |before| arrival.at_ms.saturating_sub(before));
             page.note("spliced", || {
-                format!("the stream goes on behind a discontinuity or a gap, {waited} ms after the last part")
+                format!("the stream goes on behind a discontinuity or a gap, {hole_ms} ms after what came before")
             });
             self.interrupt();
         }
+        if std::mem::take(&mut self.is_interrupted) {
+            judge_hole(hole_ms, arrival, page);
+        }
         self.judge(arrival, page);
+        self.news_ms = Some(arrival.at_ms);
         if arrival.has_parts {
             self.part_ms = Some(arrival.at_ms);
         }
@@ -58,12 +75,8 @@ impl Cadence {
     }
 
     /// Judges that nothing more came until the end.
-    pub(super) fn finish(&mut self, last: &Arrival, page: &mut Page<'_>) {
-        let mut end = Self {
-            part_ms: self.part_ms,
-            segment_ms: self.segment_ms,
-        };
-        end.judge(
+    pub(super) fn finish(&self, last: &Arrival, page: &mut Page<'_>) {
+        self.judge(
             &Arrival {
                 has_parts: true,
                 has_segments: true,
@@ -73,7 +86,7 @@ impl Cadence {
         );
     }
 
-    fn judge(&mut self, arrival: &Arrival, page: &mut Page<'_>) {
+    fn judge(&self, arrival: &Arrival, page: &mut Page<'_>) {
         let Arrival {
             at_ms, slack_ms, ..
         } = *arrival;
@@ -103,6 +116,22 @@ impl Cadence {
     }
 }
 
+/// What came before an interruption and what comes after it are so far apart.
+fn judge_hole(hole_ms: u64, arrival: &Arrival, page: &mut Page<'_>) {
+    let slack_ms = arrival.slack_ms;
+    let held_ms = arrival.hold_back_us.div_ceil(1000);
+    let most_ms = arrival.target_s.saturating_mul(3_000).max(held_ms);
+    let is_near = hole_ms <= most_ms.saturating_add(slack_ms);
+    let words = || {
+        format!(
+            "nothing came for {hole_ms} ms before a discontinuity, a gap or behind a 503; players hold {held_ms} ms back, three target durations at most, slack {slack_ms} ms"
+        )
+    };
+    let is_bridged = hole_ms <= held_ms.saturating_add(slack_ms);
+    page.check(should(9, "hole"), is_bridged || !is_near, "", words);
+    page.check(must(9, "hole-very-long"), is_near, "", words);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::findings::Book;
@@ -115,6 +144,7 @@ mod tests {
             has_segments: false,
             is_spliced: false,
             part_target_us: Some(334_000),
+            hold_back_us: 1_002_000,
             target_s: 2,
             slack_ms: 150,
         }
@@ -134,11 +164,37 @@ mod tests {
         assert_eq!(kinds(&[arrival(1000), arrival(1484)]), [""; 0]);
         assert_eq!(kinds(&[arrival(1000), arrival(1485)]), ["part-late"]);
         assert_eq!(kinds(&[arrival(1000), arrival(1819)]), ["part-very-late"]);
-        let spliced = Arrival {
-            is_spliced: true,
-            ..arrival(9000)
+    }
+
+    #[test]
+    fn a_hole_that_is_admitted_may_last_as_long_as_players_hold_back() {
+        let after = |at_ms| {
+            let spliced = Arrival {
+                is_spliced: true,
+                ..arrival(at_ms)
+            };
+            kinds(&[arrival(1000), spliced, arrival(at_ms + 300)])
         };
-        assert_eq!(kinds(&[arrival(1000), spliced, arrival(9300)]), [""; 0]);
+        assert_eq!(after(2_152), [""; 0]);
+        assert_eq!(after(2_153), ["hole"]);
+        assert_eq!(after(7_150), ["hole"]);
+        assert_eq!(after(7_151), ["hole-very-long"]);
+    }
+
+    #[test]
+    fn a_503_admits_a_hole_and_an_outage_is_judged_elsewhere() {
+        let after = |trouble: fn(&mut Cadence)| {
+            let mut book = Book::default();
+            let mut cadence = Cadence::default();
+            cadence.push(&arrival(1000), &mut book.page("", 1000));
+            trouble(&mut cadence);
+            cadence.push(&arrival(4000), &mut book.page("", 4000));
+            cadence.push(&arrival(4300), &mut book.page("", 4300));
+            let findings = book.findings();
+            findings.iter().map(|found| found.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(after(Cadence::interrupt), ["hole"]);
+        assert_eq!(after(Cadence::forget), [""; 0]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
@@ -17,7 +19,10 @@ use super::exchange::{self, Reload};
 use super::fetch::{Answer, Ask, Client, Resource};
 use super::findings::Book;
 use super::follow::{End, follow};
-use super::parse::{MediaPlaylist, MultivariantPlaylist, Playlist, parse};
+use super::parse::{
+    MediaPlaylist, MultivariantPlaylist, NotAPlaylist, Playlist, Surroundings, Variables,
+    has_reference, parse_within,
+};
 use super::probes::Probe;
 use super::rendition::{Rendition, digest};
 use super::report::Followed;
@@ -28,6 +33,8 @@ use super::{Error, Options, Report, together};
 const MAX_RENDITIONS: usize = 32;
 /// Most components of a path in a rendition's name.
 const MAX_COMPONENTS: usize = 12;
+/// How often the multivariant playlist is loaded again.
+const MAX_RELOADS: usize = 50;
 /// Between attempts at the first playlist.
 const RETRY: Duration = Duration::from_millis(250);
 /// How often the heartbeat beats.
@@ -39,6 +46,8 @@ const GRAIN_MS: u64 = 5;
 /// Longest wait for what is asked once more at the end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
+/// Requests of those at once.
+const AT_ONCE: usize = 8;
 /// Longest wait for all of that.
 const LAST_VISITS: Duration = Duration::from_secs(20);
 
@@ -50,6 +59,10 @@ pub(super) struct Context {
     pub(super) outage_ms: u64,
     deadline_ms: u64,
     book: Mutex<Book>,
+    /// Each time an initialization section came.
+    pub(super) sections: Notify,
+    /// Those of the multivariant playlist.
+    variables: Mutex<Variables>,
 }
 
 impl Context {
@@ -61,12 +74,25 @@ impl Context {
             outage_ms: millis(options.outage),
             deadline_ms: millis(options.duration),
             book: Mutex::default(),
+            sections: Notify::new(),
+            variables: Mutex::default(),
         })
     }
 
     /// The book, for as long as one judgement takes.
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The playlist in an answer, with values for its variables.
+    pub(super) fn parse(&self, answer: &Answer) -> Result<Playlist, NotAPlaylist> {
+        let imports = self.variables.lock();
+        let imports = imports.unwrap_or_else(PoisonError::into_inner);
+        let surroundings = Surroundings {
+            url: Some(&answer.url),
+            imports: Some(&imports),
+        };
+        parse_within(&answer.body, surroundings)
     }
 
     /// When following ends.
@@ -184,11 +210,16 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
                 .iter_mut()
                 .map(|rendition| follow(context, rendition)),
         );
-        let (ends, ()) = tokio::join!(following, probe(context, &names, is_first));
+        let following = async { tokio::join!(following, probe(context, &names, is_first)) };
+        let mut later = Vec::new();
+        let (ends, ()) = tokio::select! {
+            ends = following => ends,
+            () = reload(context, url, &mut later) => (Vec::new(), ()),
+        };
         let is_gone = ends.contains(&End::Gone);
         if !is_gone {
             let revisits = renditions
-                .iter()
+                .iter_mut()
                 .map(|rendition| revisit(context, rendition));
             if timeout(LAST_VISITS, join_all(revisits)).await.is_err() {
                 let mut book = context.book();
@@ -198,8 +229,8 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
                 });
             }
         }
-        let later = later(context, url).await;
-        conclude(context, multivariant.as_ref(), later.as_ref(), &renditions);
+        later.extend(load_again(context, url).await);
+        conclude(context, multivariant.as_ref(), &later, &renditions);
         for rendition in &renditions {
             Followed::add(&mut followed, rendition);
         }
@@ -256,7 +287,7 @@ async fn load(context: &Context, url: &Url) -> Result<Entry, Error> {
 }
 
 fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> {
-    let parsed = parse(&answer.body).map_err(|why| Error::NotAPlaylist {
+    let parsed = context.parse(answer).map_err(|why| Error::NotAPlaylist {
         url: url.to_string(),
         why: why.to_string(),
     })?;
@@ -275,12 +306,15 @@ fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> 
     let page = &mut book.page("", answer.end_ms);
     exchange::playlist(answer, Reload::Plain, None, page);
     together::judge_multivariant(&list, page);
+    *context
+        .variables
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = list.variables.clone();
     let uris = list.variants.iter().map(|variant| &variant.uri);
     let audio = list.media.iter().filter(|tag| tag.kind == "AUDIO");
     let uris = uris.chain(audio.filter_map(|tag| tag.uri.as_ref()));
-    let is_variable = |uri: &String| list.has_variables && uri.contains("{$");
     let mut urls: Vec<Url> = Vec::new();
-    for uri in uris.filter(|uri| !is_variable(uri)) {
+    for uri in uris.filter(|uri| !has_reference(uri)) {
         match answer.url.join(uri) {
             Ok(url) if urls.contains(&url) => {}
             _ if urls.len() > MAX_RENDITIONS => break,
@@ -301,11 +335,7 @@ fn entry(context: &Context, url: &Url, answer: &Answer) -> Result<Entry, Error> 
     if renditions.is_empty() {
         return Err(Error::NotAPlaylist {
             url: url.to_string(),
-            why: if list.has_variables {
-                "a multivariant playlist whose URIs need variables, which are not put in".to_owned()
-            } else {
-                "a multivariant playlist without variants".to_owned()
-            },
+            why: "a multivariant playlist without variants that can be followed".to_owned(),
         });
     }
     Ok(Entry {
@@ -331,8 +361,20 @@ fn tail(url: &Url, count: usize) -> String {
     components.get(start..).unwrap_or_default().join("/")
 }
 
-/// Rules 11, 12, 38 and 47: what was there is there still, and the same.
-async fn revisit(context: &Context, rendition: &Rendition) {
+/// Rules 8, 11, 12, 25, 38 and 47: what was there is there still, and the same.
+async fn revisit(context: &Context, rendition: &mut Rendition) {
+    let left = stream::iter(rendition.want_at_last()).map(|wanted| async {
+        let ask = Ask::media(wanted.resource.clone(), LAST_REQUESTS);
+        let outcome = context.client.get_media(ask).await;
+        (wanted, outcome)
+    });
+    let mut left = std::pin::pin!(left.buffer_unordered(AT_ONCE));
+    while let Some((wanted, outcome)) = left.next().await {
+        let mut book = context.book();
+        let name = rendition.name.clone();
+        let page = &mut book.page(&name, context.client.now_ms());
+        rendition.push_media(wanted, outcome, page);
+    }
     if let Some(list) = rendition.history.newest().filter(|list| list.is_ended) {
         let probe = Probe {
             context,
@@ -396,11 +438,21 @@ async fn revisit(context: &Context, rendition: &Rendition) {
     }
 }
 
-/// The multivariant playlist as it is in the end, if it is there still.
-async fn later(context: &Context, url: &Url) -> Option<MultivariantPlaylist> {
+/// Loads the multivariant playlist whenever media changes; it may say then what it could not foresee. Never ends.
+async fn reload(context: &Context, url: &Url, later: &mut Vec<MultivariantPlaylist>) {
+    loop {
+        context.sections.notified().await;
+        if later.len() < MAX_RELOADS {
+            later.extend(load_again(context, url).await);
+        }
+    }
+}
+
+/// The multivariant playlist as it is now, if it is there still.
+async fn load_again(context: &Context, url: &Url) -> Option<MultivariantPlaylist> {
     let ask = Ask::playlist(url.clone(), Duration::from_secs(10));
     let answer = context.client.get(ask).await.ok()?;
-    match parse(&answer.body) {
+    match context.parse(&answer) {
         Ok(Playlist::Multivariant(list)) => Some(list),
         _ => None,
     }
@@ -410,7 +462,7 @@ async fn later(context: &Context, url: &Url) -> Option<MultivariantPlaylist> {
 fn conclude(
     context: &Context,
     multivariant: Option<&(MultivariantPlaylist, Url)>,
-    later: Option<&MultivariantPlaylist>,
+    later: &[MultivariantPlaylist],
     renditions: &[Rendition],
 ) {
     let now_ms = context.client.now_ms();
@@ -436,13 +488,12 @@ fn conclude(
             .copied()
             .collect();
         let page = &mut book.page(&rendition.name, now_ms);
-        let later = later.and_then(|list| {
-            // Its URIs may be new ones for each that asks.
-            let end = |uri: &str| base.join(uri).ok().map(|url| tail(&url, 2));
-            let mut variants = list.variants.iter();
-            variants.find(|later| end(&later.uri) == end(&variant.uri))
-        });
-        together::judge_truth(variant, later, rendition, &audio, page);
+        // Its URIs may be new ones for each that asks.
+        let end = |uri: &str| base.join(uri).ok().map(|url| tail(&url, 2));
+        let later = later.iter().flat_map(|list| &list.variants);
+        let later = later.filter(|later| end(&later.uri) == end(&variant.uri));
+        let later: Vec<_> = later.collect();
+        together::judge_truth(variant, &later, rendition, &audio, page);
         if let Some(newest) = rendition.history.newest() {
             let same = list.version == newest.version;
             page.check(should(53, "version-differs"), same, "", || {

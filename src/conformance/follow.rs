@@ -13,7 +13,7 @@ use super::Position;
 use super::check::Context;
 use super::exchange::{self, Reload};
 use super::fetch::{Answer, Ask, Failure};
-use super::parse::{MediaPlaylist, Playlist, parse};
+use super::parse::{MediaPlaylist, Playlist};
 use super::rendition::{Purpose, Rendition, Wanted, poll_ms};
 use super::rules::{must, should};
 
@@ -131,6 +131,9 @@ impl Follower<'_> {
         let mut book = self.context.book();
         let name = self.rendition.name.clone();
         let page = &mut book.page(&name, self.context.client.now_ms());
+        if wanted.purpose == Purpose::Init {
+            self.context.sections.notify_one();
+        }
         let more = self.rendition.push_media(wanted, outcome, page);
         self.want(more);
     }
@@ -154,13 +157,16 @@ impl Follower<'_> {
             }
             Err(failure) => return self.outage(&failure.to_string()),
         };
-        self.recovered();
         match answer.status {
             200 => {
+                self.recovered();
                 (self.gone_since, self.still_since) = (None, None);
                 self.playlist_came(asked, &answer)
             }
-            503 => self.stands_still(asked, &answer),
+            503 => {
+                self.recovered();
+                self.stands_still(asked, &answer)
+            }
             404 | 410 => self.gone(answer.status),
             status => {
                 let words = || format!("a playlist request was answered with {status}");
@@ -175,7 +181,7 @@ impl Follower<'_> {
     }
 
     fn playlist_came(&mut self, asked: Next, answer: &Answer) -> Step {
-        let list = match parse(&answer.body) {
+        let list = match self.context.parse(answer) {
             Ok(Playlist::Media(list)) => list,
             Ok(Playlist::Multivariant(_)) => {
                 self.breach(must(1, "not-a-media-playlist"), || {
@@ -257,7 +263,7 @@ impl Follower<'_> {
     fn outage(&mut self, why: &str) -> Step {
         let now_ms = self.context.client.now_ms();
         let since = *self.outage_since.get_or_insert(now_ms);
-        self.rendition.interrupt();
+        self.rendition.lose();
         let name = self.rendition.name.clone();
         let mut book = self.context.book();
         let page = &mut book.page(&name, now_ms);
@@ -290,15 +296,24 @@ impl Follower<'_> {
     fn gone(&mut self, status: u16) -> Step {
         let now_ms = self.context.client.now_ms();
         let since = *self.gone_since.get_or_insert(now_ms);
-        self.rendition.interrupt();
+        self.rendition.lose();
         let mut book = self.context.book();
         let page = &mut book.page(&self.rendition.name, now_ms);
         page.note("gone", || format!("the playlist is gone: status {status}"));
-        if now_ms.saturating_sub(since) > GONE_AFTER_MS {
-            Step::End(End::Gone)
-        } else {
-            Step::Next(Next::default().after(RETRY))
+        let lasted = now_ms.saturating_sub(since);
+        if lasted <= GONE_AFTER_MS {
+            return Step::Next(Next::default().after(RETRY));
         }
+        // One that was never there is another matter, and who follows an ended one stops.
+        if let Some(list) = self.rendition.history.newest() {
+            let rule = must(12, "gone-without-end");
+            page.broken(rule, list.next_position(), || {
+                format!(
+                    "the playlist had no ENDLIST and is answered with {status} since {lasted} ms"
+                )
+            });
+        }
+        Step::End(End::Gone)
     }
 
     fn breach(&mut self, rule: super::rules::Rule, text: impl FnOnce() -> String) {

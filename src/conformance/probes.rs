@@ -13,7 +13,7 @@ use super::check::Context;
 use super::exchange;
 use super::fetch::{Answer, Ask, Failure, Resource};
 use super::follow::held_most_ms;
-use super::parse::{MediaPlaylist, Playlist, parse};
+use super::parse::{MediaPlaylist, Playlist};
 use super::rules::{must, practice, should};
 use super::successive;
 
@@ -57,7 +57,7 @@ impl Probe<'_> {
     /// Asks for the playlist with these parameters; the playlist if one came with 200.
     async fn list(&self, query: &[(&str, String)]) -> Option<(MediaPlaylist, Answer)> {
         let answer = self.ask(query, 6).await.ok()?;
-        let list = parsed(&answer)?;
+        let list = self.parsed(&answer)?;
         Some((list, answer))
     }
 
@@ -73,6 +73,18 @@ impl Probe<'_> {
     /// Whether an answer other than the expected one tells of the rule, not of a server that is away.
     async fn is_telling(&self, is_expected: bool) -> bool {
         is_expected || self.list(&[]).await.is_some()
+    }
+
+    /// The playlist that came with 200.
+    fn parsed(&self, answer: &Answer) -> Option<MediaPlaylist> {
+        match self.context.parse(answer) {
+            Ok(Playlist::Media(list)) if answer.status == 200 => Some(*list),
+            _ => None,
+        }
+    }
+
+    fn has_ended(&self, answer: &Answer) -> bool {
+        self.parsed(answer).is_some_and(|list| list.is_ended)
     }
 
     fn with(&self, query: &[(&str, String)]) -> Url {
@@ -113,7 +125,7 @@ impl Probe<'_> {
     async fn unknown_parameter(&self) {
         let query = [("_HLS_weir", "1".to_owned())];
         if let Ok(answer) = self.ask(&query, 6).await {
-            let holds = parsed(&answer).is_some();
+            let holds = self.parsed(&answer).is_some();
             if !self.is_telling(holds).await {
                 return;
             }
@@ -175,9 +187,17 @@ impl Probe<'_> {
         };
         let outcome = self.context.client.get(ask).await;
         let is_tls = self.url.scheme() == "https";
-        let is_http2 = outcome.as_ref().is_ok_and(|answer| answer.is_http2);
+        let is_http2 = outcome
+            .as_ref()
+            .is_ok_and(|answer| answer.is_http2 && answer.status == 200);
+        if !self.is_telling(is_http2).await {
+            return;
+        }
         self.judge(|page| {
             let words = || match &outcome {
+                Ok(answer) if answer.is_http2 => {
+                    format!("HTTP/2 is answered with {}", answer.status)
+                }
                 Ok(_) => "an answer by HTTP/1.1 only".to_owned(),
                 Err(why) => format!("no answer by HTTP/2: {why}"),
             };
@@ -246,7 +266,7 @@ impl Probe<'_> {
         let Ok(answer) = self.ask(&query, list.target_s.unwrap_or(6)).await else {
             return;
         };
-        let holds = answer.status == 400 || has_ended(&answer);
+        let holds = answer.status == 400 || self.has_ended(&answer);
         if !self.is_telling(holds).await {
             return;
         }
@@ -282,13 +302,15 @@ impl Probe<'_> {
                 .saturating_add(plain_ms.saturating_mul(2));
             let is_answered = outcome
                 .as_ref()
-                .is_ok_and(|answer| parsed(answer).is_some());
+                .is_ok_and(|answer| self.parsed(answer).is_some());
             if !self.is_telling(is_answered).await {
                 return;
             }
             self.judge(|page| match &outcome {
                 Ok(answer) => {
-                    let is_full = parsed(answer).is_some_and(|list| list.skipped.is_none());
+                    let is_full = self
+                        .parsed(answer)
+                        .is_some_and(|list| list.skipped.is_none());
                     page.check(must(34, "old-refused"), is_full, msn, || {
                         format!(
                             "_HLS_msn={msn}, long there, is answered with {}",
@@ -317,7 +339,7 @@ impl Probe<'_> {
         let Ok(answer) = self.ask(&[("_HLS_msn", msn.to_string())], target_s).await else {
             return;
         };
-        let Some(now) = parsed(&answer) else {
+        let Some(now) = self.parsed(&answer) else {
             if !self.is_telling(answer.status == 503).await {
                 return;
             }
@@ -359,7 +381,7 @@ impl Probe<'_> {
         let Ok(answer) = self.ask(&query, target_s).await else {
             return;
         };
-        let list = parsed(&answer);
+        let list = self.parsed(&answer);
         let next = Position {
             msn: msn.saturating_add(1),
             part: 0,
@@ -385,7 +407,7 @@ impl Probe<'_> {
         self.judge(|page| match &outcome {
             Ok(answer) => page.check(
                 should(36, "far-ahead-not-refused"),
-                answer.status == 400 || has_ended(answer),
+                answer.status == 400 || self.has_ended(answer),
                 msn,
                 || {
                     format!(
@@ -416,7 +438,7 @@ impl Probe<'_> {
         self.judge(|page| {
             let holds = outcome
                 .as_ref()
-                .is_ok_and(|answer| parsed(answer).is_some());
+                .is_ok_and(|answer| self.parsed(answer).is_some());
             page.check(
                 must(38, "directives-after-end"),
                 holds,
@@ -431,16 +453,4 @@ impl Probe<'_> {
             );
         });
     }
-}
-
-/// The playlist that came with 200.
-fn parsed(answer: &Answer) -> Option<MediaPlaylist> {
-    match parse(&answer.body) {
-        Ok(Playlist::Media(list)) if answer.status == 200 => Some(*list),
-        _ => None,
-    }
-}
-
-fn has_ended(answer: &Answer) -> bool {
-    parsed(answer).is_some_and(|list| list.is_ended)
 }

@@ -106,7 +106,10 @@ pub const RULES: [Entry; 64] = [
     judged(5, "EXT-X-PLAYLIST-TYPE and what it forbids"),
     judged(6, "MEDIA-SEQUENCE and DISCONTINUITY-SEQUENCE accounting"),
     judged(7, "length of the window"),
-    judged(8, "removed segments stay fetchable"),
+    judged(
+        8,
+        "removed segments stay fetchable, as long as the check lasts",
+    ),
     judged(9, "cadence of segments and parts"),
     judged(10, "PROGRAM-DATE-TIME present, consistent, shared"),
     judged(11, "every fMP4 segment under its EXT-X-MAP"),
@@ -123,7 +126,10 @@ pub const RULES: [Entry; 64] = [
     judged(22, "what is listed is there, or marked as a gap"),
     judged(23, "order of tags around parts"),
     judged(24, "parts add up to their segment"),
-    judged(25, "how long parts are listed and fetchable"),
+    judged(
+        25,
+        "how long parts are listed, and fetchable as long as the check lasts",
+    ),
     judged(26, "a part is whole fragments"),
     judged(27, "preload hints present and kept"),
     judged(28, "hinted parts are held and come whole"),

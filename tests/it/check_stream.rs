@@ -70,7 +70,13 @@ async fn a_correct_origin_breaks_no_must() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rare_but_right_breaks_no_must() {
     let _calm = MACHINE.read().await;
-    for rare in [Defect::GapsAtFirst, Defect::Ends, Defect::PlaylistsMoved] {
+    for rare in [
+        Defect::GapsAtFirst,
+        Defect::Ends,
+        Defect::PlaylistsMoved,
+        Defect::PartsDroppedSingly,
+        Defect::Variables,
+    ] {
         let origin = ReferenceOrigin::start(Some(rare)).await;
         let report = checked(&origin.url, SECONDS).await;
         assert_eq!(musts(&report), Vec::<&Finding>::new(), "{rare:?}: {report}");
@@ -113,7 +119,7 @@ async fn each_defect_is_caught_by_its_rule() {
     let checks = stream::iter(Defect::TABLE).map(|(defect, rule, kind)| async move {
         let origin = ReferenceOrigin::start(Some(*defect)).await;
         // Only time shows that a reload is never answered.
-        let is_slow = *defect == Defect::HeldForever;
+        let is_slow = [Defect::HeldForever, Defect::RefusedLate].contains(defect);
         let report = checked(&origin.url, if is_slow { 16 } else { SECONDS }).await;
         let mut findings = report.findings.iter();
         let is_caught = findings.any(|finding| finding.rule == *rule && finding.kind == *kind);
@@ -207,6 +213,8 @@ async fn a_lost_encoder_and_a_killed_server_are_notes() {
     let (report, _third) = tokio::join!(checked(&channel.playback_url, 24), troubles);
     assert_eq!(musts(&report), Vec::<&Finding>::new(), "{report}");
     let notes: Vec<_> = report.notes.iter().map(|note| note.text.as_str()).collect();
+    let is_gone = notes.iter().any(|note| note.contains("is gone"));
+    assert!(!is_gone, "taken up again under another name: {report}");
     for words in [
         "behind a discontinuity",
         "cannot be had",

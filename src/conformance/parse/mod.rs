@@ -9,6 +9,7 @@ mod media;
 mod multivariant;
 mod playlist;
 mod values;
+mod variables;
 
 use super::rules::Rule;
 pub use multivariant::{IFrameVariant, MediaTag, MultivariantPlaylist, Variant};
@@ -16,6 +17,8 @@ pub use playlist::{
     ByteRange, DateRange, Hint, HintKind, Map, MediaPlaylist, Part, PlaylistType, Report, Segment,
     ServerControl,
 };
+
+pub use variables::{Surroundings, Variables, has_reference};
 
 use lines::{Document, Line};
 use values::Attributes;
@@ -54,22 +57,37 @@ pub struct NotAPlaylist {
     start: String,
 }
 
-/// Parses a playlist; which kind it is, its tags tell.
+/// Parses a playlist that takes no values from elsewhere; which kind it is, its tags tell.
 pub fn parse(bytes: &[u8]) -> Result<Playlist, NotAPlaylist> {
+    parse_within(bytes, Surroundings::default())
+}
+
+/// Parses a playlist whose variables may come from its URL and its multivariant playlist.
+pub fn parse_within(
+    bytes: &[u8],
+    surroundings: Surroundings<'_>,
+) -> Result<Playlist, NotAPlaylist> {
     let mut flaws = Flaws::default();
     let text = String::from_utf8_lossy(bytes);
     if matches!(text, std::borrow::Cow::Owned(_)) {
         flaws.must(1, "not-utf-8", 1, || "the playlist is not UTF-8".to_owned());
     }
-    let Some(document) = Document::read(&text, &mut flaws) else {
+    let substituted = variables::substitute(&text, surroundings, &mut flaws);
+    let Some(document) = Document::read(&substituted.text, &mut flaws) else {
         let printed = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         let start = printed.take(40).collect();
         return Err(NotAPlaylist { start });
     };
     Ok(if document.is_multivariant() {
-        Playlist::Multivariant(multivariant::read(&document, flaws))
+        let mut list = multivariant::read(&document, flaws);
+        list.is_cut |= substituted.is_cut;
+        list.variables = substituted.variables;
+        Playlist::Multivariant(list)
     } else {
-        Playlist::Media(Box::new(media::read(&document, flaws)))
+        let mut list = media::read(&document, flaws);
+        list.is_cut |= substituted.is_cut;
+        list.has_query_parameters = substituted.has_query_parameters;
+        Playlist::Media(Box::new(list))
     })
 }
 

@@ -3,7 +3,7 @@
 //! In:  a document. Out: [`MultivariantPlaylist`]. Not here: whether its words are true (`together`, `truth`).
 
 use super::values::{Attributes, integer, micros, resolution};
-use super::{Document, Flaw, Flaws, Line, MAX_VARIANTS};
+use super::{Document, Flaw, Flaws, Line, MAX_VARIANTS, Variables};
 
 /// EXT-X-STREAM-INF.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,8 +77,8 @@ pub struct MultivariantPlaylist {
     pub media: Vec<MediaTag>,
     /// In order.
     pub iframes: Vec<IFrameVariant>,
-    /// EXT-X-DEFINE.
-    pub has_variables: bool,
+    /// EXT-X-DEFINE, with their values.
+    pub variables: Variables,
     /// It was too long to be read to its end.
     pub is_cut: bool,
     /// What is malformed.
@@ -125,7 +125,6 @@ impl Reader {
     fn tag(&mut self, line: usize, name: &str, value: &str) {
         match name {
             "EXT-X-VERSION" => self.list.version = self.flaws.required(integer(value), line, name),
-            "EXT-X-DEFINE" => self.list.has_variables = true,
             "EXT-X-INDEPENDENT-SEGMENTS" => self.list.has_independent_segments = true,
             "EXT-X-STREAM-INF" => {
                 self.miss_uri();

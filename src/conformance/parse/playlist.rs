@@ -196,6 +196,8 @@ pub struct MediaPlaylist {
     pub is_ended: bool,
     /// EXT-X-DEFINE.
     pub has_variables: bool,
+    /// EXT-X-DEFINE with QUERYPARAM.
+    pub has_query_parameters: bool,
     /// It was too long to be read to its end.
     pub is_cut: bool,
     /// EXT-X-SERVER-CONTROL.
@@ -269,6 +271,20 @@ impl MediaPlaylist {
     pub fn is_low_latency(&self) -> bool {
         self.part_target_us.is_some()
             || self.all_segments().any(|segment| !segment.parts.is_empty())
+    }
+
+    /// How far behind the end players stay: PART-HOLD-BACK where there are parts, else HOLD-BACK, or what stands for
+    /// them.
+    pub fn hold_back_us(&self) -> u64 {
+        let control = self.server_control.as_ref();
+        match self.part_target_us {
+            Some(target) => control
+                .and_then(|control| control.part_hold_back_us)
+                .unwrap_or(target.saturating_mul(3)),
+            None => control
+                .and_then(|control| control.hold_back_us)
+                .unwrap_or(self.target_s.unwrap_or(6).saturating_mul(3_000_000)),
+        }
     }
 
     /// Whether blocking reload is promised and can be used.

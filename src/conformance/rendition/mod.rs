@@ -4,6 +4,8 @@
 //! Not here: fetching (`follow`), other renditions (`together`). Bounded: so many segments are remembered, and
 //! bytes only until both a segment and its parts have come, and not more than [`MAX_HELD`] of them.
 
+mod again;
+mod names;
 mod settle;
 
 #[cfg(test)]
@@ -22,10 +24,11 @@ use super::cadence::{Arrival, Cadence};
 use super::fetch::{Answer, Failure, Resource};
 use super::findings::Page;
 use super::media::{Facts, judge_init};
-use super::parse::{ByteRange, MediaPlaylist, Part, Segment};
+use super::parse::{ByteRange, MediaPlaylist, Part, Segment, has_reference};
 use super::rules::{must, practice};
 use super::single;
 use super::successive::{Changes, History, discontinuity_numbers};
+use names::Names;
 
 /// Segments remembered.
 const MAX_RECORDS: usize = 600;
@@ -43,9 +46,6 @@ const MAX_INITS: usize = 100;
 const MAX_HELD: usize = 160 * 1024 * 1024;
 /// Longest URI that is followed; servers take no longer ones.
 const MAX_URI: usize = 8 * 1024;
-/// Removed segments and parts without tags that are asked for once more, per playlist.
-const MAX_REVISITS: usize = 2;
-
 /// Why something is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -54,9 +54,25 @@ pub(super) enum Purpose {
     Segment(u64),
     Hint,
     /// A segment that has left the playlist.
-    Removed(u64),
+    Removed(u64, Stay),
     /// A part whose tag has left the playlist.
-    Untagged(Position),
+    Untagged(Position, Stay),
+}
+
+/// How long something must stay though it is not listed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stay {
+    gone_ms: u64,
+    due_ms: u64,
+}
+
+impl Purpose {
+    fn due_ms(self) -> Option<u64> {
+        match self {
+            Self::Removed(_, stay) | Self::Untagged(_, stay) => Some(stay.due_ms),
+            Self::Init | Self::Part(_) | Self::Segment(_) | Self::Hint => None,
+        }
+    }
 }
 
 /// Something to fetch.
@@ -156,6 +172,9 @@ pub(super) struct Rendition {
     asked: BTreeSet<Resource>,
     asked_in_order: VecDeque<Resource>,
     early: VecDeque<(Resource, Answer)>,
+    names: Names,
+    /// What has left, until its time is nearly over.
+    again: Vec<Wanted>,
     /// Bytes per millisecond of the fastest transfer.
     best_rate: u64,
     /// Hinted parts that came, and how many of them slowly.
@@ -183,6 +202,8 @@ impl Rendition {
             asked: BTreeSet::new(),
             asked_in_order: VecDeque::new(),
             early: VecDeque::new(),
+            names: Names::default(),
+            again: Vec::new(),
             best_rate: 0,
             hints_kept: 0,
             hints_slow: 0,
@@ -228,9 +249,14 @@ impl Rendition {
         })
     }
 
-    /// The stream was interrupted, and the server admits it.
+    /// The stream is interrupted, and the server admits it.
     pub(super) fn interrupt(&mut self) {
         self.cadence.interrupt();
+    }
+
+    /// The server is away, or its playlist.
+    pub(super) fn lose(&mut self) {
+        self.cadence.forget();
     }
 
     /// A playlist came; `delay_ms` is what this program itself may have added. What to fetch now.
@@ -272,7 +298,7 @@ impl Rendition {
         }
         self.record(&list, at_ms, is_first, &mut wanted, page);
         self.want_hint(&list, &mut wanted);
-        self.want_again(&changes, &mut wanted);
+        self.want_again(&list, &changes, at_ms, &mut wanted);
         self.settle(page);
         wanted
     }
@@ -302,6 +328,7 @@ impl Rendition {
             has_segments: !changes.segments.is_empty(),
             is_spliced: changes.is_spliced,
             part_target_us: list.part_target_us,
+            hold_back_us: list.hold_back_us(),
             target_s,
             slack_ms: self
                 .slack_ms
@@ -395,8 +422,18 @@ impl Rendition {
             }
             record.init = Some(resource);
         }
+        // Behind the last known one, or where it would be.
         let known = record.parts.len();
-        for (part, tag) in (0u64..).zip(&segment.parts).skip(known) {
+        let last = record.parts.last().and_then(|last| {
+            let mut tags = segment.parts.iter();
+            tags.rposition(|tag| tag.uri == last.tag.uri && tag.range == last.tag.range)
+        });
+        let news = segment
+            .parts
+            .iter()
+            .skip(last.map_or(known, |last| last.saturating_add(1)));
+        let next = u64::try_from(known).unwrap_or(u64::MAX);
+        for (part, tag) in (next..).zip(news) {
             let position = Position {
                 msn: segment.msn,
                 part,
@@ -431,6 +468,10 @@ impl Rendition {
             part.slot = Slot::Closed;
             return;
         };
+        if self.names.list(&resource, position.msn) {
+            // What came under this name before is something else.
+            self.asked.remove(&resource);
+        }
         let early = self.early.iter().position(|(found, _)| *found == resource);
         if let Some((_, answer)) = early.and_then(|at| self.early.remove(at)) {
             self.hint_came_true(part, position, &answer, wanted, page);
@@ -447,6 +488,7 @@ impl Rendition {
             record.slot = Slot::Closed;
             return;
         };
+        self.names.list(&resource, segment.msn);
         record.is_asked = true;
         let purpose = Purpose::Segment(segment.msn);
         wanted.push(Wanted { purpose, resource });
@@ -462,23 +504,6 @@ impl Rendition {
         {
             let purpose = Purpose::Hint;
             wanted.push(Wanted { purpose, resource });
-        }
-    }
-
-    /// Rules 8 and 25: what has just left is asked for again.
-    fn want_again(&self, changes: &Changes, wanted: &mut Vec<Wanted>) {
-        let removed = changes.removed.iter().filter(|segment| !segment.is_gap);
-        for segment in removed.take(MAX_REVISITS) {
-            if let Some(resource) = self.resource(&segment.uri, segment.range) {
-                let purpose = Purpose::Removed(segment.msn);
-                wanted.push(Wanted { purpose, resource });
-            }
-        }
-        for (position, part) in changes.untagged.iter().take(MAX_REVISITS) {
-            if let Some(resource) = self.resource(&part.uri, part.range) {
-                let purpose = Purpose::Untagged(*position);
-                wanted.push(Wanted { purpose, resource });
-            }
         }
     }
 
@@ -498,9 +523,7 @@ impl Rendition {
 
     /// A URI of this rendition's playlist as a resource; none if it makes no URL.
     pub(super) fn resource(&self, uri: &str, range: Option<ByteRange>) -> Option<Resource> {
-        let newest = self.history.newest();
-        let is_variable = newest.is_some_and(|list| list.has_variables) && uri.contains("{$");
-        if is_variable || uri.len() > MAX_URI {
+        if has_reference(uri) || uri.len() > MAX_URI {
             return None;
         }
         let url = self.join(uri)?;

@@ -10,7 +10,7 @@ use super::super::media::{compare, continuity, judge_part, judge_segment};
 use super::super::rules::Rule;
 use super::{
     Answer, Bytes, Facts, Failure, Init, MAX_EARLY, MAX_HELD, Media, Page, PartRecord, Position,
-    Purpose, Record, Rendition, Resource, Section, Slot, Wanted, judge_init, must,
+    Purpose, Record, Rendition, Resource, Section, Slot, Stay, Wanted, judge_init, must,
 };
 
 /// The first byte of each packet of an MPEG transport stream.
@@ -51,6 +51,7 @@ impl Rendition {
                 self.note_rate(&answer);
                 let rule = must(22, "listed-part-missing");
                 arrived(rule, position, &resource, &answer, page);
+                self.judge_name(&resource, &answer, page);
                 self.fill_part(position, &answer);
             }
             Purpose::Segment(msn) => {
@@ -62,15 +63,25 @@ impl Rendition {
                     &answer,
                     page,
                 );
+                self.judge_name(&resource, &answer, page);
                 if let Some(record) = self.records.get_mut(&msn) {
                     record.slot = slot(&answer);
                 }
             }
             Purpose::Hint => self.hint_came(&resource, answer, &mut more, page),
-            Purpose::Removed(msn) => self.removed_came(msn, &resource, &answer, page),
-            Purpose::Untagged(position) => {
+            Purpose::Removed(msn, stay) => {
+                stays(
+                    must(8, "removed-too-soon"),
+                    (&msn, stay),
+                    &resource,
+                    &answer,
+                    page,
+                );
+                self.removed_came(msn, &resource, &answer, page);
+            }
+            Purpose::Untagged(position, stay) => {
                 let rule = must(25, "untagged-part-missing");
-                arrived(rule, position, &resource, &answer, page);
+                stays(rule, (&position, stay), &resource, &answer, page);
             }
         }
         self.settle(page);
@@ -91,7 +102,7 @@ impl Rendition {
             Purpose::Part(_) => Some(must(22, "listed-part-hangs")),
             Purpose::Segment(_) => Some(must(22, "listed-segment-hangs")),
             Purpose::Hint => self.part_of(resource).map(|_| must(28, "hint-hangs")),
-            Purpose::Removed(_) | Purpose::Untagged(_) => None,
+            Purpose::Removed(..) | Purpose::Untagged(..) => None,
         };
         let words = || format!("{}: {failure}", resource.url);
         match rule.filter(|_| matches!(failure, Failure::Timeout(_))) {
@@ -151,7 +162,7 @@ impl Rendition {
                 // Asked for again when the next segment names it.
                 self.inits.remove(resource);
             }
-            Purpose::Removed(_) | Purpose::Untagged(_) => {}
+            Purpose::Removed(..) | Purpose::Untagged(..) => {}
         }
     }
 
@@ -235,6 +246,9 @@ impl Rendition {
             return;
         }
         self.judge_transfer(position, answer, page);
+        if let Some(resource) = &part.resource {
+            self.judge_name(resource, answer, page);
+        }
         part.slot = slot(answer);
     }
 
@@ -256,7 +270,6 @@ impl Rendition {
     }
 
     fn removed_came(&self, msn: u64, resource: &Resource, answer: &Answer, page: &mut Page<'_>) {
-        arrived(must(8, "removed-at-once"), msn, resource, answer, page);
         let before = self
             .records
             .get(&msn)
@@ -267,6 +280,19 @@ impl Rendition {
                 format!("{} has another content than before", resource.url.path())
             });
         }
+    }
+
+    /// Rule 47: the bytes of a listed part or segment came.
+    fn judge_name(&mut self, resource: &Resource, answer: &Answer, page: &mut Page<'_>) {
+        if !answer.is_ok() {
+            return;
+        }
+        let reused = self.names.fill(resource, digest(&answer.body));
+        page.check(must(47, "uri-reused"), reused.is_none(), "", || {
+            let (before, msn) = reused.unwrap_or_default();
+            let path = resource.url.path();
+            format!("{path} was of segment {before} and is of segment {msn}, with another content")
+        });
     }
 
     fn note_rate(&mut self, answer: &Answer) {
@@ -341,6 +367,26 @@ fn arrived(
 ) {
     page.check(rule, answer.is_ok(), place, || {
         format!("{} answers {}", resource.url.path(), answer.status)
+    });
+}
+
+/// Whether something that is not listed any more is there, as long as it must be.
+fn stays(
+    rule: Rule,
+    (place, stay): (&dyn std::fmt::Display, Stay),
+    resource: &Resource,
+    answer: &Answer,
+    page: &mut Page<'_>,
+) {
+    let may_go = answer.head_ms > stay.due_ms;
+    page.check(rule, answer.is_ok() || may_go, place, || {
+        format!(
+            "{} answers {} though it left the playlist only {} ms before; {} ms are due",
+            resource.url.path(),
+            answer.status,
+            answer.head_ms.saturating_sub(stay.gone_ms),
+            stay.due_ms.saturating_sub(stay.gone_ms)
+        )
     });
 }
 

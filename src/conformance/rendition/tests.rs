@@ -117,10 +117,6 @@ fn what_cannot_be_looked_into_is_not_asked_for_in_vain() {
             "I-frame",
         ),
         (
-            "#EXT-X-DEFINE:NAME=\"t\",VALUE=\"x\"\n#EXTINF:2,\n1.ts?{$t}\n",
-            "EXT-X-DEFINE",
-        ),
-        (
             &format!("#EXTINF:2,\n{}\n", "x".repeat(MAX_URI + 1)),
             "not followed",
         ),
@@ -176,6 +172,87 @@ fn a_range_that_is_not_given_is_not_taken_for_a_part() {
         }
         assert_eq!(stage.musts(), [kind]);
     }
+}
+
+#[test]
+fn what_refers_to_nothing_is_not_asked_for() {
+    let mut stage = Stage::new();
+    let define = "#EXT-X-DEFINE:NAME=\"t\",VALUE=\"x\"\n";
+    let wanted = stage.list(&format!(
+        "{define}#EXTINF:2,\n1.ts?{{$t}}\n#EXTINF:2,\n2.ts?{{$u}}\n"
+    ));
+    assert_eq!(paths(&wanted), ["http://127.0.0.1/a/1.ts?x"]);
+    assert_eq!(stage.musts(), ["undefined-variable"]);
+}
+
+#[test]
+fn a_part_that_comes_while_another_goes_is_asked_for() {
+    let mut stage = Stage::new();
+    let part = |n| format!("#EXT-X-PART:DURATION=1,URI=\"1.{n}.m4s\"\n");
+    stage.list(&(part(0) + &part(1)));
+    let wanted = stage.list(&format!("{}{}#EXTINF:3,\n1.m4s\n", part(1), part(2)));
+    let at = Position { msn: 0, part: 2 };
+    assert_eq!(wanted[0].purpose, Purpose::Part(at), "{wanted:?}");
+    assert!(wanted[0].resource.url.path().ends_with("/1.2.m4s"));
+}
+
+#[test]
+fn what_left_is_asked_for_at_once_and_when_its_time_is_nearly_over() {
+    let mut stage = Stage::new();
+    let segments = |first: u64| -> String {
+        let line = |n| format!("#EXTINF:2,\n{n}.ts\n");
+        let lines = (first..first + 4).map(line);
+        format!(
+            "#EXT-X-MEDIA-SEQUENCE:{first}\n{}",
+            lines.collect::<String>()
+        )
+    };
+    let removed = |stage: &mut Stage, first, at_ms| -> Vec<Wanted> {
+        let page = &mut stage.book.page("a", at_ms);
+        let list = media(&format!("{LIVE}{}", segments(first)));
+        let wanted = stage.rendition.push_list(list, at_ms, 0, page).into_iter();
+        let is_removed = |wanted: &Wanted| matches!(wanted.purpose, Purpose::Removed(1, _));
+        wanted.filter(is_removed).collect()
+    };
+    removed(&mut stage, 1, 0);
+    let first = removed(&mut stage, 2, 1_000);
+    assert_eq!(first.len(), 1);
+    // Its own 2 s and the 8 s of the list are due: until 11 s.
+    assert_eq!(removed(&mut stage, 3, 8_999), []);
+    let again = removed(&mut stage, 3, 9_000);
+    assert_eq!(again, first);
+    assert_eq!(removed(&mut stage, 3, 9_500), []);
+    let at = |head_ms| Answer {
+        head_ms,
+        ..answer(404, Bytes::new())
+    };
+    stage.push(again[0].clone(), Ok(at(11_001)));
+    let is_missed = |stage: &Stage| stage.musts().contains(&"removed-too-soon");
+    assert!(!is_missed(&stage), "it may go then");
+    stage.push(again[0].clone(), Ok(at(10_999)));
+    assert!(is_missed(&stage));
+    let left = stage.rendition.want_at_last();
+    assert_eq!(left.len(), 1, "the second waits until the check ends");
+}
+
+#[test]
+fn a_name_that_comes_again_with_other_bytes_is_seen() {
+    let mut stage = Stage::new();
+    let hint = "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"a.m4s\"\n";
+    let part =
+        |name| format!("#EXT-X-PART:DURATION=2,URI=\"{name}.m4s\"\n#EXTINF:2,\n{name}s.m4s\n");
+    for (lines, byte) in [
+        (part("a"), 1),
+        (part("a") + &part("b"), 2),
+        (format!("{}{}{hint}", part("a"), part("b")), 3),
+        (part("a") + &part("b") + &part("a"), 4),
+    ] {
+        for wanted in stage.list(&lines) {
+            let body = Bytes::from(vec![byte; 10]);
+            stage.push(wanted, Ok(answer(200, body)));
+        }
+    }
+    assert_eq!(stage.musts(), ["uri-reused"]);
 }
 
 #[test]

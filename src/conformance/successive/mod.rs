@@ -3,16 +3,18 @@
 //! In:  the playlists of one rendition, in the order of their answers. Out: judgements, and what changed.
 //! Not here: when they came (`cadence`), one playlist alone (`single`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Position;
 use super::findings::Page;
-use super::parse::{Flaw, HintKind, MediaPlaylist, Part, PlaylistType, Segment};
+use super::parse::{ByteRange, Flaw, HintKind, MediaPlaylist, Part, PlaylistType, Segment};
 use super::rules::{must, should};
 use super::single::Seconds;
 
 /// Fewest segments that a window should keep.
 const MIN_SEGMENTS: usize = 6;
+/// What rounding may add up to in a list of parts.
+const PART_GRAIN_US: u64 = 5_000;
 
 /// What a playlist brought.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Changes {
     pub(super) segments: Vec<u64>,
     /// Segments that left the head.
     pub(super) removed: Vec<Segment>,
+    /// How long the list was that had them last.
+    pub(super) listed_us: u64,
     /// Parts whose tags are gone though their segment is still listed.
     pub(super) untagged: Vec<(Position, Part)>,
     /// Whether the news begin at a discontinuity or a gap: the source was interrupted.
@@ -227,34 +231,89 @@ pub(super) fn discontinuity_numbers(list: &MediaPlaylist) -> BTreeMap<u64, u64> 
 
 /// Rule 3: a listed part never changes, and a complete segment gets no further parts.
 fn parts(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>) {
-    let new: BTreeMap<_, _> = next
-        .all_segments()
-        .map(|segment| (segment.msn, segment))
-        .collect();
+    let mut behind_us = 0u64;
+    let new = next.all_segments().rev().map(|segment| {
+        let is_open = segment.uri.is_empty();
+        let own_us = if is_open {
+            segment.parts_us()
+        } else {
+            segment.duration_us
+        };
+        behind_us = behind_us.saturating_add(own_us);
+        (segment.msn, (segment, behind_us))
+    });
+    let new: BTreeMap<_, _> = new.collect();
+    let stale_us = next.target_s.unwrap_or(0).saturating_mul(3_000_000);
     for old in previous.all_segments() {
-        let Some(new) = new.get(&old.msn).filter(|new| !new.parts.is_empty()) else {
+        let Some((new, behind_us)) = new.get(&old.msn).filter(|(new, _)| !new.parts.is_empty())
+        else {
             continue;
         };
-        let msn = old.msn;
-        for (part, (before, after)) in (0..).zip(std::iter::zip(&old.parts, &new.parts)) {
-            let same = before.uri == after.uri
-                && before.range == after.range
-                && before.duration_us == after.duration_us
-                && before.is_independent == after.is_independent
-                && before.is_gap == after.is_gap;
-            page.check(
-                must(3, "part-changed"),
-                same,
-                Position { msn, part },
-                || format!("part {before:?} became {after:?}"),
-            );
-        }
-        let is_complete = !old.uri.is_empty() && !old.parts.is_empty();
-        let holds = !is_complete || new.parts.len() <= old.parts.len();
-        page.check(must(3, "parts-added"), holds, msn, || {
-            "parts were added to a complete segment".to_owned()
-        });
+        segment_parts(old, new, (*behind_us, stale_us), page);
     }
+}
+
+/// The parts of one segment. Those may be gone that begin three target durations before the end; `behind_us` is from the
+/// segment's start to the end.
+fn segment_parts(
+    old: &Segment,
+    new: &Segment,
+    (mut behind_us, stale_us): (u64, u64),
+    page: &mut Page<'_>,
+) {
+    let msn = old.msn;
+    let before: BTreeSet<_> = old.parts.iter().map(name_of).collect();
+    let after: BTreeMap<_, _> = new.parts.iter().map(|part| (name_of(part), part)).collect();
+    let mut added = new
+        .parts
+        .iter()
+        .filter(|part| !before.contains(&name_of(part)))
+        .count();
+    for (index, part) in old.parts.iter().enumerate() {
+        let at = Position {
+            msn,
+            part: u64::try_from(index).unwrap_or(u64::MAX),
+        };
+        let same_place = new
+            .parts
+            .get(index)
+            .filter(|part| !before.contains(&name_of(part)));
+        if let Some(after) = after.get(&name_of(part)).or(same_place.as_ref()) {
+            added = added.saturating_sub(usize::from(name_of(after) != name_of(part)));
+            page.check(must(3, "part-changed"), is_same(part, after), at, || {
+                format!("part {part:?} became {after:?}")
+            });
+        } else {
+            let is_stale = behind_us.saturating_add(PART_GRAIN_US) >= stale_us;
+            page.check(must(3, "part-dropped"), is_stale, at, || {
+                format!(
+                    "{} is not listed any more, though it begins only {} before the end; three target durations are {}",
+                    part.uri,
+                    Seconds(behind_us),
+                    Seconds(stale_us)
+                )
+            });
+        }
+        behind_us = behind_us.saturating_sub(part.duration_us);
+    }
+    let is_complete = !old.uri.is_empty() && !old.parts.is_empty();
+    page.check(
+        must(3, "parts-added"),
+        !is_complete || added == 0,
+        msn,
+        || "parts were added to a complete segment".to_owned(),
+    );
+}
+
+fn name_of(part: &Part) -> (&str, Option<ByteRange>) {
+    (&part.uri, part.range)
+}
+
+fn is_same(before: &Part, after: &Part) -> bool {
+    name_of(before) == name_of(after)
+        && before.duration_us == after.duration_us
+        && before.is_independent == after.is_independent
+        && before.is_gap == after.is_gap
 }
 
 /// Rules 27 and 29: what is hinted is what comes.
@@ -283,8 +342,11 @@ fn hints(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>) {
         })
         .next();
     let Some((segment, part)) = first else { return };
-    let is_next = segment.msn <= awaited.msn.saturating_add(1);
-    if !is_next || segment.has_discontinuity || part.is_gap {
+    if segment.msn > awaited.msn.saturating_add(1) {
+        return;
+    }
+    section_hint(previous, segment, page);
+    if segment.has_discontinuity || part.is_gap {
         return;
     }
     if let Some(hint) = previous.part_hint() {
@@ -300,22 +362,29 @@ fn hints(previous: &MediaPlaylist, next: &MediaPlaylist, page: &mut Page<'_>) {
             },
         );
     }
-    let hinted = previous
-        .hints
-        .iter()
-        .find(|hint| hint.kind == HintKind::Map);
-    if let (Some(hint), Some(map)) = (hinted, &segment.map) {
-        page.check(
-            must(29, "map-hint-not-kept"),
-            hint.uri == map.uri,
-            segment.msn,
-            || {
-                format!(
-                    "initialization section {} was hinted, {} came",
-                    hint.uri, map.uri
-                )
-            },
-        );
+}
+
+/// Rule 29: the section that `segment`, the first news, stands under. Behind a DISCONTINUITY none may have been hinted:
+/// who returns with other parameters does not announce them.
+fn section_hint(previous: &MediaPlaylist, segment: &Segment, page: &mut Page<'_>) {
+    let Some(map) = &segment.map else { return };
+    let mut hints = previous.hints.iter();
+    if let Some(hint) = hints.find(|hint| hint.kind == HintKind::Map) {
+        let words = || {
+            format!(
+                "initialization section {} was hinted, {} came",
+                hint.uri, map.uri
+            )
+        };
+        let is_kept = hint.uri == map.uri;
+        page.check(must(29, "map-hint-not-kept"), is_kept, segment.msn, words);
+    } else if !segment.has_discontinuity {
+        let before = previous.all_segments().next_back();
+        let before = before.and_then(|segment| segment.map.as_ref());
+        let is_known = before.is_none_or(|before| before == map);
+        page.check(should(29, "no-map-hint"), is_known, segment.msn, || {
+            format!("initialization section {} came without a hint", map.uri)
+        });
     }
 }
 
@@ -410,11 +479,17 @@ fn changes(previous: &MediaPlaylist, next: &MediaPlaylist) -> Changes {
         .iter()
         .map(|segment| (segment.msn, segment))
         .collect();
+    changes.listed_us = previous.duration_us();
     for old in &previous.segments {
-        let new = new.get(&old.msn);
-        if new.is_some_and(|new| new.parts.is_empty()) {
-            let msn = old.msn;
-            let parts = (0..).zip(&old.parts).filter(|(_, part)| !part.is_gap);
+        let msn = old.msn;
+        let fewer = new
+            .get(&msn)
+            .filter(|new| new.parts.len() < old.parts.len());
+        if let Some(new) = fewer {
+            let listed: BTreeSet<_> = new.parts.iter().map(name_of).collect();
+            let parts = (0..)
+                .zip(&old.parts)
+                .filter(|(_, part)| !part.is_gap && !listed.contains(&name_of(part)));
             let parts = parts.map(|(part, tag)| (Position { msn, part }, tag.clone()));
             changes.untagged.extend(parts);
         }

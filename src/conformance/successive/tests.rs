@@ -129,6 +129,69 @@ fn hints_parts_and_the_end_are_kept() {
 }
 
 #[test]
+fn a_section_is_hinted_where_it_is_known_and_comes_as_hinted() {
+    // Section 14 is another one than those before.
+    let before = list(10, 0);
+    let news = |break_line: &str| {
+        let map = format!("{break_line}#EXT-X-MAP:URI=\"other.mp4\"\n#EXT-X-PART:");
+        list(10, 1).replace("#EXT-X-PART:", &map)
+    };
+    let hinting = |uri: &str| format!("{before}#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{uri}\"\n");
+    let found = |before: &str, after: &str| {
+        let mut book = Book::default();
+        let mut history = History::default();
+        for text in [before, after] {
+            history.push(media(text), &mut book.page("", 0));
+        }
+        let findings = book.findings().into_iter();
+        findings
+            .filter(|found| found.rule == 29)
+            .map(|found| found.kind)
+            .collect::<Vec<_>>()
+    };
+    for break_line in ["", "#EXT-X-DISCONTINUITY\n"] {
+        assert_eq!(found(&hinting("other.mp4"), &news(break_line)), [""; 0]);
+        let wrong = found(&hinting("third.mp4"), &news(break_line));
+        assert_eq!(wrong, ["map-hint-not-kept"], "{break_line}");
+    }
+    assert_eq!(found(&before, &news("")), ["no-map-hint"]);
+    assert_eq!(found(&before, &news("#EXT-X-DISCONTINUITY\n")), [""; 0]);
+    assert_eq!(
+        found(&hinting("other.mp4"), &list(10, 1)),
+        ["map-hint-not-kept"]
+    );
+}
+
+#[test]
+fn single_parts_are_dropped_once_they_are_stale() {
+    let part = |n| format!("#EXT-X-PART:DURATION=0.5,URI=\"10.{n}.m4s\"\n");
+    // Six seconds and `open` parts lie behind segment 10.
+    let with = |parts: &[u64], open| {
+        let parts: String = parts.iter().map(|n| part(*n)).collect();
+        list(10, open).replace(
+            "#EXTINF:2.00000,\n10.m4s",
+            &format!("{parts}#EXTINF:2.00000,\n10.m4s"),
+        )
+    };
+    let before = with(&[0, 1, 2, 3], 0);
+    for rest in [&[1, 2, 3][..], &[3], &[0, 3]] {
+        assert_eq!(broken(&before, &with(rest, 0)), [], "{rest:?}");
+    }
+    let other = with(&[1, 2, 3], 0).replace("10.2.m4s", "10.2b.m4s");
+    assert_eq!(broken(&before, &other), [(3, "parts-added")]);
+    assert_eq!(broken(&with(&[1, 2, 3], 0), &before), [(3, "parts-added")]);
+    // Of a target duration of 3 s nothing is stale.
+    let long = |text: String| text.replace("TARGETDURATION:2", "TARGETDURATION:3");
+    let dropped = broken(&long(before), &long(with(&[1, 2, 3], 0)));
+    assert!(dropped.contains(&(3, "part-dropped")), "{dropped:?}");
+    // One goes in the same update in which the last comes.
+    let first = "#EXT-X-PART:DURATION=0.5,URI=\"14.0.m4s\"\n";
+    let complete = list(10, 4).replace(first, "");
+    let complete = complete.replace("#EXT-X-PRELOAD", "#EXTINF:2,\n14.m4s\n#EXT-X-PRELOAD");
+    assert_eq!(broken(&list(10, 3), &complete), [(3, "part-dropped")]);
+}
+
+#[test]
 fn a_window_does_not_shrink_below_three_target_durations() {
     let short = |text: String, first: u64| {
         let cut = text

@@ -12,11 +12,11 @@ use super::{PICTURE, SOUND};
 /// Media that must have been measured before an average means something.
 const ENOUGH_US: u64 = 8_000_000;
 
-/// Judges `variant`, whose media is `rendition` with the sound of `audio`. `later` is the same variant when the
+/// Judges `variant`, whose media is `rendition` with the sound of `audio`. `later` is the same variant as it was when the
 /// playlist was loaded again at the end: a source that changed in mid-stream cannot have been foreseen.
 pub(in super::super) fn judge(
     variant: &Variant,
-    later: Option<&Variant>,
+    later: &[&Variant],
     rendition: &Rendition,
     audio: &[&Rendition],
     page: &mut Page<'_>,
@@ -35,7 +35,7 @@ pub(in super::super) fn judge(
 /// Rules 54 and 55.
 fn codecs(
     variant: &Variant,
-    later: Option<&Variant>,
+    later: &[&Variant],
     own: &[&Init],
     others: &[&Init],
     page: &mut Page<'_>,
@@ -43,10 +43,10 @@ fn codecs(
     let Some(codecs) = &variant.codecs else {
         return;
     };
-    let later = later.and_then(|variant| variant.codecs.as_deref());
+    let later = later.iter().filter_map(|variant| variant.codecs.as_deref());
     let listed: Vec<_> = codecs
         .split(',')
-        .chain(later.into_iter().flat_map(|codecs| codecs.split(',')))
+        .chain(later.flat_map(|codecs| codecs.split(',')))
         .map(|codec| codec.trim().to_ascii_lowercase())
         .collect();
     let tracks = || own.iter().flat_map(|init| &init.tracks);
@@ -106,14 +106,18 @@ fn says(codec: &str, track: &Track) -> bool {
 }
 
 /// Rule 52: RESOLUTION.
-fn size(variant: &Variant, later: Option<&Variant>, own: &[&Init], page: &mut Page<'_>) {
-    let later = later.and_then(|variant| variant.resolution);
+fn size(variant: &Variant, later: &[&Variant], own: &[&Init], page: &mut Page<'_>) {
+    let is_later = |found| {
+        later
+            .iter()
+            .any(|variant| variant.resolution == Some(found))
+    };
     for init in own {
         let video = init.first(Kind::Video);
         let size = video.and_then(|track| track.size);
         let display = video.and_then(|track| track.display);
         if let (Some(told), Some(found)) = (variant.resolution, size) {
-            let is_true = told == found || later == Some(found) || display == Some(told);
+            let is_true = told == found || is_later(found) || display == Some(told);
             page.check(must(52, "resolution-untrue"), is_true, "", || {
                 format!(
                     "RESOLUTION {}x{} for pictures of {}x{}",
@@ -261,8 +265,8 @@ mod tests {
             };
             let mut book = Book::default();
             let page = &mut book.page("", 0);
-            codecs(&variant, None, &[&init], &[], page);
-            size(&variant, None, &[&init], page);
+            codecs(&variant, &[], &[&init], &[], page);
+            size(&variant, &[], &[&init], page);
             let kinds: Vec<_> = book.findings().iter().map(|found| found.kind).collect();
             assert_eq!(kinds, expected, "{told}");
         }

@@ -79,6 +79,11 @@ impl Recording {
         self.tags.iter().filter(|tag| tag.is_picture()).count() as u64
     }
 
+    /// When the last tag is sent.
+    pub(crate) fn last_ms(&self) -> u32 {
+        self.tags.iter().map(|tag| tag.send_ms).max().unwrap_or(0)
+    }
+
     /// The first `count` GOPs with the sound beside them.
     pub(crate) fn gops(mut self, count: usize) -> Self {
         let keys = self.tags.iter().filter(|tag| tag.is_key_picture());
@@ -143,7 +148,7 @@ impl Recording {
             panic!("too short to go on");
         };
         let end = last + (last - before);
-        let send_end = self.tags.iter().map(|tag| tag.send_ms).max().unwrap() + (last - before);
+        let send_end = self.last_ms() + (last - before);
         self.tags.extend(next.tags.into_iter().map(|tag| Tag {
             at_ms: tag.at_ms + end,
             send_ms: tag.send_ms + send_end,

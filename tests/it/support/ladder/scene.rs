@@ -71,6 +71,15 @@ impl Source {
         }
     }
 
+    /// How long it is sent, rounded down.
+    pub(crate) fn seconds(&self) -> u64 {
+        let last_ms = match self {
+            Self::File(path) => Recording::read(path).last_ms(),
+            Self::Edited(recording) => recording.last_ms(),
+        };
+        u64::from(last_ms) / 1000
+    }
+
     /// Sends all of it in real time, and unpublishes.
     pub(crate) async fn publish(&self, server: &TestServer, channel: &Channel) {
         match self {

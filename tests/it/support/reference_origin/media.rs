@@ -157,6 +157,9 @@ impl Origin {
             Some(Defect::NotAligned) if rendition == 1 => shift(&mut bytes, 700),
             Some(Defect::TimelinesApart) if rendition == 1 => shift(&mut bytes, 3_600_000),
             Some(Defect::TfdtGap) if index >= JUMP_AT => shift(&mut bytes, 100),
+            Some(Defect::GapMissesTimeline) if index >= super::playlist::NEXT * PARTS => {
+                shift(&mut bytes, 1_000);
+            }
             Some(Defect::TfdtJump) if index >= JUMP_AT => shift(&mut bytes, 5_000),
             Some(Defect::SegmentWithoutIdr) if index.is_multiple_of(PARTS) => break_idr(&mut bytes),
             _ => return whole,

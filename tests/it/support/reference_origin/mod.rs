@@ -33,6 +33,10 @@ use playlist::FIRST_MSN;
 const PREFILL_MS: u64 = 15 * SEGMENT_MS + 150;
 /// When an ended stream ends, after the start.
 const END_MS: u64 = 3_000;
+/// Longer than any check.
+const LONG_MS: u64 = 1_000_000;
+/// A hole that players do not bridge.
+const HOLE_MS: u64 = 3_000;
 /// How long a reload is held.
 const LONGEST_HOLD: Duration = Duration::from_millis(3 * SEGMENT_MS);
 
@@ -111,7 +115,14 @@ impl Origin {
             Some(Defect::EdgesFarApart) if is_second && end_ms > 0 => end_ms + 3_000,
             Some(Defect::PartVeryLate) if end_ms > 2_000 => end_ms.max(5_500),
             Some(Defect::SegmentLate) if end_ms > 2_000 => end_ms.max(7_000),
-            Some(Defect::HeldForever) if end_ms > 2_500 => u64::MAX / 4,
+            Some(Defect::HeldForever | Defect::StandsStill | Defect::RefusedLate)
+                if end_ms > 2_500 =>
+            {
+                u64::MAX / 4
+            }
+            Some(Defect::HoleBehindDiscontinuity) if index >= playlist::NEXT * PARTS => {
+                end_ms + HOLE_MS
+            }
             _ => end_ms,
         }
     }
@@ -146,6 +157,12 @@ impl Origin {
             .is_some_and(|value| value == "gzip");
         let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
         match segments[..] {
+            _ if self.is(Defect::NoHttp2) && request.version() == http::Version::HTTP_2 => {
+                self.finish(505, "text/plain", None, Bytes::new())
+            }
+            [_, "live.m3u8"] if self.is(Defect::Vanishes) && self.elapsed_ms() > END_MS => {
+                self.missing()
+            }
             ["main.m3u8"] => self.playlist(self.multivariant(), 1, accepts_gzip),
             [rendition, file @ ("vod.m3u8" | "plain.m3u8")] => {
                 let rendition = usize::from(rendition == "high");
@@ -267,7 +284,14 @@ impl Origin {
             self.wait_for(rendition, index).await;
             return Ok(self.edge(rendition));
         }
-        match tokio::time::timeout(LONGEST_HOLD, self.wait_for(rendition, index)).await {
+        if self.is(Defect::StandsStill) && self.available_ms(rendition, index) > LONG_MS {
+            return Err(503);
+        }
+        let longest = match self.defect {
+            Some(Defect::RefusedLate) => LONGEST_HOLD + Duration::from_millis(2_500),
+            _ => LONGEST_HOLD,
+        };
+        match tokio::time::timeout(longest, self.wait_for(rendition, index)).await {
             Ok(()) if self.is(Defect::WentBack) && index % 4 == 3 => Ok(index - 2),
             Ok(()) => Ok(self.edge(rendition).max(index + 1)),
             Err(_) => Err(503),
@@ -277,7 +301,7 @@ impl Origin {
     /// A part, a segment or the initialization section.
     async fn media(&self, rendition: &str, file: &str) -> Answer {
         let rendition = usize::from(rendition == "high");
-        if file == "init.mp4" {
+        if file.starts_with("init") {
             return self.bytes(self.init(rendition));
         }
         let name = file.trim_end_matches(".m4s");
@@ -291,11 +315,22 @@ impl Origin {
             .and_then(|msn| usize::try_from(msn.checked_sub(FIRST_MSN)?).ok());
         match (segment, part) {
             (Some(segment), Some(Ok(part))) if part < PARTS => {
+                let segment = self.named(rendition, segment);
                 self.part(rendition, segment, part).await
             }
             (Some(segment), None) => self.segment(rendition, segment),
             _ if served_unknown => self.bytes(media::part(rendition, 0)),
             _ => self.missing(),
+        }
+    }
+
+    /// The segment that the parts with this number belong to: the newest, if numbers come again.
+    fn named(&self, rendition: usize, number: usize) -> usize {
+        let open = self.edge(rendition) / PARTS;
+        if self.is(Defect::UrisReused) {
+            open - (open + playlist::NAMES - number % playlist::NAMES) % playlist::NAMES
+        } else {
+            number
         }
     }
 
@@ -308,8 +343,14 @@ impl Origin {
         if self.is_gap(rendition, segment) || (self.is(Defect::ListedPartMissing) && part == 2) {
             return self.missing();
         }
-        let is_untagged = segment + playlist::WITH_PARTS < edge / PARTS;
-        if self.is(Defect::UntaggedPartMissing) && is_untagged {
+        let is_untagged_since =
+            |segments: usize| segment + playlist::WITH_PARTS + segments < edge / PARTS;
+        let is_gone = match self.defect {
+            Some(Defect::UntaggedPartMissing) => is_untagged_since(0),
+            Some(Defect::UntaggedPartSoonMissing) => is_untagged_since(1),
+            _ => false,
+        };
+        if is_gone {
             return self.missing();
         }
         let bytes = self.altered_part(rendition, index);
@@ -329,9 +370,13 @@ impl Origin {
 
     fn segment(&self, rendition: usize, segment: usize) -> Answer {
         let complete = self.edge(rendition) / PARTS;
-        let is_removed = segment + playlist::WINDOW < complete;
-        let is_gap = self.is_gap(rendition, segment);
-        if segment >= complete || is_gap || (is_removed && self.is(Defect::RemovedAtOnce)) {
+        let is_removed_since = |segments: usize| segment + playlist::WINDOW + segments < complete;
+        let is_gone = match self.defect {
+            Some(Defect::RemovedAtOnce) => is_removed_since(0),
+            Some(Defect::RemovedSoon) => is_removed_since(1),
+            _ => false,
+        };
+        if segment >= complete || self.is_gap(rendition, segment) || is_gone {
             return self.missing();
         }
         let parts = (0..PARTS).map(|part| self.altered_part(rendition, segment * PARTS + part));
@@ -414,6 +459,10 @@ impl Origin {
         }
         if is_packed {
             headers.insert("content-encoding", HeaderValue::from_static("gzip"));
+        }
+        if self.is(Defect::NoDateHeader) {
+            // One that is missing is put in by the server's library.
+            headers.insert("date", HeaderValue::from_static(""));
         }
         answer
     }

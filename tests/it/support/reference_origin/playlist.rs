@@ -3,6 +3,7 @@
 //! In:  a rendition and how many parts exist. Out: text.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use weir::base::clock::WallTime;
 
@@ -19,6 +20,10 @@ pub(super) const WITH_PARTS: usize = 3;
 const BREAK: usize = 6;
 /// What a rendition that is behind begins with: complete two seconds after the start.
 const FIRST_WITH_MEDIA: usize = 15;
+/// The first segment of which nothing exists when an origin starts; the one before is under way then.
+pub(super) const NEXT: usize = 16;
+/// Numbers of parts, where they come again.
+pub(super) const NAMES: usize = 4;
 /// A segment that stays in the window while a check runs.
 const MARKED: usize = 13;
 
@@ -28,6 +33,12 @@ impl Origin {
         if !self.is(Defect::NoIndependentSegments) {
             text += "#EXT-X-INDEPENDENT-SEGMENTS\n";
         }
+        let (file, query) = if self.is(Defect::Variables) {
+            text += "#EXT-X-DEFINE:NAME=\"file\",VALUE=\"live\"\n";
+            ("{$file}", "?key=7")
+        } else {
+            ("live", "")
+        };
         if self.is(Defect::NamelessMedia) {
             text += "#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=\"a\"\n";
         }
@@ -70,17 +81,24 @@ impl Origin {
             };
             writeln!(
                 text,
-                "#EXT-X-STREAM-INF:BANDWIDTH={bps},{average}CODECS=\"{codecs}\",RESOLUTION={},FRAME-RATE={rate}{captions}\n{name}/live.m3u8",
+                "#EXT-X-STREAM-INF:BANDWIDTH={bps},{average}CODECS=\"{codecs}\",RESOLUTION={},FRAME-RATE={rate}{captions}\n{name}/{file}.m3u8{query}",
                 sizes[index]
             )
             .unwrap();
+        }
+        if self.is(Defect::IFramesUndescribed) {
+            text += "#EXT-X-I-FRAME-STREAM-INF:URI=\"low/i.m3u8\"\n";
         }
         text
     }
 
     /// Whether a rendition has nothing of a segment yet.
     pub(super) fn is_gap(&self, rendition: usize, segment: usize) -> bool {
-        self.is(Defect::GapsAtFirst) && rendition == 1 && segment < FIRST_WITH_MEDIA
+        match self.defect {
+            Some(Defect::GapsAtFirst) => rendition == 1 && segment < FIRST_WITH_MEDIA,
+            Some(Defect::GapMissesTimeline) => segment + 1 == NEXT,
+            _ => false,
+        }
     }
 
     /// A playlist without anything of low latency.
@@ -99,7 +117,7 @@ impl Origin {
         )
         .unwrap();
         for segment in first..complete {
-            self.segment_text(&mut text, rendition, segment, segment == first, 0);
+            self.segment_text(&mut text, rendition, segment, segment == first, 0..0);
             self.segment_end(&mut text, rendition, segment);
         }
         if is_ended {
@@ -116,8 +134,16 @@ impl Origin {
         } else {
             WINDOW
         };
-        let first = complete - window;
-        let mut skipped = if skip { window.saturating_sub(6) } else { 0 };
+        let first = if self.is(Defect::FirstListEmpty) {
+            (complete - window).max(NEXT - 1)
+        } else {
+            complete - window
+        };
+        let mut skipped = if skip {
+            (complete - first).saturating_sub(6)
+        } else {
+            0
+        };
         if self.is(Defect::DeltaSkipsTooMuch) && skip {
             skipped += 2;
         }
@@ -133,13 +159,16 @@ impl Origin {
                 break;
             }
             let has_parts = self.is(Defect::PartsListedLong) || segment + WITH_PARTS >= complete;
-            self.segment_text(
-                &mut text,
-                rendition,
-                segment,
-                segment == first,
-                if has_parts { parts } else { 0 },
-            );
+            let listed = match self.defect {
+                _ if !has_parts => parts..parts,
+                // Of the first segment with parts those are stale that the open segment has replaced.
+                Some(Defect::PartsDroppedSingly) if segment + WITH_PARTS == complete => {
+                    edge % PARTS..parts
+                }
+                Some(Defect::PartsDroppedEarly) if segment + 1 == complete => 1..parts,
+                _ => 0..parts,
+            };
+            self.segment_text(&mut text, rendition, segment, segment == first, listed);
             if segment < complete {
                 self.segment_end(&mut text, rendition, segment);
             }
@@ -148,16 +177,21 @@ impl Origin {
         text
     }
 
+    fn version(&self, skipped: usize) -> u8 {
+        match self.defect {
+            Some(Defect::VersionTooLow) => 3,
+            Some(Defect::Variables) => 11,
+            _ if skipped > 0 => 9,
+            _ => 6,
+        }
+    }
+
     fn header(&self, text: &mut String, rendition: usize, first: usize, skipped: usize) {
         if self.is(Defect::ByteOrderMark) {
             text.push('\u{feff}');
         }
         let is_second = rendition == 1;
-        let version = match self.defect {
-            Some(Defect::VersionTooLow) => 3,
-            _ if skipped > 0 => 9,
-            _ => 6,
-        };
+        let version = self.version(skipped);
         let target = if self.is(Defect::TargetDiffers) && is_second {
             3
         } else {
@@ -166,6 +200,9 @@ impl Origin {
         write!(text, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{target}\n").unwrap();
         if self.is(Defect::RepeatedTag) {
             writeln!(text, "#EXT-X-VERSION:{version}").unwrap();
+        }
+        if self.is(Defect::Variables) {
+            text.push_str("#EXT-X-DEFINE:IMPORT=\"file\"\n#EXT-X-DEFINE:QUERYPARAM=\"key\"\n");
         }
         if self.is(Defect::RemovedFromEvent) {
             text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
@@ -247,22 +284,31 @@ impl Origin {
         rendition: usize,
         segment: usize,
         is_first: bool,
-        parts: usize,
+        parts: Range<usize>,
     ) {
-        let has_break =
-            segment == BREAK && !(self.is(Defect::DiscontinuityInOne) && rendition == 1);
+        let has_break = match self.defect {
+            Some(Defect::DiscontinuityInOne) => segment == BREAK && rendition == 0,
+            Some(Defect::HoleBehindDiscontinuity) => [BREAK, NEXT].contains(&segment),
+            _ => segment == BREAK,
+        };
         if has_break {
             text.push_str("#EXT-X-DISCONTINUITY\n");
         }
-        if is_first && !self.is(Defect::NoMap) {
-            text.push_str("#EXT-X-MAP:URI=\"init.mp4\"\n");
+        let has_changed = self.changes_section() && segment == NEXT;
+        if (is_first || has_changed) && !self.is(Defect::NoMap) {
+            let name = if self.changes_section() && segment >= NEXT {
+                "init-2.mp4"
+            } else {
+                "init.mp4"
+            };
+            writeln!(text, "#EXT-X-MAP:URI=\"{name}\"").unwrap();
         }
         let is_dated = !self.is(Defect::NoDate);
-        let is_late = self.is(Defect::TagBehindPart) && parts > 0;
+        let is_late = self.is(Defect::TagBehindPart) && !parts.is_empty();
         if is_dated && !is_late {
             *text += &self.date(rendition, segment);
         }
-        for part in 0..parts {
+        for part in parts {
             self.part_text(text, rendition, segment, part);
             if is_late && part == 0 {
                 *text += &self.date(rendition, segment);
@@ -270,8 +316,23 @@ impl Origin {
         }
     }
 
+    fn changes_section(&self) -> bool {
+        let changes = [Defect::SectionHintNotKept, Defect::SectionNotHinted];
+        self.defect.is_some_and(|defect| changes.contains(&defect))
+    }
+
+    /// The number in the names of a segment's parts.
+    fn number(&self, segment: usize) -> u64 {
+        let segment = if self.is(Defect::UrisReused) {
+            segment % NAMES
+        } else {
+            segment
+        };
+        FIRST_MSN + segment as u64
+    }
+
     fn part_text(&self, text: &mut String, rendition: usize, segment: usize, part: usize) {
-        let msn = FIRST_MSN + segment as u64;
+        let msn = self.number(segment);
         let duration = if self.is(Defect::PartShort) && part == 2 {
             "0.28000"
         } else {
@@ -312,10 +373,11 @@ impl Origin {
             Some(Defect::ExtinfChanges) if is_later => "1.99000",
             _ => "2.00000",
         };
-        let suffix = if self.is(Defect::UriChanges) && is_later {
-            "?again"
-        } else {
-            ""
+        let suffix = match self.defect {
+            Some(Defect::UriChanges) if is_later => "?again",
+            Some(Defect::Variables) => "?{$file}={$key}",
+            Some(Defect::UndefinedVariable) => "?{$key}",
+            _ => "",
         };
         let msn = FIRST_MSN + segment as u64;
         write!(text, "#EXTINF:{duration},\n{msn}.m4s{suffix}\n").unwrap();
@@ -324,7 +386,10 @@ impl Origin {
     /// Hints, reports, the end.
     fn tail(&self, text: &mut String, rendition: usize, edge: usize) {
         let is_ended = self.is_ended();
-        let (msn, part) = (FIRST_MSN + (edge / PARTS) as u64, edge % PARTS);
+        let (msn, part) = (self.number(edge / PARTS), edge % PARTS);
+        if self.is(Defect::SectionHintNotKept) && edge == NEXT * PARTS {
+            text.push_str("#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"init-3.mp4\"\n");
+        }
         let name = if self.is(Defect::HintNotKept) {
             "next-"
         } else {

@@ -6,11 +6,12 @@
 //! network and the scheduler may add is the slack, plus the delay that this program saw in its own timers. Parts
 //! later than that break a "should"; parts later than another PART-TARGET, and late segments, a "must".
 //! An interruption that the server admits (503, DISCONTINUITY, GAP) may last longer: a hole beyond what players
-//! hold back breaks a "should", for then they run dry, and one beyond three target durations a "must". Behind an
-//! outage, whose length is judged by itself, the count begins anew.
+//! hold back breaks a "should", for then they run dry, and one beyond three target durations a "must". What was
+//! open when the encoder fell silent is listed when the server gives it up: late news right before an interruption
+//! belong to its hole. Behind an outage, whose length is judged by itself, the count begins anew.
 
 use super::findings::Page;
-use super::rules::{must, should};
+use super::rules::{Rule, must, should};
 
 /// What a playlist answer brought.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,15 @@ pub(super) struct Cadence {
     /// When anything came last, interrupted since or not.
     news_ms: Option<u64>,
     is_interrupted: bool,
+    tail: Option<Tail>,
+}
+
+/// News that came too late, unless an interruption follows: then they are the last of what it interrupts.
+#[derive(Debug)]
+struct Tail {
+    /// When anything came before them.
+    news_ms: Option<u64>,
+    broken: Vec<(Rule, String)>,
 }
 
 impl Cadence {
@@ -52,6 +62,13 @@ impl Cadence {
 
     /// Judges an answer that brought something.
     pub(super) fn push(&mut self, arrival: &Arrival, page: &mut Page<'_>) {
+        if arrival.is_spliced
+            && let Some(tail) = self.tail.take()
+        {
+            self.news_ms = tail.news_ms;
+        } else if arrival.has_parts {
+            self.judge_tail(page);
+        }
         let hole_ms = self
             .news_ms
             .map_or(0, |before| arrival.at_ms.saturating_sub(before));
@@ -64,7 +81,16 @@ impl Cadence {
         if std::mem::take(&mut self.is_interrupted) {
             judge_hole(hole_ms, arrival, page);
         }
-        self.judge(arrival, page);
+        let broken = self.judge(arrival, page);
+        if !broken.is_empty() {
+            let news_ms = self.news_ms;
+            let empty = || Tail {
+                news_ms,
+                broken: Vec::new(),
+            };
+            let tail = self.tail.get_or_insert_with(empty);
+            tail.broken.extend(broken);
+        }
         self.news_ms = Some(arrival.at_ms);
         if arrival.has_parts {
             self.part_ms = Some(arrival.at_ms);
@@ -75,44 +101,62 @@ impl Cadence {
     }
 
     /// Judges that nothing more came until the end.
-    pub(super) fn finish(&self, last: &Arrival, page: &mut Page<'_>) {
-        self.judge(
-            &Arrival {
-                has_parts: true,
-                has_segments: true,
-                ..*last
-            },
-            page,
-        );
+    pub(super) fn finish(&mut self, last: &Arrival, page: &mut Page<'_>) {
+        self.judge_tail(page);
+        let last = Arrival {
+            has_parts: true,
+            has_segments: true,
+            ..*last
+        };
+        for (rule, words) in self.judge(&last, page) {
+            page.check(rule, false, "", || words);
+        }
     }
 
-    fn judge(&self, arrival: &Arrival, page: &mut Page<'_>) {
+    /// No interruption followed: what came late came late.
+    fn judge_tail(&mut self, page: &mut Page<'_>) {
+        for (rule, words) in self.tail.take().into_iter().flat_map(|tail| tail.broken) {
+            page.check(rule, false, "", || words);
+        }
+    }
+
+    /// Judges what holds, and what breaks a "should"; the broken "musts".
+    fn judge(&self, arrival: &Arrival, page: &mut Page<'_>) -> Vec<(Rule, String)> {
         let Arrival {
             at_ms, slack_ms, ..
         } = *arrival;
+        let mut broken = Vec::new();
+        let mut judge = |rule: Rule, holds: bool, words: String, page: &mut Page<'_>| {
+            if holds {
+                page.check(rule, true, "", String::new);
+            } else {
+                broken.push((rule, words));
+            }
+        };
         if let (true, Some(before), Some(target)) =
             (arrival.has_parts, self.part_ms, arrival.part_target_us)
         {
             let waited = at_ms.saturating_sub(before);
             let target = target.div_ceil(1000);
-            let words = || {
-                format!(
-                    "{waited} ms after the one before; PART-TARGET {target} ms, slack {slack_ms} ms"
-                )
-            };
+            let words = format!(
+                "{waited} ms after the one before; PART-TARGET {target} ms, slack {slack_ms} ms"
+            );
             let is_due = waited <= target.saturating_add(slack_ms);
             let is_near = waited <= target.saturating_mul(2).saturating_add(slack_ms);
-            page.check(should(9, "part-late"), is_due || !is_near, "", words);
-            page.check(must(9, "part-very-late"), is_near, "", words);
+            let late = || words.clone();
+            page.check(should(9, "part-late"), is_due || !is_near, "", late);
+            judge(must(9, "part-very-late"), is_near, words, page);
         }
         if let (true, Some(before)) = (arrival.has_segments, self.segment_ms) {
             let waited = at_ms.saturating_sub(before);
             let most = arrival.target_s.saturating_mul(1500);
             let holds = waited <= most.saturating_add(slack_ms);
-            page.check(must(9, "segment-late"), holds, "", || {
-                format!("a segment came {waited} ms after the one before; 1.5 target durations are {most} ms, slack {slack_ms} ms")
-            });
+            let words = format!(
+                "a segment came {waited} ms after the one before; 1.5 target durations are {most} ms, slack {slack_ms} ms"
+            );
+            judge(must(9, "segment-late"), holds, words, page);
         }
+        broken
     }
 }
 
@@ -156,7 +200,31 @@ mod tests {
         for arrival in arrivals {
             cadence.push(arrival, &mut book.page("", arrival.at_ms));
         }
+        let last = arrivals.last().unwrap();
+        cadence.finish(last, &mut book.page("", last.at_ms));
         book.findings().iter().map(|found| found.kind).collect()
+    }
+
+    #[test]
+    fn what_comes_late_right_before_an_interruption_belongs_to_its_hole() {
+        let spliced = |at_ms| Arrival {
+            is_spliced: true,
+            ..arrival(at_ms)
+        };
+        let closing = |at_ms| Arrival {
+            has_parts: false,
+            has_segments: true,
+            ..arrival(at_ms)
+        };
+        let first = closing(500);
+        let tail = [first, arrival(1000), arrival(4000), closing(4010)];
+        let with = |next: &[Arrival]| kinds(&[&tail[..], next].concat());
+        assert_eq!(with(&[spliced(4400), arrival(4700)]), ["hole"]);
+        assert_eq!(with(&[spliced(7200)]), ["hole-very-long"]);
+        let late = ["part-very-late", "segment-late"];
+        assert_eq!(with(&[]), late);
+        assert_eq!(with(&[arrival(4330)]), late);
+        assert_eq!(with(&[arrival(4330), spliced(4700)]), late);
     }
 
     #[test]

@@ -191,16 +191,8 @@ async fn a_half_open_connection_gives_way_to_the_next() {
     let carried = half_open_path(listener, server.rtmp, &frozen);
     let carried = within(60, "close by the server", carried);
     let ((), (report, seen, second)) = tokio::join!(carried, watched);
-    // Who is silent is not lost yet: parts may be late by the three seconds after which there is a slate.
-    assert_holds_but("half-open", &report, "part-very-late");
-    let late = report
-        .findings
-        .iter()
-        .filter(|finding| finding.kind == "part-very-late");
-    for finding in late {
-        let waited_ms: u64 = finding.text.split(' ').next().unwrap().parse().unwrap();
-        assert!(waited_ms < 3_000 + 1_500, "{report}");
-    }
+    // Who is silent is not lost yet: there is a slate after three seconds, and players run dry before.
+    assert_holds_but("half-open", &report, "hole");
     assert_played("half-open", &seen, 5.0);
     let log = server.log();
     assert!(log.contains("replaced by a newer connection"), "{log}");

@@ -175,6 +175,13 @@ impl Rendition {
         }
     }
 
+    /// Pictures may be ahead of its sound by so many ticks.
+    pub(super) fn wait_for_sound(&mut self, ticks: i64) {
+        if let Some(packager) = &mut self.packager {
+            packager.wait_for_audio(ticks);
+        }
+    }
+
     /// What it owes becomes gaps.
     pub(super) fn abandon(&mut self) {
         if let Some(packager) = &mut self.packager {

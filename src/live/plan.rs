@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::SourceConfig;
+use super::intake::Measured;
 use super::start::Way;
 use crate::model::Channel;
 use crate::model::channel::{ChannelType, Preset};
@@ -31,13 +32,54 @@ pub(super) struct Facts {
     pub(super) source: SourceConfig,
     /// Frames per 1000 seconds.
     pub(super) fps_millis: u32,
-    /// Bits per second of both tracks, declared or measured.
+    /// Bits per second of both tracks in the long run: as declared or as measured, whichever is more. Before that what
+    /// is likely.
     pub(super) bps: u64,
-    /// Bits per second of both tracks, measured over the first GOP.
+    /// What was declared last.
+    pub(super) declared_bps: Option<u64>,
+    /// Bits per second of both tracks, of the largest GOP that was measured; 0 before the first.
     pub(super) measured_bps: u64,
     pub(super) way: Way,
     /// EXT-X-TARGETDURATION in milliseconds.
     pub(super) segment_ms: u32,
+}
+
+impl Facts {
+    /// The source changes. If no other rate was declared for it, a pixel is likely to have as many bits as before, until
+    /// that is measured.
+    pub(super) fn change(&mut self, source: SourceConfig, declared_bps: Option<u64>) {
+        let old = std::mem::replace(&mut self.source, source);
+        if old.video == self.source.video {
+            return;
+        }
+        let pixels = |source: &SourceConfig| {
+            let (width, height) = source.display_size();
+            u64::from(width) * u64::from(height)
+        };
+        self.bps = match declared_bps {
+            Some(bps) if declared_bps != self.declared_bps => bps,
+            _ => self.bps.saturating_mul(pixels(&self.source)) / pixels(&old).max(1),
+        };
+        self.declared_bps = declared_bps;
+        self.measured_bps = 0;
+    }
+
+    /// Takes in what was measured of the source's pictures since they are what they are.
+    pub(super) fn measure(&mut self, measured: Measured) {
+        self.fps_millis = measured.fps_millis.unwrap_or(self.fps_millis);
+        if measured.peak_bps == 0 {
+            return;
+        }
+        let sound_bps = u64::from(self.source.audio_bps);
+        let mean_bps = measured.mean_bps + sound_bps;
+        let is_declared = self.declared_bps == Some(self.bps);
+        self.bps = if self.measured_bps > 0 || is_declared {
+            self.bps.max(mean_bps)
+        } else {
+            mean_bps
+        };
+        self.measured_bps = self.measured_bps.max(measured.peak_bps + sound_bps);
+    }
 }
 
 /// A stream's renditions and how they are made.
@@ -332,6 +374,7 @@ mod tests {
             },
             fps_millis: 30_000,
             bps: 3_000_000,
+            declared_bps: None,
             measured_bps: 3_000_000,
             way: if is_passable { Way::Pass } else { encoded },
             segment_ms: 2000,
@@ -387,6 +430,55 @@ mod tests {
         let setup = plan(Standard, &facts(true, MONO_22K), None);
         let expected: [(u32, &[usize]); 3] = [(128, &[0, 1, 4]), (64, &[2]), (48, &[3])];
         assert_eq!(sounds(&setup), expected);
+    }
+
+    fn bandwidth(facts: &Facts) -> u64 {
+        source_variant(facts).bandwidth_bps / 1000
+    }
+
+    fn measured(mean_kbps: u64, peak_kbps: u64) -> Measured {
+        Measured {
+            fps_millis: None,
+            mean_bps: mean_kbps * 1000,
+            peak_bps: peak_kbps * 1000,
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_source_follows_what_it_sends() {
+        let mut facts = facts(true, None);
+        facts.source.audio_bps = 0;
+        assert_eq!(bandwidth(&facts), 4500);
+        facts.measure(measured(2000, 3000));
+        assert_eq!(bandwidth(&facts), 4500, "as it was");
+        facts.measure(measured(2000, 5000));
+        assert_eq!(bandwidth(&facts), 5500, "a peak");
+        facts.measure(measured(4000, 5000));
+        assert_eq!(bandwidth(&facts), 6000);
+
+        // It becomes another one of twice the pixels, of which nothing is declared.
+        let first = facts.source.clone();
+        let of = |width| SourceConfig {
+            video: video(width),
+            ..first.clone()
+        };
+        let (large, small) = (of(2560), of(640));
+        facts.change(large, None);
+        assert_eq!((facts.bps, bandwidth(&facts)), (8_000_000, 12_000));
+        facts.measure(measured(3000, 3000));
+        assert_eq!(bandwidth(&facts), 4500, "less than was likely");
+
+        // A smaller one is declared, and another one is not.
+        facts.change(small, Some(600_000));
+        facts.measure(measured(100, 100));
+        assert_eq!(bandwidth(&facts), 900, "it may be dark");
+        facts.measure(measured(700, 700));
+        assert_eq!(bandwidth(&facts), 1050, "more than declared");
+        facts.change(of(1280), Some(600_000));
+        assert_eq!(facts.bps, 1_400_000);
+        let same = facts.source.clone();
+        facts.change(same, Some(1));
+        assert_eq!(facts.bps, 1_400_000, "only its sound has changed");
     }
 
     #[test]

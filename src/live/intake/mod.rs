@@ -123,8 +123,20 @@ struct Live {
     pace: (i64, u32, usize),
     /// Whether the GOP under way is the first of a changed source.
     is_changed: bool,
-    /// Of that GOP.
-    measured: Option<(u32, u64)>,
+    measured: Measured,
+    /// Bits and ticks that were measured.
+    total: (u64, u64),
+}
+
+/// What was measured of a source's pictures since they are what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measured {
+    /// Frames per 1000 seconds of the first GOP; none as long as the source has not changed.
+    pub(super) fps_millis: Option<u32>,
+    /// Bits per second of all whole GOPs; 0 before the first.
+    pub(super) mean_bps: u64,
+    /// Bits per second of the largest one.
+    pub(super) peak_bps: u64,
 }
 
 impl Intake {
@@ -282,12 +294,11 @@ impl Intake {
         }
     }
 
-    /// Frames per 1000 seconds and bits per second of the last whole GOP, if they were measured anew
-    /// because the source had changed.
-    pub(super) fn measured(&self) -> Option<(u32, u64)> {
+    /// What was measured of the pictures since the stream is live, or since they have changed.
+    pub(super) fn measured(&self) -> Measured {
         match &self.phase {
             Phase::Live(live) => live.measured,
-            Phase::Starting(_) => None,
+            Phase::Starting(_) => Measured::default(),
         }
     }
 
@@ -333,12 +344,22 @@ impl Live {
             fps_millis: ready.fps_millis,
             pace: (0, 0, 0),
             is_changed: false,
-            measured: None,
+            measured: Measured::default(),
+            total: (0, 0),
         };
         for sample in ready.samples.iter().filter(|s| s.track == TrackKind::Video) {
             live.keep(sample);
+            live.count(sample);
         }
         live
+    }
+
+    fn count(&mut self, sample: &Sample) {
+        if sample.is_sync {
+            self.pace = (sample.dts, 0, 0);
+        }
+        self.pace.1 += 1;
+        self.pace.2 += sample.data.len();
     }
 
     /// Keeps the picture for the case that the top rendition has to be transcoded from here on.
@@ -419,18 +440,26 @@ impl Live {
         Action::Resume(self.current.clone(), self.gop.clone())
     }
 
-    /// At the IDR picture that ends the first GOP of a changed source: whether its frame rate is so different
-    /// that the renditions must be planned anew.
+    /// At the IDR picture that ends a GOP: whether its frame rate is so different that the renditions must be planned
+    /// anew. Only a changed source's first one is asked for that.
     fn measure(&mut self, dts: i64) -> bool {
         let (first, pictures, bytes) = self.pace;
         let ticks = u64::try_from(dts.saturating_sub(first)).unwrap_or(0);
-        if !std::mem::take(&mut self.is_changed) || ticks == 0 || pictures < 2 {
+        if ticks == 0 || pictures < 2 {
+            self.is_changed = false;
+            return false;
+        }
+        let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(8);
+        let bps = |bits: u64, ticks: u64| bits.saturating_mul(90_000) / ticks;
+        self.total = (self.total.0.saturating_add(bits), self.total.1 + ticks);
+        self.measured.mean_bps = bps(self.total.0, self.total.1);
+        self.measured.peak_bps = self.measured.peak_bps.max(bps(bits, ticks));
+        if !std::mem::take(&mut self.is_changed) {
             return false;
         }
         let fps_millis = u64::from(pictures) * 90_000_000 / ticks;
         let fps_millis = u32::try_from(fps_millis).unwrap_or(u32::MAX);
-        let bps = u64::try_from(bytes).unwrap_or(u64::MAX / 720_000) * 720_000 / ticks;
-        self.measured = Some((fps_millis, bps));
+        self.measured.fps_millis = Some(fps_millis);
         let is_other = fps_millis.abs_diff(self.fps_millis) > self.fps_millis / 20;
         self.fps_millis = fps_millis;
         is_other
@@ -442,11 +471,7 @@ impl Live {
         }
         self.keep(&sample);
         let has_other_rate = sample.is_sync && self.measure(sample.dts) && self.is_passing;
-        if sample.is_sync {
-            self.pace = (sample.dts, 0, 0);
-        }
-        self.pace.1 += 1;
-        self.pace.2 += sample.data.len();
+        self.count(&sample);
         if !sample.is_sync {
             return Action::Push(sample);
         }
@@ -460,6 +485,10 @@ impl Live {
         let is_hidden =
             !self.is_passing && !self.is_interrupted && self.current.audio == self.wanted.audio;
         self.is_changed = self.current.video != self.wanted.video;
+        if self.is_changed {
+            (self.measured.mean_bps, self.measured.peak_bps) = (0, 0);
+            self.total = (0, 0);
+        }
         self.current.clone_from(&self.wanted);
         self.is_interrupted = false;
         if is_hidden {

@@ -363,7 +363,11 @@ fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() 
     let mut intake = live(false);
     intake.take(video(640));
     assert_eq!(letters(&mut intake, [picture(120, true)]), "C");
-    assert_eq!(intake.measured(), None);
+    let rates = |intake: &Intake| {
+        let measured = intake.measured();
+        (measured.fps_millis, measured.mean_bps, measured.peak_bps)
+    };
+    assert_eq!(rates(&intake), (None, 0, 0), "of the source before");
     // Sixty pictures a second from here on.
     let fast = |n: i64| Sample {
         dts: 120 * FRAME + n * FRAME / 2,
@@ -376,11 +380,29 @@ fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() 
             .all(|letter| letter == 'P')
     );
     assert_eq!(letters(&mut intake, [fast(120)]), "C");
-    assert_eq!(intake.measured(), Some((60_000, 48_000)));
+    assert_eq!(rates(&intake), (Some(60_000), 48_000, 48_000));
     let again = (121..=240).map(fast);
     assert!(
         letters(&mut intake, again)
             .chars()
             .all(|letter| letter == 'P')
     );
+}
+
+#[test]
+fn every_gop_is_measured() {
+    let mut intake = live(false);
+    let of = |n: i64, bytes: usize| Sample {
+        data: Bytes::from(vec![0; bytes]),
+        ..picture(n, n % 60 == 0)
+    };
+    // What was held begins the first.
+    letters(&mut intake, (61..=120).map(|n| of(n, 100)));
+    let measured = intake.measured();
+    assert_eq!((measured.mean_bps, measured.peak_bps), (24_000, 24_000));
+    letters(&mut intake, (121..=180).map(|n| of(n, 300)));
+    letters(&mut intake, (181..=240).map(|n| of(n, 100)));
+    let measured = intake.measured();
+    assert_eq!(measured.fps_millis, None, "it is what it was");
+    assert_eq!((measured.mean_bps, measured.peak_bps), (40_000, 71_200));
 }

@@ -257,6 +257,13 @@ impl Output {
         }
     }
 
+    /// What the multivariant playlist says of a source that is passed through.
+    pub(super) fn describe_source(&mut self, variant: Variant) {
+        if let Some(Cutter::Leader(slot)) = self.run.as_ref().map(|run| &run.cutter) {
+            self.renditions[*slot].describe(variant);
+        }
+    }
+
     /// The source's parameter sets change, at the next picture; viewers see nothing of it.
     pub(super) fn reconfigure(&mut self, config: Arc<crate::media::codec::avc::Config>) {
         if let Some(transcoder) = self.run.as_mut().and_then(|run| run.transcoder.as_mut()) {

@@ -135,6 +135,12 @@ impl Rendition {
         self.variant_tx.borrow().clone()
     }
 
+    /// The multivariant playlist says this of it from now on; its codecs are what they were.
+    pub(super) fn describe(&self, variant: Variant) {
+        let codecs = self.variant().codecs;
+        self.variant_tx.send_replace(Variant { codecs, ..variant });
+    }
+
     /// Takes a sample of its own timeline. Whether it opened a segment (a leader's only).
     pub(super) fn push(
         &mut self,

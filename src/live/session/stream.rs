@@ -88,6 +88,7 @@ impl ChannelTask {
             }
             if sample.is_sync && sample.track == TrackKind::Video {
                 self.replace_transcoder(publisher.facts.clone()).await;
+                self.describe_source(publisher);
             }
             let Some(output) = &mut self.output else {
                 return Ok(());
@@ -102,19 +103,23 @@ impl ChannelTask {
         }
     }
 
+    /// What the multivariant playlist says of a source that is passed on is kept true.
+    fn describe_source(&mut self, publisher: &mut Publisher) {
+        if let (Some(facts), Some(output)) = (&mut publisher.facts, &mut self.output) {
+            facts.measure(publisher.intake.measured());
+            output.describe_source(plan::source_variant(facts));
+        }
+    }
+
     /// The source changes: DISCONTINUITY and a new MAP in all renditions.
     async fn change(
         &mut self,
         publisher: &mut Publisher,
         source: SourceConfig,
     ) -> Result<(), Ending> {
-        let Some(facts) = &mut publisher.facts else {
+        let Some(facts) = publisher.changed(source) else {
             return Ok(());
         };
-        facts.source = source;
-        if let Some((fps_millis, bps)) = publisher.intake.measured() {
-            (facts.fps_millis, facts.measured_bps) = (fps_millis, bps);
-        }
         let facts = facts.clone();
         let at = self.context.clock.now();
         self.begin(publisher, &facts, None, at).await
@@ -127,10 +132,9 @@ impl ChannelTask {
         publisher: &mut Publisher,
         source: SourceConfig,
     ) -> Result<(), Ending> {
-        let (Some(facts), Some(output)) = (&mut publisher.facts, &mut self.output) else {
+        let (Some(facts), Some(output)) = (publisher.changed(source), &mut self.output) else {
             return Ok(());
         };
-        facts.source = source;
         let channel = lock(&self.status).channel.clone();
         let planned = self
             .context
@@ -386,6 +390,7 @@ impl ChannelTask {
                 .intake
                 .declared_bps()
                 .unwrap_or(ready.measured_bps),
+            declared_bps: publisher.intake.declared_bps(),
             measured_bps: ready.measured_bps,
             source: ready.source.clone(),
             fps_millis: ready.fps_millis,
@@ -453,6 +458,16 @@ impl ChannelTask {
             ladder,
             Arc::clone(&self.context.directory),
         ))
+    }
+}
+
+impl Publisher {
+    /// What is known of its stream from now on, as its source is another one.
+    fn changed(&mut self, source: SourceConfig) -> Option<&Facts> {
+        let facts = self.facts.as_mut()?;
+        facts.change(source, self.intake.declared_bps());
+        facts.measure(self.intake.measured());
+        Some(facts)
     }
 }
 

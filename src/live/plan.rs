@@ -4,6 +4,7 @@
 //! and which rendition takes which of its products. Pure.
 //! Not here: sizes and rates (`transcode::ladder`), the media (`output`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::SourceConfig;
@@ -92,6 +93,23 @@ pub(super) struct Setup {
     pub(super) rung_slots: Vec<usize>,
     /// The renditions of each audio encode of the job.
     pub(super) encode_slots: Vec<Vec<usize>>,
+    /// The renditions that are left out from the start.
+    pub(super) shed: BTreeSet<String>,
+}
+
+impl Setup {
+    /// Leaves out what was left out before because the machine was overloaded; but never all pictures.
+    pub(super) fn leave_out(&mut self, shed: &BTreeSet<String>) {
+        let Some(job) = &mut self.job else { return };
+        let has_source = job.clock == FrameClock::Source;
+        let most = job.rungs.len() - usize::from(!has_source && !job.rungs.is_empty());
+        for (n, rung) in job.rungs.iter().enumerate().take(most) {
+            if shed.contains(&rung.name) {
+                job.shed |= 1 << n;
+                self.shed.insert(rung.name.clone());
+            }
+        }
+    }
 }
 
 /// Whether the channel's type passes sources through where they can be.
@@ -154,6 +172,7 @@ impl Transcoding {
             job: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
+            shed: BTreeSet::new(),
         };
         setup.job = self.job(facts, &mut setup);
         setup
@@ -189,6 +208,7 @@ impl Transcoding {
             job: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
+            shed: BTreeSet::new(),
         })
     }
 
@@ -228,6 +248,7 @@ impl Transcoding {
             segment_ms: facts.segment_ms,
             first_pts: None,
             rungs,
+            shed: 0,
             audio_encodes,
             config: self.config.clone(),
         })
@@ -479,6 +500,22 @@ mod tests {
         let same = facts.source.clone();
         facts.change(same, Some(1));
         assert_eq!(facts.bps, 1_400_000, "only its sound has changed");
+    }
+
+    #[test]
+    fn what_was_shed_stays_so_but_not_all_pictures() {
+        let left_out = |is_passable, shed: &[&str]| {
+            let mut setup = plan(Standard, &facts(is_passable, STEREO_48K), None);
+            setup.leave_out(&shed.iter().map(|name| (*name).to_owned()).collect());
+            let names = setup.shed.into_iter().collect::<Vec<_>>().join(" ");
+            (setup.job.unwrap().shed, names)
+        };
+        let named = |mask, names: &str| (mask, names.to_owned());
+        assert_eq!(left_out(true, &[]), named(0, ""));
+        assert_eq!(left_out(true, &["480p30", "gone"]), named(1, "480p30"));
+        let all = ["720p30", "480p30", "360p30", "160p30"];
+        assert_eq!(left_out(true, &all), named(0b111, "160p30 360p30 480p30"));
+        assert_eq!(left_out(false, &all), named(0b111, "360p30 480p30 720p30"));
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Worker {
         let most_pixels = job.rungs.iter().map(pixels).max().unwrap_or(0);
         let decoder = VideoDecoder::open(&job.video, job.fps_millis, most_pixels)?;
         let max_lag = Duration::from_millis(job.config.max_lag_ms);
+        metrics::gauge!("weir_rungs_shed").increment(f64::from(job.shed.count_ones()));
         Ok(Self {
             config: Arc::clone(&job.video),
             fps_millis: job.fps_millis,
@@ -133,7 +134,7 @@ impl Worker {
             lanes,
             frame_count: 0,
             rung_count: job.rungs.len(),
-            shed: 0,
+            shed: job.shed,
             load: Load::new(max_lag, Instant::now()),
             patience: Patience::new(Instant::now()),
             max_lag,

@@ -1,5 +1,7 @@
 //! Playlists fed without a pace: a source that is passed on, and one rung beside it that is really encoded.
 
+use std::collections::BTreeSet;
+
 use crate::media::Timescale;
 use crate::media::codec::aac;
 use crate::transcode::ladder::Rung;
@@ -98,6 +100,7 @@ impl Bench {
                 fps_millis: 30_000,
                 bitrate_bps: 100_000,
             }],
+            shed: 0,
             audio_encodes,
             config: transcode::Config::default(),
         };
@@ -115,6 +118,7 @@ impl Bench {
             } else {
                 Vec::new()
             },
+            shed: BTreeSet::new(),
         };
         let beginning = Beginning {
             source: &self.source,

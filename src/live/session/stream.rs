@@ -4,6 +4,7 @@
 //! In:  actions, the transcoder's products. Out: timelines begun and fed (`output`), the status.
 //! Not here: who publishes and for how long (`session`), what an event means (`intake`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -132,6 +133,8 @@ impl ChannelTask {
         publisher: &mut Publisher,
         source: SourceConfig,
     ) -> Result<(), Ending> {
+        let colour = |facts: &Facts| facts.source.video.picture.colour;
+        let known = publisher.facts.as_ref().map(colour);
         let (Some(facts), Some(output)) = (publisher.changed(source), &mut self.output) else {
             return Ok(());
         };
@@ -140,7 +143,8 @@ impl ChannelTask {
             .context
             .transcoding
             .plan(&channel, facts, Some(output.ladder()));
-        if planned.ladder == *output.ladder() {
+        // What is encoded says which colours it has: those of the source that it began with.
+        if planned.ladder == *output.ladder() && known == Some(colour(facts)) {
             output.reconfigure(Arc::clone(&facts.source.video));
             return Ok(());
         }
@@ -214,7 +218,7 @@ impl ChannelTask {
             self.tell(publisher, Code::VideoTranscoded, words);
         }
         let mut facts = facts.clone();
-        let (setup, started) = match self.set_up(&facts, first_pts).await {
+        let (mut setup, started) = match self.set_up(&facts, first_pts).await {
             Ok(ready) => ready,
             Err(words) if facts.source.audio.is_some() => {
                 let words = format!("the audio is left out: {words}");
@@ -228,6 +232,7 @@ impl ChannelTask {
         if self.output.is_none() {
             self.output = Some(self.open_output(&setup.ladder).await?);
         }
+        self.keep_shed(publisher, std::mem::take(&mut setup.shed));
         let Some(output) = &mut self.output else {
             return Ok(());
         };
@@ -252,10 +257,16 @@ impl ChannelTask {
             way = ?facts.way,
             "timeline begins"
         );
-        let mut status = lock(&self.status);
-        status.size = (width, height);
-        status.shed.clear();
+        lock(&self.status).size = (width, height);
         Ok(())
+    }
+
+    /// These renditions stay shed; all others that were are back.
+    pub(super) fn keep_shed(&self, publisher: &Publisher, kept: BTreeSet<String>) {
+        let known = std::mem::replace(&mut lock(&self.status).shed, kept.clone());
+        for rendition in known.difference(&kept).cloned() {
+            self.emit(publisher, Kind::RenditionRestored { rendition });
+        }
     }
 
     /// The stream cannot be carried, by the server's fault.
@@ -274,6 +285,7 @@ impl ChannelTask {
         let channel = lock(&self.status).channel.clone();
         let slots = self.output.as_ref().map(Output::ladder);
         let mut setup = self.context.transcoding.plan(&channel, facts, slots);
+        setup.leave_out(&lock(&self.status).shed);
         let Some(job) = setup.job.take() else {
             return Ok((setup, None));
         };

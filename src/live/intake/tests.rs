@@ -406,3 +406,34 @@ fn every_gop_is_measured() {
     assert_eq!(measured.fps_millis, None, "it is what it was");
     assert_eq!((measured.mean_bps, measured.peak_bps), (40_000, 71_200));
 }
+
+#[test]
+fn a_transcoded_source_that_becomes_faster_has_a_faster_frame_grid() {
+    let mut intake = live(false);
+    intake.is_led_by_ticks(true);
+    // Half as many, twice as many, as many again as these.
+    let pictures = |from: i64, count: i64, step: i64| {
+        (0..count).map(move |n| Sample {
+            dts: from + n * step,
+            ..picture(0, n == 0)
+        })
+    };
+    letters(&mut intake, (61..120).map(|n| picture(n, false)));
+    let slow = letters(&mut intake, pictures(120 * FRAME, 60, 2 * FRAME));
+    let from = 240 * FRAME;
+    let fast = letters(&mut intake, pictures(from, 240, FRAME / 2));
+    assert!((slow + &fast).chars().all(|letter| letter == 'P'));
+    assert_eq!(intake.measured().rate, None, "it repeats pictures");
+    let from = from + 120 * FRAME;
+    let next = letters(&mut intake, pictures(from, 240, FRAME / 2));
+    assert!(next.starts_with('R') && next[1..].chars().all(|letter| letter == 'P'));
+    let rate = intake.measured().rate.unwrap();
+    assert_eq!((rate.frames, rate.seconds), (60, 1));
+    // Few pictures in too short a time say nothing.
+    let from = from + 120 * FRAME;
+    letters(&mut intake, pictures(from, 4, FRAME / 10));
+    assert_eq!(
+        letters(&mut intake, pictures(from + 3000, 2, FRAME / 2)),
+        "PP"
+    );
+}

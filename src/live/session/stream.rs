@@ -257,7 +257,8 @@ impl ChannelTask {
             way = ?facts.way,
             "timeline begins"
         );
-        lock(&self.status).size = (width, height);
+        let mut status = lock(&self.status);
+        (status.size, status.fps_millis) = ((width, height), facts.fps_millis);
         Ok(())
     }
 

@@ -264,17 +264,15 @@ impl Worker {
         let Some(newest) = self.inside.last().filter(|_| self.has_ticks) else {
             return false;
         };
-        match &self.last_frame {
-            None => pts - newest > FIRST_LEAD && !self.gop.is_empty(),
-            Some(_) => {
-                if self.behind_since.is_none() && self.schedule.is_behind(pts) {
-                    self.behind_since = Some(pts);
-                }
-                let slowness = (self.usual_step() * SLOW_STEPS).min(MAX_SLOWNESS);
-                let waited = self.behind_since.map_or(0, |since| pts - since);
-                waited > slowness && (1..=MAX_REPLAYED).contains(&self.gop.len())
-            }
+        if self.last_frame.is_none() {
+            return pts - newest > FIRST_LEAD && !self.gop.is_empty();
         }
+        if self.behind_since.is_none() && self.schedule.is_behind(pts) {
+            self.behind_since = Some(pts);
+        }
+        let slowness = (self.usual_step() * SLOW_STEPS).min(MAX_SLOWNESS);
+        let waited = self.behind_since.map_or(0, |since| pts - since);
+        waited > slowness && (1..=MAX_REPLAYED).contains(&self.gop.len())
     }
 
     /// Has the decoder give all it holds. What follows is decoded by a new one that gets the GOP again.

@@ -20,8 +20,8 @@ async fn last_bandwidth(playback_url: &str, size: &str) -> f64 {
     let mut last = None;
     loop {
         let answer = get(playback_url).await;
-        if answer.status() == StatusCode::NOT_FOUND && last.is_some() {
-            return last.unwrap();
+        if let Some(last) = last.filter(|_| answer.status() == StatusCode::NOT_FOUND) {
+            return last;
         }
         let list = answer.text().await.unwrap();
         let of_size = |line: &&str| attribute(line, "RESOLUTION").as_deref() == Some(size);

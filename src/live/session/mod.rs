@@ -369,7 +369,7 @@ impl ChannelTask {
     fn leave(&self, mut publisher: Publisher, words: &str) {
         self.end_watch(&mut publisher);
         if publisher.live_since.is_some() {
-            self.keep_shed(&publisher, BTreeSet::new());
+            self.keep_shed(&publisher, &BTreeSet::new());
             self.emit(&publisher, Kind::StreamEnd);
         }
         if publisher.is_announced {

@@ -218,7 +218,7 @@ impl ChannelTask {
             self.tell(publisher, Code::VideoTranscoded, words);
         }
         let mut facts = facts.clone();
-        let (mut setup, started) = match self.set_up(&facts, first_pts).await {
+        let (setup, started) = match self.set_up(&facts, first_pts).await {
             Ok(ready) => ready,
             Err(words) if facts.source.audio.is_some() => {
                 let words = format!("the audio is left out: {words}");
@@ -232,7 +232,7 @@ impl ChannelTask {
         if self.output.is_none() {
             self.output = Some(self.open_output(&setup.ladder).await?);
         }
-        self.keep_shed(publisher, std::mem::take(&mut setup.shed));
+        self.keep_shed(publisher, &setup.shed);
         let Some(output) = &mut self.output else {
             return Ok(());
         };
@@ -263,9 +263,9 @@ impl ChannelTask {
     }
 
     /// These renditions stay shed; all others that were are back.
-    pub(super) fn keep_shed(&self, publisher: &Publisher, kept: BTreeSet<String>) {
+    pub(super) fn keep_shed(&self, publisher: &Publisher, kept: &BTreeSet<String>) {
         let known = std::mem::replace(&mut lock(&self.status).shed, kept.clone());
-        for rendition in known.difference(&kept).cloned() {
+        for rendition in known.difference(kept).cloned() {
             self.emit(publisher, Kind::RenditionRestored { rendition });
         }
     }

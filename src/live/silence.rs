@@ -27,6 +27,8 @@ pub(super) struct Silence {
     patience: i64,
     /// The last frames were silence.
     is_filling: bool,
+    /// No sound has come since silence took its place.
+    is_gone: bool,
     notice: Option<&'static str>,
 }
 
@@ -40,6 +42,7 @@ impl Silence {
             last_picture: i64::MIN,
             patience: PATIENCE_TICKS,
             is_filling: false,
+            is_gone: false,
             notice: None,
         }
     }
@@ -47,6 +50,7 @@ impl Silence {
     /// Whether a sample of sound is used; one whose place silence has taken is not.
     pub(super) fn admit(&mut self, sample: &Sample) -> bool {
         let begin = self.timescale.convert(sample.dts, Timescale::VIDEO);
+        self.is_gone = false;
         if self
             .next
             .is_some_and(|next| sample.dts < next - aac::SAMPLES_PER_FRAME / 2)
@@ -68,7 +72,9 @@ impl Silence {
             return Vec::new();
         };
         let behind = |next: i64| dts - self.timescale.convert(next, Timescale::VIDEO);
-        if behind(next) <= self.patience {
+        // Once it is known to have gone, each picture has its silence at once: parts come as they should.
+        let patience = if self.is_gone { 0 } else { self.patience };
+        if behind(next) <= patience {
             return Vec::new();
         }
         let frames = std::iter::successors(Some(next), |at| Some(at + aac::SAMPLES_PER_FRAME));
@@ -82,6 +88,7 @@ impl Silence {
     fn tell(&mut self, frames: usize) {
         let count = u64::try_from(frames).unwrap_or(u64::MAX);
         metrics::counter!("weir_silent_frames_total").increment(count);
+        self.is_gone = true;
         if !std::mem::replace(&mut self.is_filling, true) {
             tracing::warn!("the sound has stopped; viewers hear silence");
             self.notice = Some("the sound stopped for a while; viewers heard silence");
@@ -125,7 +132,30 @@ mod tests {
         let expected: Vec<_> = (1..=24).map(|n| n * 1024).collect();
         assert_eq!(starts, expected);
         assert!(filled.iter().all(|s| s.data == "silent"));
-        assert!(silence.before(1920 + 48_000).is_empty());
+        assert!(silence.before(48_000).is_empty(), "it has all it needs");
+    }
+
+    #[test]
+    fn once_the_sound_has_gone_each_picture_has_its_silence_at_once() {
+        let mut silence = silence();
+        silence.admit(&sound(0));
+        silence.before(60_000);
+        for n in 1..100 {
+            let picture = 60_000 + n * 3000;
+            let filled = silence.before(picture);
+            assert!(
+                (1..=2).contains(&filled.len()),
+                "{} at {picture}",
+                filled.len()
+            );
+            let last = filled.last().unwrap();
+            let until = Timescale::new(48_000).unwrap();
+            let until = until.convert(last.dts + 1024, Timescale::VIDEO);
+            assert!(until >= picture, "{until} before {picture}");
+        }
+        // It is back, but late: it is waited for.
+        assert!(!silence.admit(&sound(180 * 1024)));
+        assert!(silence.before(60_000 + 101 * 3000).is_empty());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::file_name::decimal;
 use super::plain::Unreadable;
 use super::tags::{Tag, attribute};
 
-/// One EXT-X-STREAM-INF entry. It is decided from configuration and stays for an epoch.
+/// One EXT-X-STREAM-INF entry. Only of a source that is passed through it changes with what is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
     /// The rendition's name, for example `720p60`.

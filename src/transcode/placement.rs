@@ -107,10 +107,26 @@ impl Affinity {
             return;
         }
         self.followed = home;
-        match home {
-            ANY => of_processors(|all| system::run_on(&all.numbers)),
-            home => system::run_on(&[home]),
+        go_to(home);
+    }
+
+    /// Does what may start threads, which begin where the calling one runs and stay there: on all processors.
+    pub(super) fn anywhere<T>(&self, start: impl FnOnce() -> T) -> T {
+        if self.followed == ANY {
+            return start();
         }
+        go_to(ANY);
+        let started = start();
+        go_to(self.followed);
+        started
+    }
+}
+
+/// Has the calling thread run there.
+fn go_to(home: usize) {
+    match home {
+        ANY => of_processors(|all| system::run_on(&all.numbers)),
+        home => system::run_on(&[home]),
     }
 }
 
@@ -274,11 +290,14 @@ mod tests {
             for (ms, lag) in [(0, 10), (2000, 10), (2010, 500)] {
                 placement.observe(now + MS * ms, MS * lag);
                 affinity.follow();
-                seen.push(system::processors().len());
+                let started = affinity.anywhere(|| std::thread::spawn(system::processors));
+                let started = started.join().unwrap();
+                seen.push((system::processors().len(), started.len()));
             }
             seen
         };
         let seen = std::thread::spawn(follow).join().unwrap();
-        assert_eq!(seen, [all.len(), 1, all.len()]);
+        let all = all.len();
+        assert_eq!(seen, [(all, all), (1, all), (all, all)]);
     }
 }

@@ -41,6 +41,9 @@ const FIRST_LEAD: i64 = 45_000;
 const MAX_REPLAYED: usize = 120;
 /// After so long without sound, wall time tells how long a picture has stood still.
 const SOUND_IS_GONE: Duration = Duration::from_secs(1);
+/// A slow source is given the time of so many of its steps, in ticks at most this: 2 s.
+const SLOW_STEPS: i64 = 2;
+const MAX_SLOWNESS: i64 = 180_000;
 /// How often a source that sends nothing is looked after.
 const IDLE_STEP: Duration = Duration::from_millis(100);
 
@@ -83,6 +86,8 @@ pub(super) struct Worker {
     /// Times between the last pictures; at first what the rate says.
     steps: VecDeque<i64>,
     last_frame: Option<RawFrame>,
+    /// Since which time of the sound the picture after it has been missing.
+    behind_since: Option<i64>,
     last_input: Instant,
     last_sound: Option<Instant>,
     schedule: Schedule,
@@ -112,6 +117,7 @@ impl Worker {
         let most_pixels = job.rungs.iter().map(pixels).max().unwrap_or(0);
         let decoder = VideoDecoder::open(&job.video, job.fps_millis, most_pixels)?;
         let max_lag = Duration::from_millis(job.config.max_lag_ms);
+        metrics::gauge!("weir_rungs_shed").increment(f64::from(job.shed.count_ones()));
         Ok(Self {
             config: Arc::clone(&job.video),
             fps_millis: job.fps_millis,
@@ -126,6 +132,7 @@ impl Worker {
             last_pts: i64::MIN,
             steps: VecDeque::from([90_000_000 / i64::from(job.fps_millis.max(1))]),
             last_frame: None,
+            behind_since: None,
             last_input: Instant::now(),
             last_sound: None,
             schedule: Schedule::new(job.clock, job.segment_ms),
@@ -133,7 +140,7 @@ impl Worker {
             lanes,
             frame_count: 0,
             rung_count: job.rungs.len(),
-            shed: 0,
+            shed: job.shed,
             load: Load::new(max_lag, Instant::now()),
             patience: Patience::new(Instant::now()),
             max_lag,
@@ -251,15 +258,21 @@ impl Worker {
     }
 
     /// Whether the decoder keeps pictures for those that should follow them, although the picture
-    /// stands still while sound has gone on to `pts`.
-    fn is_held_back(&self, pts: i64) -> bool {
+    /// stands still while sound has gone on to `pts`. Pictures that come slowly are not standing still: to have each of
+    /// them out at once would cost its whole GOP.
+    fn is_held_back(&mut self, pts: i64) -> bool {
         let Some(newest) = self.inside.last().filter(|_| self.has_ticks) else {
             return false;
         };
-        match &self.last_frame {
-            None => pts - newest > FIRST_LEAD && !self.gop.is_empty(),
-            Some(_) => (1..=MAX_REPLAYED).contains(&self.gop.len()) && self.schedule.is_behind(pts),
+        if self.last_frame.is_none() {
+            return pts - newest > FIRST_LEAD && !self.gop.is_empty();
         }
+        if self.behind_since.is_none() && self.schedule.is_behind(pts) {
+            self.behind_since = Some(pts);
+        }
+        let slowness = (self.usual_step() * SLOW_STEPS).min(MAX_SLOWNESS);
+        let waited = self.behind_since.map_or(0, |since| pts - since);
+        waited > slowness && (1..=MAX_REPLAYED).contains(&self.gop.len())
     }
 
     /// Has the decoder give all it holds. What follows is decoded by a new one that gets the GOP again.
@@ -290,11 +303,15 @@ impl Worker {
     }
 
     fn begin_again(&mut self, gop: &[Sample]) -> Result<Vec<RawFrame>, String> {
-        let opened = VideoDecoder::open(&self.config, self.fps_millis, self.most_pixels);
-        let decoder = self
-            .decoder
-            .insert(opened.map_err(|error| error.to_string())?);
+        let opened = self.open_decoder().map_err(|error| error.to_string())?;
+        let decoder = self.decoder.insert(opened);
         attempt(decoder, gop, self.last_pts)
+    }
+
+    /// A decoder of large pictures has threads of its own.
+    fn open_decoder(&self) -> Result<VideoDecoder, Error> {
+        let open = || VideoDecoder::open(&self.config, self.fps_millis, self.most_pixels);
+        self.affinity.anywhere(open)
     }
 
     /// Hands on what the decoder still holds.
@@ -312,7 +329,7 @@ impl Worker {
         self.gop.clear();
         self.gop_bytes = 0;
         self.inside.clear();
-        self.decoder = VideoDecoder::open(&self.config, self.fps_millis, self.most_pixels).ok();
+        self.decoder = self.open_decoder().ok();
         self.is_expelled = false;
         Ok(())
     }
@@ -350,6 +367,7 @@ impl Worker {
                 self.give(picture, slot, arrival)?;
             }
             self.last_frame = Some(frame);
+            self.behind_since = None;
         }
         Ok(())
     }
@@ -493,5 +511,70 @@ fn attempt(
             Err(error.to_string())
         }
         Err(_) => Err("it panicked".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcode::Config;
+    use crate::transcode::encoder::tests::with_b_pictures;
+    use crate::transcode::frame_clock::FrameRate;
+    use crate::transcode::outlet::outlet;
+
+    #[test]
+    fn a_slow_picture_does_not_cost_its_gop_each_time() {
+        let step = 36_000; // Two and a half pictures a second.
+        let (video, samples) = with_b_pictures(41, step);
+        let rate = FrameRate::near(30_000);
+        let clock = FrameClock::Constant(rate);
+        let job = Job {
+            video,
+            audio: None,
+            fps_millis: 2500,
+            clock,
+            segment_ms: 2000,
+            first_pts: None,
+            rungs: Vec::new(),
+            shed: 0,
+            audio_encodes: Vec::new(),
+            config: Config::default(),
+        };
+        let (outlet, _products) = outlet(10_000);
+        let mut worker = Worker::new(
+            &job,
+            Vec::new(),
+            (outlet, Placement::new(1)),
+            Default::default(),
+        )
+        .unwrap();
+        let (mut now, mut heard, mut expelled) = (0, 0, 0);
+        let mut hear = |worker: &mut Worker, until: i64| {
+            for pts in (heard..until).step_by(1920) {
+                let was_expelled = worker.is_expelled;
+                worker.take(Input::Sound { pts }).unwrap();
+                expelled += u32::from(worker.is_expelled && !was_expelled);
+                heard = pts + 1920;
+            }
+            expelled
+        };
+        for sample in samples {
+            // A picture is sent when it was taken; what refers to a later one behind that.
+            now = now.max(sample.pts());
+            hear(&mut worker, now);
+            let picture = Input::Video {
+                sample,
+                arrival: Some(Instant::now()),
+                opens_at: None,
+                config: None,
+                follows_loss: false,
+            };
+            worker.take(picture).unwrap();
+        }
+        let expelled = hear(&mut worker, now);
+        assert!(expelled <= 2, "{expelled} times for 41 pictures");
+        // It stands still: what the decoder keeps is shown all the same.
+        hear(&mut worker, now + 4 * 90_000);
+        assert_eq!(worker.last_pts, 40 * step);
     }
 }

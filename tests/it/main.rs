@@ -22,6 +22,7 @@ mod cli;
 mod repository;
 mod store;
 mod ladder;
+mod ladder_changes;
 mod ladder_trouble;
 mod lifecycle;
 mod live_mirror;

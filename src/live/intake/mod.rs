@@ -11,16 +11,19 @@ use std::sync::Arc;
 
 use super::SourceConfig;
 use super::health::{self, Code};
-use super::start::{Ready, Start, Verdict, Way, long_gop, segment_limit_ms};
+use super::start::{Ready, Start, Verdict, Way, constant_rate, long_gop, segment_limit_ms};
 use crate::ingest::{EndReason, MediaEvent, Metadata};
 use crate::media::codec::aac;
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
+use crate::transcode::FrameRate;
 
 /// Overruns in a row after which the keyframe interval is to blame, not a hiccup.
 const MAX_OVERRUNS: u32 = 3;
 /// A longer step between two pictures is a pause of the encoder: half a second.
 const PAUSE_TICKS: i64 = 45_000;
+/// A GOP shorter than this does not tell how fast pictures come: half a second.
+const SHORTEST_LOOK: u64 = 45_000;
 /// Most bytes of the current GOP that are kept for a change to transcoding, or for transcoding it anew.
 const MAX_GOP_BYTES: usize = 32 * 1024 * 1024;
 /// Most pictures of it: no more than a transcoder takes at once, with the sound beside them.
@@ -98,6 +101,7 @@ enum Phase {
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Live {
+    grid: Config,
     current: SourceConfig,
     wanted: SourceConfig,
     is_passing: bool,
@@ -117,14 +121,28 @@ struct Live {
     heard: i64,
     /// By how much sound was ahead when the last picture came.
     lead: i64,
-    /// Frames per 1000 seconds that the renditions were planned for.
+    /// Frames per 1000 seconds that the renditions were planned for; those of the frame grid, if there is one.
     fps_millis: u32,
     /// The GOP under way: its first decoding time, its pictures and their bytes.
     pace: (i64, u32, usize),
     /// Whether the GOP under way is the first of a changed source.
     is_changed: bool,
-    /// Of that GOP.
-    measured: Option<(u32, u64)>,
+    measured: Measured,
+    /// Bits and ticks that were measured.
+    total: (u64, u64),
+}
+
+/// What was measured of a source's pictures since they are what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measured {
+    /// Frames per 1000 seconds, if that is not what the renditions were planned for.
+    pub(super) fps_millis: Option<u32>,
+    /// The frame grid that is needed, if pictures come faster than the one there is.
+    pub(super) rate: Option<FrameRate>,
+    /// Bits per second of all whole GOPs; 0 before the first.
+    pub(super) mean_bps: u64,
+    /// Bits per second of the largest one.
+    pub(super) peak_bps: u64,
 }
 
 impl Intake {
@@ -252,7 +270,7 @@ impl Intake {
                 {
                     return Action::Leave(Ending::Refused(reason.clone().unwrap_or_default()));
                 }
-                let live = Live::new(&ready);
+                let live = Live::new(&ready, self.means.grid);
                 self.phase = Phase::Live(live);
                 Action::Begin(ready)
             }
@@ -282,12 +300,11 @@ impl Intake {
         }
     }
 
-    /// Frames per 1000 seconds and bits per second of the last whole GOP, if they were measured anew
-    /// because the source had changed.
-    pub(super) fn measured(&self) -> Option<(u32, u64)> {
+    /// What was measured of the pictures since the stream is live, or since they have changed.
+    pub(super) fn measured(&self) -> Measured {
         match &self.phase {
             Phase::Live(live) => live.measured,
-            Phase::Starting(_) => None,
+            Phase::Starting(_) => Measured::default(),
         }
     }
 
@@ -316,8 +333,9 @@ impl Intake {
 }
 
 impl Live {
-    fn new(ready: &Ready) -> Self {
+    fn new(ready: &Ready, grid: Config) -> Self {
         let mut live = Self {
+            grid,
             current: ready.source.clone(),
             wanted: ready.source.clone(),
             is_passing: ready.way == Way::Pass,
@@ -330,15 +348,28 @@ impl Live {
             tail: Vec::new(),
             heard: i64::MIN,
             lead: 0,
-            fps_millis: ready.fps_millis,
+            fps_millis: match &ready.way {
+                Way::Pass => ready.fps_millis,
+                Way::Transcode { rate, .. } => rate.fps_millis(),
+            },
             pace: (0, 0, 0),
             is_changed: false,
-            measured: None,
+            measured: Measured::default(),
+            total: (0, 0),
         };
         for sample in ready.samples.iter().filter(|s| s.track == TrackKind::Video) {
             live.keep(sample);
+            live.count(sample);
         }
         live
+    }
+
+    fn count(&mut self, sample: &Sample) {
+        if sample.is_sync {
+            self.pace = (sample.dts, 0, 0);
+        }
+        self.pace.1 += 1;
+        self.pace.2 += sample.data.len();
     }
 
     /// Keeps the picture for the case that the top rendition has to be transcoded from here on.
@@ -419,21 +450,38 @@ impl Live {
         Action::Resume(self.current.clone(), self.gop.clone())
     }
 
-    /// At the IDR picture that ends the first GOP of a changed source: whether its frame rate is so different
-    /// that the renditions must be planned anew.
+    /// At the IDR picture that ends a GOP: whether its frame rate is so different that the renditions must be planned
+    /// anew.
     fn measure(&mut self, dts: i64) -> bool {
         let (first, pictures, bytes) = self.pace;
+        let is_first = std::mem::take(&mut self.is_changed);
         let ticks = u64::try_from(dts.saturating_sub(first)).unwrap_or(0);
-        if !std::mem::take(&mut self.is_changed) || ticks == 0 || pictures < 2 {
+        if ticks == 0 || pictures < 2 {
             return false;
         }
+        let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(8);
+        let bps = |bits: u64, ticks: u64| bits.saturating_mul(90_000) / ticks;
+        self.total = (self.total.0.saturating_add(bits), self.total.1 + ticks);
+        self.measured.mean_bps = bps(self.total.0, self.total.1);
+        self.measured.peak_bps = self.measured.peak_bps.max(bps(bits, ticks));
         let fps_millis = u64::from(pictures) * 90_000_000 / ticks;
         let fps_millis = u32::try_from(fps_millis).unwrap_or(u32::MAX);
-        let bps = u64::try_from(bytes).unwrap_or(u64::MAX / 720_000) * 720_000 / ticks;
-        self.measured = Some((fps_millis, bps));
-        let is_other = fps_millis.abs_diff(self.fps_millis) > self.fps_millis / 20;
-        self.fps_millis = fps_millis;
-        is_other
+        let known = self.fps_millis;
+        if self.is_passing {
+            if is_first {
+                self.fps_millis = fps_millis;
+                self.measured.fps_millis = Some(fps_millis);
+            }
+            return is_first && fps_millis.abs_diff(known) > known / 20;
+        }
+        // Fewer pictures are repeated; of more the frame grid would leave some out.
+        let is_faster = ticks >= SHORTEST_LOOK && fps_millis > known + known / 6;
+        if is_faster {
+            let rate = constant_rate(&self.grid, fps_millis);
+            self.fps_millis = rate.fps_millis();
+            (self.measured.fps_millis, self.measured.rate) = (Some(fps_millis), Some(rate));
+        }
+        is_faster
     }
 
     fn picture(&mut self, sample: Sample) -> Action {
@@ -441,12 +489,8 @@ impl Live {
             return Action::Wait;
         }
         self.keep(&sample);
-        let has_other_rate = sample.is_sync && self.measure(sample.dts) && self.is_passing;
-        if sample.is_sync {
-            self.pace = (sample.dts, 0, 0);
-        }
-        self.pace.1 += 1;
-        self.pace.2 += sample.data.len();
+        let has_other_rate = sample.is_sync && self.measure(sample.dts);
+        self.count(&sample);
         if !sample.is_sync {
             return Action::Push(sample);
         }
@@ -460,6 +504,10 @@ impl Live {
         let is_hidden =
             !self.is_passing && !self.is_interrupted && self.current.audio == self.wanted.audio;
         self.is_changed = self.current.video != self.wanted.video;
+        if self.is_changed {
+            (self.measured.mean_bps, self.measured.peak_bps) = (0, 0);
+            self.total = (0, 0);
+        }
         self.current.clone_from(&self.wanted);
         self.is_interrupted = false;
         if is_hidden {

@@ -363,7 +363,11 @@ fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() 
     let mut intake = live(false);
     intake.take(video(640));
     assert_eq!(letters(&mut intake, [picture(120, true)]), "C");
-    assert_eq!(intake.measured(), None);
+    let rates = |intake: &Intake| {
+        let measured = intake.measured();
+        (measured.fps_millis, measured.mean_bps, measured.peak_bps)
+    };
+    assert_eq!(rates(&intake), (None, 0, 0), "of the source before");
     // Sixty pictures a second from here on.
     let fast = |n: i64| Sample {
         dts: 120 * FRAME + n * FRAME / 2,
@@ -376,11 +380,60 @@ fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() 
             .all(|letter| letter == 'P')
     );
     assert_eq!(letters(&mut intake, [fast(120)]), "C");
-    assert_eq!(intake.measured(), Some((60_000, 48_000)));
+    assert_eq!(rates(&intake), (Some(60_000), 48_000, 48_000));
     let again = (121..=240).map(fast);
     assert!(
         letters(&mut intake, again)
             .chars()
             .all(|letter| letter == 'P')
+    );
+}
+
+#[test]
+fn every_gop_is_measured() {
+    let mut intake = live(false);
+    let of = |n: i64, bytes: usize| Sample {
+        data: Bytes::from(vec![0; bytes]),
+        ..picture(n, n % 60 == 0)
+    };
+    // What was held begins the first.
+    letters(&mut intake, (61..=120).map(|n| of(n, 100)));
+    let measured = intake.measured();
+    assert_eq!((measured.mean_bps, measured.peak_bps), (24_000, 24_000));
+    letters(&mut intake, (121..=180).map(|n| of(n, 300)));
+    letters(&mut intake, (181..=240).map(|n| of(n, 100)));
+    let measured = intake.measured();
+    assert_eq!(measured.fps_millis, None, "it is what it was");
+    assert_eq!((measured.mean_bps, measured.peak_bps), (40_000, 71_200));
+}
+
+#[test]
+fn a_transcoded_source_that_becomes_faster_has_a_faster_frame_grid() {
+    let mut intake = live(false);
+    intake.is_led_by_ticks(true);
+    // Half as many, twice as many, as many again as these.
+    let pictures = |from: i64, count: i64, step: i64| {
+        (0..count).map(move |n| Sample {
+            dts: from + n * step,
+            ..picture(0, n == 0)
+        })
+    };
+    letters(&mut intake, (61..120).map(|n| picture(n, false)));
+    let slow = letters(&mut intake, pictures(120 * FRAME, 60, 2 * FRAME));
+    let from = 240 * FRAME;
+    let fast = letters(&mut intake, pictures(from, 240, FRAME / 2));
+    assert!((slow + &fast).chars().all(|letter| letter == 'P'));
+    assert_eq!(intake.measured().rate, None, "it repeats pictures");
+    let from = from + 120 * FRAME;
+    let next = letters(&mut intake, pictures(from, 240, FRAME / 2));
+    assert!(next.starts_with('R') && next[1..].chars().all(|letter| letter == 'P'));
+    let rate = intake.measured().rate.unwrap();
+    assert_eq!((rate.frames, rate.seconds), (60, 1));
+    // Few pictures in too short a time say nothing.
+    let from = from + 120 * FRAME;
+    letters(&mut intake, pictures(from, 4, FRAME / 10));
+    assert_eq!(
+        letters(&mut intake, pictures(from + 3000, 2, FRAME / 2)),
+        "PP"
     );
 }

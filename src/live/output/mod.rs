@@ -16,6 +16,7 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 pub(super) use self::filler::{Filler, Slate, SlatePlan};
@@ -136,7 +137,6 @@ impl Output {
             made_rx,
             rung_slots: setup.rung_slots,
             encode_slots: setup.encode_slots,
-            silence: silence(source),
             ..Run::led_by_ticks(Segmenter::new(&self.packaging, true))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
@@ -173,6 +173,7 @@ impl Output {
                 rendition.keep_gop();
             }
         }
+        run.silence = silence(source, run.source_audio_slots.is_empty());
         self.ladder = setup.ladder;
         self.run = Some(run);
         if self.is_announced() {
@@ -214,6 +215,7 @@ impl Output {
             return Ok(());
         };
         let mut opens_at = None;
+        run.seen = sample.dts;
         if let Cutter::Leader(slot) = run.cutter
             && let Some(leader) = self.renditions.get_mut(slot)
         {
@@ -231,7 +233,18 @@ impl Output {
             // Without a handle its other threads end too, and then the products, which tells that it is lost.
             run.transcoder = None;
         }
+        self.miss_pictures();
         Ok(())
+    }
+
+    /// While a transcoder is lost nothing will come of the pictures up to now: their spans are gaps at once.
+    fn miss_pictures(&mut self) {
+        let Some(run) = self.run.as_ref().filter(|run| run.is_lost()) else {
+            return;
+        };
+        for slot in &run.rung_slots {
+            self.renditions[*slot].picture_until(run.seen + 1, true);
+        }
     }
 
     fn push_sound(&mut self, sample: &Sample) {
@@ -241,6 +254,13 @@ impl Output {
         }
         if let Some(transcoder) = &mut run.transcoder {
             transcoder.audio(sample.clone());
+        }
+    }
+
+    /// What the multivariant playlist says of a source that is passed through.
+    pub(super) fn describe_source(&mut self, variant: Variant) {
+        if let Some(Cutter::Leader(slot)) = self.run.as_ref().map(|run| &run.cutter) {
+            self.renditions[*slot].describe(variant);
         }
     }
 
@@ -260,17 +280,22 @@ impl Output {
         }
     }
 
-    /// The transcoder has ended without being asked to: what it owes becomes gaps.
+    /// The transcoder has ended without being asked to: what it owes becomes gaps. Who passes the source on does not
+    /// wait for sound that was to be encoded.
     pub(super) fn lose_transcoder(&mut self) {
-        if let Some(run) = &mut self.run {
-            (run.transcoder, run.made_rx) = (None, None);
+        let Some(run) = &mut self.run else { return };
+        (run.transcoder, run.made_rx) = (None, None);
+        for slot in run.encode_slots.iter().flatten() {
+            self.renditions[*slot].wait_for_sound(0);
         }
+        self.miss_pictures();
+        self.settle(Vec::new(), None);
     }
 
     /// Whether a transcoder was lost and not replaced.
     pub(super) fn lacks_transcoder(&self) -> bool {
         let run = self.run.as_ref();
-        run.is_some_and(|run| run.needs_transcoder && run.transcoder.is_none())
+        run.is_some_and(Run::is_lost)
     }
 
     /// Goes on with a new transcoder of the same job, from the next picture on, an IDR picture; whether
@@ -289,6 +314,9 @@ impl Output {
         if fits {
             run.transcoder = Some(started.transcoder);
             run.made_rx = Some(started.output_rx);
+            for slot in run.encode_slots.iter().flatten() {
+                self.renditions[*slot].wait_for_sound(ENCODED_AUDIO_WAIT);
+            }
         }
         fits
     }
@@ -522,14 +550,19 @@ fn push_made(rendition: &mut Rendition, sample: Sample, arrival: Option<Instant>
     }
 }
 
-/// What fills in for the source's sound, where one frame of silence is to be had.
-fn silence(source: &SourceConfig) -> Option<Silence> {
+/// What fills in for the source's sound. Where no viewer gets that as it is, an empty frame will do if there is no
+/// silent one: it counts as lost, and what is lost is silence in all that is encoded.
+fn silence(source: &SourceConfig, is_encoded: bool) -> Option<Silence> {
     let config = source.audio.as_ref()?;
     match silent_frame(config) {
         Ok(frame) => Some(Silence::new(config, frame)),
+        Err(_) if is_encoded => Some(Silence::new(config, Bytes::new())),
         Err(error) => {
             tracing::debug!(%error, "no silence for this sound");
             None
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

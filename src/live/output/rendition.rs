@@ -135,6 +135,12 @@ impl Rendition {
         self.variant_tx.borrow().clone()
     }
 
+    /// The multivariant playlist says this of it from now on; its codecs are what they were.
+    pub(super) fn describe(&self, variant: Variant) {
+        let codecs = self.variant().codecs;
+        self.variant_tx.send_replace(Variant { codecs, ..variant });
+    }
+
     /// Takes a sample of its own timeline. Whether it opened a segment (a leader's only).
     pub(super) fn push(
         &mut self,
@@ -172,6 +178,13 @@ impl Rendition {
     pub(super) fn picture_until(&mut self, until: i64, is_lost: bool) {
         if let Some(packager) = &mut self.packager {
             packager.video_until(until, is_lost);
+        }
+    }
+
+    /// Pictures may be ahead of its sound by so many ticks.
+    pub(super) fn wait_for_sound(&mut self, ticks: i64) {
+        if let Some(packager) = &mut self.packager {
+            packager.wait_for_audio(ticks);
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Run {
     /// The renditions without pictures: they follow the video's clock.
     pub(super) sound_only_slots: Vec<usize>,
     pub(super) silence: Option<Silence>,
+    /// Decoding time of the source's last picture.
+    pub(super) seen: i64,
     /// How far the leader's B-frames put presentation behind decoding. All renditions are packaged on
     /// the leader's decoding times: so they share the boundaries of their sound, too.
     pub(super) shift: i64,
@@ -56,8 +58,14 @@ impl Run {
             source_audio_slots: Vec::new(),
             sound_only_slots: Vec::new(),
             silence: None,
+            seen: i64::MIN,
             shift: 0,
         }
+    }
+
+    /// Whether its transcoder has ended and all that it made has been taken.
+    pub(super) fn is_lost(&self) -> bool {
+        self.needs_transcoder && self.transcoder.is_none() && self.made_rx.is_none()
     }
 
     /// What was encoded, on the leader's decoding times.

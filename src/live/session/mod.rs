@@ -17,6 +17,7 @@ pub(super) mod seats;
 mod stream;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -376,6 +377,7 @@ impl ChannelTask {
     fn leave(&self, mut publisher: Publisher, words: &str) {
         self.end_watch(&mut publisher);
         if publisher.live_since.is_some() {
+            self.keep_shed(&publisher, &BTreeSet::new());
             self.emit(&publisher, Kind::StreamEnd);
         }
         if publisher.is_announced {

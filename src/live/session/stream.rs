@@ -4,6 +4,7 @@
 //! In:  actions, the transcoder's products. Out: timelines begun and fed (`output`), the status.
 //! Not here: who publishes and for how long (`session`), what an event means (`intake`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -88,6 +89,7 @@ impl ChannelTask {
             }
             if sample.is_sync && sample.track == TrackKind::Video {
                 self.replace_transcoder(publisher.facts.clone()).await;
+                self.describe_source(publisher);
             }
             let Some(output) = &mut self.output else {
                 return Ok(());
@@ -102,19 +104,23 @@ impl ChannelTask {
         }
     }
 
+    /// What the multivariant playlist says of a source that is passed on is kept true.
+    fn describe_source(&mut self, publisher: &mut Publisher) {
+        if let (Some(facts), Some(output)) = (&mut publisher.facts, &mut self.output) {
+            facts.measure(publisher.intake.measured());
+            output.describe_source(plan::source_variant(facts));
+        }
+    }
+
     /// The source changes: DISCONTINUITY and a new MAP in all renditions.
     async fn change(
         &mut self,
         publisher: &mut Publisher,
         source: SourceConfig,
     ) -> Result<(), Ending> {
-        let Some(facts) = &mut publisher.facts else {
+        let Some(facts) = publisher.changed(source) else {
             return Ok(());
         };
-        facts.source = source;
-        if let Some((fps_millis, bps)) = publisher.intake.measured() {
-            (facts.fps_millis, facts.measured_bps) = (fps_millis, bps);
-        }
         let facts = facts.clone();
         let at = self.context.clock.now();
         self.begin(publisher, &facts, None, at).await
@@ -127,16 +133,18 @@ impl ChannelTask {
         publisher: &mut Publisher,
         source: SourceConfig,
     ) -> Result<(), Ending> {
-        let (Some(facts), Some(output)) = (&mut publisher.facts, &mut self.output) else {
+        let colour = |facts: &Facts| facts.source.video.picture.colour;
+        let known = publisher.facts.as_ref().map(colour);
+        let (Some(facts), Some(output)) = (publisher.changed(source), &mut self.output) else {
             return Ok(());
         };
-        facts.source = source;
         let channel = lock(&self.status).channel.clone();
         let planned = self
             .context
             .transcoding
             .plan(&channel, facts, Some(output.ladder()));
-        if planned.ladder == *output.ladder() {
+        // What is encoded says which colours it has: those of the source that it began with.
+        if planned.ladder == *output.ladder() && known == Some(colour(facts)) {
             output.reconfigure(Arc::clone(&facts.source.video));
             return Ok(());
         }
@@ -224,6 +232,7 @@ impl ChannelTask {
         if self.output.is_none() {
             self.output = Some(self.open_output(&setup.ladder).await?);
         }
+        self.keep_shed(publisher, &setup.shed);
         let Some(output) = &mut self.output else {
             return Ok(());
         };
@@ -249,9 +258,16 @@ impl ChannelTask {
             "timeline begins"
         );
         let mut status = lock(&self.status);
-        status.size = (width, height);
-        status.shed.clear();
+        (status.size, status.fps_millis) = ((width, height), facts.fps_millis);
         Ok(())
+    }
+
+    /// These renditions stay shed; all others that were are back.
+    pub(super) fn keep_shed(&self, publisher: &Publisher, kept: &BTreeSet<String>) {
+        let known = std::mem::replace(&mut lock(&self.status).shed, kept.clone());
+        for rendition in known.difference(kept).cloned() {
+            self.emit(publisher, Kind::RenditionRestored { rendition });
+        }
     }
 
     /// The stream cannot be carried, by the server's fault.
@@ -270,6 +286,7 @@ impl ChannelTask {
         let channel = lock(&self.status).channel.clone();
         let slots = self.output.as_ref().map(Output::ladder);
         let mut setup = self.context.transcoding.plan(&channel, facts, slots);
+        setup.leave_out(&lock(&self.status).shed);
         let Some(job) = setup.job.take() else {
             return Ok((setup, None));
         };
@@ -386,6 +403,7 @@ impl ChannelTask {
                 .intake
                 .declared_bps()
                 .unwrap_or(ready.measured_bps),
+            declared_bps: publisher.intake.declared_bps(),
             measured_bps: ready.measured_bps,
             source: ready.source.clone(),
             fps_millis: ready.fps_millis,
@@ -454,6 +472,16 @@ impl ChannelTask {
             ladder,
             Arc::clone(&self.context.directory),
         ))
+    }
+}
+
+impl Publisher {
+    /// What is known of its stream from now on, as its source is another one.
+    fn changed(&mut self, source: SourceConfig) -> Option<&Facts> {
+        let facts = self.facts.as_mut()?;
+        facts.change(source, self.intake.declared_bps());
+        facts.measure(self.intake.measured());
+        Some(facts)
     }
 }
 

@@ -71,21 +71,25 @@ impl Gaps {
     /// The constant rate that stands for this source: its own, or the fastest usual one if it varies,
     /// multiplied until whole frames fill parts.
     pub(super) fn rate(&self, grid: &Config) -> FrameRate {
-        let fps_millis = self.fps_millis();
-        let slower = fps_millis.div_ceil(MAX_FPS_MILLIS).max(1);
-        let base = FrameRate::near((fps_millis / slower).max(500));
-        let times = |n: u32| FrameRate {
-            frames: base.frames * n,
-            ..base
-        };
-        let fitting = (1..=40)
-            .map(times)
-            .find(|rate| fits(grid, rate.fps_millis()));
-        fitting.unwrap_or(FrameRate {
-            frames: 30,
-            seconds: 1,
-        })
+        constant_rate(grid, self.fps_millis())
     }
+}
+
+/// The constant rate that stands for `fps_millis`, multiplied until whole frames fill parts.
+pub(in crate::live) fn constant_rate(grid: &Config, fps_millis: u32) -> FrameRate {
+    let slower = fps_millis.div_ceil(MAX_FPS_MILLIS).max(1);
+    let base = FrameRate::near((fps_millis / slower).max(500));
+    let times = |n: u32| FrameRate {
+        frames: base.frames * n,
+        ..base
+    };
+    let fitting = (1..=40)
+        .map(times)
+        .find(|rate| fits(grid, rate.fps_millis()));
+    fitting.unwrap_or(FrameRate {
+        frames: 30,
+        seconds: 1,
+    })
 }
 
 fn median(sorted: &[i64]) -> i64 {

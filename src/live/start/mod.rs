@@ -18,6 +18,8 @@ use crate::transcode::FrameRate;
 
 use self::fit::Gaps;
 
+pub(super) use self::fit::constant_rate;
+
 /// How long audio may stay away before the stream starts without it.
 const AUDIO_WAIT_TICKS: i64 = 90_000;
 /// How long a stream is looked at that is transcoded in any case.

@@ -233,7 +233,8 @@ impl Pipeline {
         E: FnMut(AudioOutput) -> bool,
     {
         let pcm = self.decoder.decode(&sample.data);
-        if pcm.is_none() {
+        // An empty frame stands for silence that was wanted.
+        if pcm.is_none() && !sample.data.is_empty() {
             metrics::counter!("weir_transcode_audio_corrupt_total").increment(1);
         }
         let (at, timescale) = (sample.pts(), self.timescale);

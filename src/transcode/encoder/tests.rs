@@ -34,6 +34,48 @@ pub(in crate::transcode) fn pattern(width: u32, height: u32, n: i64) -> RawFrame
     RawFrame::new(picture, n * 3000)
 }
 
+/// `count` pictures of one GOP, every second one a B picture, `step` ticks apart, in decoding order.
+pub(in crate::transcode) fn with_b_pictures(
+    count: i64,
+    step: i64,
+) -> (Arc<avc::Config>, Vec<Sample>) {
+    ffi::init();
+    let codec = ffmpeg::encoder::find_by_name("libx264").unwrap();
+    let mut context = codec::Context::new_with_codec(codec);
+    context.set_flags(codec::Flags::GLOBAL_HEADER);
+    let mut encoder = context.encoder().video().unwrap();
+    encoder.set_width(320);
+    encoder.set_height(180);
+    encoder.set_format(format::Pixel::YUV420P);
+    encoder.set_time_base(Rational(1, 90_000));
+    encoder.set_max_b_frames(1);
+    let params = "annexb=0:b-adapt=0:keyint=1000:scenecut=0";
+    let options = Dictionary::from_iter([("preset", "superfast"), ("x264-params", params)]);
+    let mut encoder = encoder.open_as_with(codec, options).unwrap();
+    let record = parameter_sets::record(ffi::extradata(&encoder)).unwrap();
+    let mut samples = Vec::new();
+    for n in 0..=count {
+        if n < count {
+            let mut picture = ffi::reference(&pattern(320, 180, n).picture).unwrap();
+            picture.set_pts(Some(n * step));
+            encoder.send_frame(&picture).unwrap();
+        } else {
+            encoder.send_eof().unwrap();
+        }
+        let mut packet = Packet::empty();
+        while encoder.receive_packet(&mut packet).is_ok() {
+            samples.push(Sample {
+                track: TrackKind::Video,
+                dts: packet.pts().unwrap(),
+                composition_offset: 0,
+                is_sync: samples.is_empty(),
+                data: Bytes::copy_from_slice(packet.data().unwrap()),
+            });
+        }
+    }
+    (Arc::new(avc::Config::parse(&record).unwrap()), samples)
+}
+
 #[test]
 fn libx264_knows_all_private_options() {
     ffi::init();

@@ -48,6 +48,8 @@ pub struct Job {
     pub first_pts: Option<i64>,
     /// The most expensive first, at most 32.
     pub rungs: Vec<VideoRung>,
+    /// A bit for each rung that is left out from the start: the machine was overloaded before.
+    pub shed: u32,
     /// Each is made once, for all renditions that have it.
     pub audio_encodes: Vec<AudioEncode>,
     /// The room's settings.

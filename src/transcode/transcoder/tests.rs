@@ -34,6 +34,7 @@ fn job(video: Arc<avc::Config>, clock: FrameClock) -> Job {
         segment_ms: 2000,
         first_pts: None,
         rungs: vec![rung("large", 160, 90, 1), rung("small", 80, 44, 2)],
+        shed: 0,
         audio_encodes: Vec::new(),
         config: Config::default(),
     }
@@ -438,6 +439,29 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
     let expected = (0..fed).step_by(2);
     assert_eq!(times, expected.collect::<Vec<_>>(), "the other one has all");
     assert_eq!(keyframes, (0..fed).step_by(60).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_shed_before_is_left_out_from_the_first_frame_on() {
+    let (video, samples) = source(60, 60);
+    let job = Job {
+        shed: 1,
+        ..job(video, FPS30)
+    };
+    let mut started = Transcoder::start(&job).unwrap();
+    feed(&mut started, samples, |_| false);
+    let made = outputs(started);
+    assert_eq!(frames(&made, 0).0, [] as [i64; 0]);
+    let lost = made.iter().filter_map(|output| match output {
+        Output::VideoUntil {
+            rung: 0,
+            until,
+            is_lost: true,
+        } => Some(until / 3000),
+        _ => None,
+    });
+    assert_eq!(lost.collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
+    assert_eq!(frames(&made, 1).0, (0..60).step_by(2).collect::<Vec<_>>());
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! and which rendition takes which of its products. Pure.
 //! Not here: sizes and rates (`transcode::ladder`), the media (`output`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::SourceConfig;
+use super::intake::Measured;
 use super::start::Way;
 use crate::model::Channel;
 use crate::model::channel::{ChannelType, Preset};
@@ -31,13 +33,57 @@ pub(super) struct Facts {
     pub(super) source: SourceConfig,
     /// Frames per 1000 seconds.
     pub(super) fps_millis: u32,
-    /// Bits per second of both tracks, declared or measured.
+    /// Bits per second of both tracks in the long run: as declared or as measured, whichever is more. Before that what
+    /// is likely.
     pub(super) bps: u64,
-    /// Bits per second of both tracks, measured over the first GOP.
+    /// What was declared last.
+    pub(super) declared_bps: Option<u64>,
+    /// Bits per second of both tracks, of the largest GOP that was measured; 0 before the first.
     pub(super) measured_bps: u64,
     pub(super) way: Way,
     /// EXT-X-TARGETDURATION in milliseconds.
     pub(super) segment_ms: u32,
+}
+
+impl Facts {
+    /// The source changes. If no other rate was declared for it, a pixel is likely to have as many bits as before, until
+    /// that is measured.
+    pub(super) fn change(&mut self, source: SourceConfig, declared_bps: Option<u64>) {
+        let old = std::mem::replace(&mut self.source, source);
+        if old.video == self.source.video {
+            return;
+        }
+        let pixels = |source: &SourceConfig| {
+            let (width, height) = source.display_size();
+            u64::from(width) * u64::from(height)
+        };
+        self.bps = match declared_bps {
+            Some(bps) if declared_bps != self.declared_bps => bps,
+            _ => self.bps.saturating_mul(pixels(&self.source)) / pixels(&old).max(1),
+        };
+        self.declared_bps = declared_bps;
+        self.measured_bps = 0;
+    }
+
+    /// Takes in what was measured of the source's pictures since they are what they are.
+    pub(super) fn measure(&mut self, measured: Measured) {
+        self.fps_millis = measured.fps_millis.unwrap_or(self.fps_millis);
+        if let (Way::Transcode { rate, .. }, Some(needed)) = (&mut self.way, measured.rate) {
+            *rate = needed;
+        }
+        if measured.peak_bps == 0 {
+            return;
+        }
+        let sound_bps = u64::from(self.source.audio_bps);
+        let mean_bps = measured.mean_bps + sound_bps;
+        let is_declared = self.declared_bps == Some(self.bps);
+        self.bps = if self.measured_bps > 0 || is_declared {
+            self.bps.max(mean_bps)
+        } else {
+            mean_bps
+        };
+        self.measured_bps = self.measured_bps.max(measured.peak_bps + sound_bps);
+    }
 }
 
 /// A stream's renditions and how they are made.
@@ -50,6 +96,23 @@ pub(super) struct Setup {
     pub(super) rung_slots: Vec<usize>,
     /// The renditions of each audio encode of the job.
     pub(super) encode_slots: Vec<Vec<usize>>,
+    /// The renditions that are left out from the start.
+    pub(super) shed: BTreeSet<String>,
+}
+
+impl Setup {
+    /// Leaves out what was left out before because the machine was overloaded; but never all pictures.
+    pub(super) fn leave_out(&mut self, shed: &BTreeSet<String>) {
+        let Some(job) = &mut self.job else { return };
+        let has_source = job.clock == FrameClock::Source;
+        let most = job.rungs.len() - usize::from(!has_source && !job.rungs.is_empty());
+        for (n, rung) in job.rungs.iter().enumerate().take(most) {
+            if shed.contains(&rung.name) {
+                job.shed |= 1 << n;
+                self.shed.insert(rung.name.clone());
+            }
+        }
+    }
 }
 
 /// Whether the channel's type passes sources through where they can be.
@@ -112,6 +175,7 @@ impl Transcoding {
             job: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
+            shed: BTreeSet::new(),
         };
         setup.job = self.job(facts, &mut setup);
         setup
@@ -147,6 +211,7 @@ impl Transcoding {
             job: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
+            shed: BTreeSet::new(),
         })
     }
 
@@ -186,6 +251,7 @@ impl Transcoding {
             segment_ms: facts.segment_ms,
             first_pts: None,
             rungs,
+            shed: 0,
             audio_encodes,
             config: self.config.clone(),
         })
@@ -285,181 +351,4 @@ fn passed_through(source: &ladder::Source) -> Ladder {
 }
 
 #[cfg(test)]
-mod tests {
-    use ChannelType::{AdvancedHd, AdvancedSd, Basic, Standard};
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::base::clock::WallTime;
-    use crate::live::start::tests::video;
-    use crate::media::codec::aac;
-    use crate::model::channel::Settings;
-
-    const STEREO_48K: Option<&[u8]> = Some(&[0x11, 0x90]);
-    const MONO_22K: Option<&[u8]> = Some(&[0x13, 0x88]);
-
-    fn transcoding(enabled: bool, basic: transcode::Basic) -> Transcoding {
-        let config = transcode::Config {
-            enabled,
-            basic,
-            ..transcode::Config::default()
-        };
-        let ladders = Arc::default();
-        Transcoding { config, ladders }
-    }
-
-    fn channel(channel_type: ChannelType) -> Channel {
-        let settings = Settings {
-            channel_type: Some(channel_type),
-            ..Settings::default()
-        };
-        Channel::create(&settings, WallTime(0)).unwrap()
-    }
-
-    /// 720p at 30 frames a second.
-    fn facts(is_passable: bool, audio: Option<&'static [u8]>) -> Facts {
-        let parse = |bytes| Arc::new(aac::Config::parse(&Bytes::from_static(bytes)).unwrap());
-        let encoded = Way::Transcode {
-            rate: FrameRate::near(30_000),
-            reason: None,
-        };
-        Facts {
-            source: SourceConfig {
-                video: video(1280),
-                audio: audio.map(parse),
-                audio_bps: 192_000,
-                is_turned: false,
-            },
-            fps_millis: 30_000,
-            bps: 3_000_000,
-            measured_bps: 3_000_000,
-            way: if is_passable { Way::Pass } else { encoded },
-            segment_ms: 2000,
-        }
-    }
-
-    fn plan(channel_type: ChannelType, facts: &Facts, slots: Option<&Ladder>) -> Setup {
-        let transcoding = transcoding(true, transcode::Basic::Transcode);
-        transcoding.plan(&channel(channel_type), facts, slots)
-    }
-
-    fn names(ladder: &Ladder) -> String {
-        let names = ladder.rungs.iter().map(|rung| rung.name.as_str());
-        names.collect::<Vec<_>>().join(" ")
-    }
-
-    /// Of each audio encode the kilobits and the renditions.
-    fn sounds(setup: &Setup) -> Vec<(u32, &[usize])> {
-        let encodes = setup.job.iter().flat_map(|job| &job.audio_encodes);
-        let kbps = encodes.map(|encode| encode.bitrate_bps / 1000);
-        kbps.zip(setup.encode_slots.iter().map(Vec::as_slice))
-            .collect()
-    }
-
-    #[test]
-    fn each_channel_type_has_its_renditions_and_encodes_each_sound_once() {
-        let (basic, low) = ("source audio_only", "480p30 360p30 160p30 audio_only");
-        let (passed, hd) = (format!("source {low}"), format!("720p30 {low}"));
-        let few: &[(u32, &[usize])] = &[(64, &[2]), (48, &[3])];
-        let sd: &[(u32, &[usize])] = &[(128, &[0]), (64, &[1, 3]), (48, &[2])];
-        let all: &[(u32, &[usize])] = &[(128, &[0, 1]), (64, &[2, 4]), (48, &[3])];
-        for (channel_type, is_passable, expected, slots, encodes) in [
-            (Basic, true, basic, 0..0, &[][..]),
-            (Basic, false, basic, 0..1, &[]),
-            (Standard, true, &passed, 1..4, few),
-            (Standard, false, &hd, 0..4, few),
-            (AdvancedSd, true, low, 0..3, sd),
-            (AdvancedSd, false, low, 0..3, sd),
-            (AdvancedHd, true, &hd, 0..4, all),
-            (AdvancedHd, false, &hd, 0..4, all),
-        ] {
-            let setup = plan(channel_type, &facts(is_passable, STEREO_48K), None);
-            let case = format!("{channel_type:?}, passable: {is_passable}");
-            assert_eq!(names(&setup.ladder), expected, "{case}");
-            assert_eq!(setup.rung_slots, slots.collect::<Vec<_>>(), "{case}");
-            assert_eq!(sounds(&setup), encodes, "{case}");
-            let own_clock = setup.job.map(|job| job.clock != FrameClock::Source);
-            let is_needed = !setup.rung_slots.is_empty();
-            let has_leader = setup.ladder.rungs[0].video == RungVideo::Source;
-            assert_eq!(own_clock, is_needed.then_some(!has_leader), "{case}");
-        }
-        // Sound that cannot pass is encoded for all who would have it.
-        let setup = plan(Standard, &facts(true, MONO_22K), None);
-        let expected: [(u32, &[usize]); 3] = [(128, &[0, 1, 4]), (64, &[2]), (48, &[3])];
-        assert_eq!(sounds(&setup), expected);
-    }
-
-    #[test]
-    fn a_source_without_sound_has_no_sound_encoded() {
-        for channel_type in [Basic, Standard, AdvancedSd, AdvancedHd] {
-            let setup = plan(channel_type, &facts(false, None), None);
-            assert!(sounds(&setup).is_empty() && setup.encode_slots.is_empty());
-            assert!(!names(&setup.ladder).contains(ladder::AUDIO_ONLY));
-        }
-    }
-
-    #[test]
-    fn types_and_settings_decide_what_may_pass_and_what_may_be_transcoded() {
-        let all = [Basic, Standard, AdvancedSd, AdvancedHd].map(channel);
-        assert_eq!(all.each_ref().map(may_pass), [true, true, false, false]);
-        let allowed = |enabled, basic| {
-            let transcoding = transcoding(enabled, basic);
-            all.each_ref()
-                .map(|channel| transcoding.is_allowed(channel))
-        };
-        assert_eq!(allowed(true, transcode::Basic::Transcode), [true; 4]);
-        let refusing = allowed(true, transcode::Basic::Refuse);
-        assert_eq!(refusing, [false, true, true, true]);
-        assert_eq!(allowed(false, transcode::Basic::Transcode), [false; 4]);
-        let off = transcoding(false, transcode::Basic::Transcode);
-        for (channel, audio) in all.iter().zip([STEREO_48K, MONO_22K, None, STEREO_48K]) {
-            let setup = off.plan(channel, &facts(true, audio), None);
-            assert!(setup.job.is_none() && setup.rung_slots.is_empty());
-            assert_eq!(names(&setup.ladder), ladder::SOURCE);
-            assert_eq!(setup.ladder.rungs[0].video, RungVideo::Source);
-        }
-    }
-
-    #[test]
-    fn what_can_pass_does_so_where_nothing_can_be_encoded() {
-        use RungAudio::{None as Mute, Source};
-        let transcoding = transcoding(true, transcode::Basic::Transcode);
-        let alone = |channel_type, facts: &Facts, slots: Option<&Ladder>| {
-            transcoding.plan_without_encoding(&channel(channel_type), facts, slots)
-        };
-        let sounds = |ladder: &Ladder| {
-            let sounds = ladder.rungs.iter().map(|rung| rung.audio.clone());
-            sounds.collect::<Vec<_>>()
-        };
-        for (audio, sound) in [(STEREO_48K, Source), (MONO_22K, Source), (None, Mute)] {
-            let setup = alone(Standard, &facts(true, audio), None).unwrap();
-            assert!(setup.job.is_none() && setup.rung_slots.is_empty());
-            assert_eq!(names(&setup.ladder), ladder::SOURCE);
-            assert_eq!(sounds(&setup.ladder), [sound]);
-        }
-        let passed = plan(Standard, &facts(true, STEREO_48K), None).ladder;
-        let again = alone(Standard, &facts(true, MONO_22K), Some(&passed)).unwrap();
-        assert_eq!(names(&again.ladder), names(&passed));
-        assert_eq!(sounds(&again.ladder), [Source, Mute, Mute, Mute, Source]);
-        let encoded = plan(Standard, &facts(false, STEREO_48K), None).ladder;
-        assert!(alone(Standard, &facts(true, STEREO_48K), Some(&encoded)).is_none());
-        assert!(alone(Standard, &facts(false, STEREO_48K), None).is_none());
-    }
-
-    #[test]
-    fn who_returns_keeps_the_renditions_whatever_the_source_is_now() {
-        for (is_passable, audio) in [(true, None), (false, MONO_22K), (false, STEREO_48K)] {
-            let first = plan(Standard, &facts(true, STEREO_48K), None).ladder;
-            let again = plan(Standard, &facts(is_passable, audio), Some(&first));
-            assert_eq!(names(&again.ladder), names(&first));
-            let encoded = usize::from(is_passable)..4;
-            assert_eq!(again.rung_slots, encoded.collect::<Vec<_>>());
-            assert_eq!(again.encode_slots.is_empty(), audio.is_none());
-        }
-        // It could be passed on now, but there is no place for it: something has to be the clock.
-        let first = plan(Standard, &facts(false, STEREO_48K), None).ladder;
-        let again = plan(Standard, &facts(true, STEREO_48K), Some(&first));
-        assert_eq!(names(&again.ladder), names(&first));
-        assert_ne!(again.job.unwrap().clock, FrameClock::Source);
-    }
-}
+mod tests;

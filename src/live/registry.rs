@@ -260,7 +260,7 @@ impl Registry {
             }
         };
         let run = async move {
-            let served = AssertUnwindSafe(serve).catch_unwind().await;
+            let served = AssertUnwindSafe(Box::pin(serve)).catch_unwind().await;
             let unserved = served.unwrap_or_else(|panic| {
                 registry.tell_ends(&leaves.channel, &ledger);
                 resume_unwind(panic)

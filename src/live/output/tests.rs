@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::media::Timescale;
 use crate::media::codec::aac;
 use crate::transcode::ladder::Rung;
-use crate::transcode::slate::{Form, Reel, SlateGrid, SlatePicture, SlateRung, reels};
+use crate::transcode::slate::Reel;
+use crate::transcode::slate::tests::black;
 use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung};
 
 use super::*;
@@ -19,22 +20,6 @@ const LC: &[u8] = &[0x13, 0x90];
 const HE_AAC: &[u8] = &[0x2b, 0x92, 0x08, 0x00];
 /// More than any thread here needs.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Two seconds of a source that can be decoded.
-fn reel() -> Reel {
-    let rung = SlateRung {
-        width: 320,
-        height: 180,
-        bitrate_bps: 200_000,
-        form: Form(66, 0xc0, 31),
-    };
-    let grid = SlateGrid {
-        interval: FRAME,
-        frames: 60,
-    };
-    let mut made = reels(&SlatePicture::Black, &[rung], grid, "ultrafast").unwrap();
-    made.swap_remove(0)
-}
 
 fn audio(config: &'static [u8]) -> Arc<aac::Config> {
     Arc::new(aac::Config::parse(&Bytes::from_static(config)).unwrap())
@@ -55,7 +40,7 @@ struct Bench {
 impl Bench {
     /// Sound of `config`, passed on to all or encoded for all; nothing has begun.
     fn new(config: &'static [u8], sound: RungAudio) -> Self {
-        let reel = reel();
+        let reel = black(60);
         let ladder = ladder(&sound);
         let place = Place {
             channel_id: "channel".to_owned(),

@@ -222,4 +222,4 @@ fn black() -> RawFrame {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

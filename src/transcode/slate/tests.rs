@@ -18,6 +18,22 @@ const RUNGS: [SlateRung; 2] = [
     },
 ];
 
+/// Black pictures that can be decoded, 30 a second, which begin with their only keyframe.
+pub(crate) fn black(frames: u32) -> Reel {
+    let rung = SlateRung {
+        width: 320,
+        height: 180,
+        bitrate_bps: 200_000,
+        form: Form(66, 0xc0, 31),
+    };
+    let grid = SlateGrid {
+        interval: 3000,
+        frames,
+    };
+    let mut made = reels(&SlatePicture::Black, &[rung], grid, "ultrafast").unwrap();
+    made.swap_remove(0)
+}
+
 /// Mean luma of the last picture of a reel.
 fn luma(reel: &Reel) -> i64 {
     let shown = last_picture(&reel.config, &reel.samples).unwrap();

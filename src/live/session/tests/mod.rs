@@ -18,7 +18,7 @@ use crate::model::Channel;
 use crate::model::channel::{ChannelType, Settings};
 use crate::model::repository::{Epoch, RunningEpoch};
 use crate::playlist::{self, Directory, RenditionHandle};
-use crate::transcode::slate::{Form, Reel, SlateGrid, SlatePicture, SlateRung, reels};
+use crate::transcode::slate::tests::black;
 
 mod seating;
 
@@ -274,22 +274,6 @@ impl Encoder {
     }
 }
 
-/// Ten seconds of a source that can be decoded, which begin with its only keyframe.
-fn long_gop() -> Reel {
-    let rung = SlateRung {
-        width: 320,
-        height: 180,
-        bitrate_bps: 200_000,
-        form: Form(66, 0xc0, 31),
-    };
-    let grid = SlateGrid {
-        interval: FRAME,
-        frames: 300,
-    };
-    let mut made = reels(&SlatePicture::Black, &[rung], grid, "ultrafast").unwrap();
-    made.swap_remove(0)
-}
-
 /// The playlist behind each DISCONTINUITY, and what is before the first.
 fn timelines(snapshot: &playlist::Snapshot) -> usize {
     text(snapshot).split("#EXT-X-DISCONTINUITY\n").count()
@@ -314,7 +298,7 @@ fn configuration(config: &Arc<avc::Config>) -> MediaEvent {
 #[tokio::test]
 async fn a_lost_transcoder_is_replaced_in_the_middle_of_a_gop() {
     let mut bench = Bench::with(gaps(), true, Arc::new(SystemClock));
-    let reel = tokio::task::spawn_blocking(long_gop).await.unwrap();
+    let reel = tokio::task::spawn_blocking(|| black(300)).await.unwrap();
     let encoder = bench.publish("st-a", None);
     encoder.send(configuration(&reel.config)).await;
     let picture = |n: i64, dts: i64| {

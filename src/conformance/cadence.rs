@@ -8,7 +8,7 @@
 //! An interruption that the server admits (503, DISCONTINUITY, GAP) may last longer: a hole beyond what players
 //! hold back breaks a "should", for then they run dry, and one beyond three target durations a "must". What was
 //! open when the encoder fell silent is listed when the server gives it up: late news right before an interruption
-//! belong to its hole. Behind an outage, whose length is judged by itself, the count begins anew.
+//! belong to its hole and break a "should". Behind an outage, whose length is judged by itself, the count begins anew.
 
 use super::findings::Page;
 use super::rules::{Rule, must, should};
@@ -49,8 +49,9 @@ struct Tail {
 }
 
 impl Cadence {
-    /// The server could not be reached, or had lost the playlist.
-    pub(super) fn forget(&mut self) {
+    /// The server could not be reached, or had lost the playlist, or the stream has ended.
+    pub(super) fn forget(&mut self, page: &mut Page<'_>) {
+        self.judge_tail(page);
         *self = Self::default();
     }
 
@@ -66,7 +67,11 @@ impl Cadence {
             && let Some(tail) = self.tail.take()
         {
             self.news_ms = tail.news_ms;
-        } else if arrival.has_parts {
+            for (rule, words) in tail.broken {
+                let admitted = should(rule.number, "late-before-hole");
+                page.check(admitted, false, "", || words);
+            }
+        } else if arrival.has_parts || arrival.part_target_us.is_none() {
             self.judge_tail(page);
         }
         let hole_ms = self
@@ -219,12 +224,35 @@ mod tests {
         let first = closing(500);
         let tail = [first, arrival(1000), arrival(4000), closing(4010)];
         let with = |next: &[Arrival]| kinds(&[&tail[..], next].concat());
-        assert_eq!(with(&[spliced(4400), arrival(4700)]), ["hole"]);
-        assert_eq!(with(&[spliced(7200)]), ["hole-very-long"]);
+        let behind = |hole| [hole, "late-before-hole"];
+        let goes_on = [spliced(4400), arrival(4700)];
+        assert_eq!(with(&goes_on), behind("hole"));
+        assert_eq!(with(&[spliced(7200)]), behind("hole-very-long"));
         let late = ["part-very-late", "segment-late"];
         assert_eq!(with(&[]), late);
         assert_eq!(with(&[arrival(4330)]), late);
         assert_eq!(with(&[arrival(4330), spliced(4700)]), late);
+    }
+
+    #[test]
+    fn what_comes_late_before_an_outage_or_where_there_are_no_parts_is_late() {
+        let mut book = Book::default();
+        let mut cadence = Cadence::default();
+        cadence.push(&arrival(0), &mut book.page("", 0));
+        cadence.push(&arrival(4000), &mut book.page("", 4000));
+        cadence.forget(&mut book.page("", 5000));
+        assert_eq!(book.findings()[0].kind, "part-very-late");
+        let plain = |at_ms, is_spliced| Arrival {
+            has_parts: false,
+            has_segments: true,
+            part_target_us: None,
+            hold_back_us: 6_000_000,
+            is_spliced,
+            ..arrival(at_ms)
+        };
+        let late = [0, 5000, 7000, 9000].map(|at_ms| plain(at_ms, false));
+        let then = [plain(11_000, true), plain(13_000, false)];
+        assert_eq!(kinds(&[&late[..], &then].concat()), ["segment-late"]);
     }
 
     #[test]
@@ -251,17 +279,17 @@ mod tests {
 
     #[test]
     fn a_503_admits_a_hole_and_an_outage_is_judged_elsewhere() {
-        let after = |trouble: fn(&mut Cadence)| {
+        let after = |trouble: fn(&mut Cadence, &mut Page<'_>)| {
             let mut book = Book::default();
             let mut cadence = Cadence::default();
             cadence.push(&arrival(1000), &mut book.page("", 1000));
-            trouble(&mut cadence);
+            trouble(&mut cadence, &mut book.page("", 1000));
             cadence.push(&arrival(4000), &mut book.page("", 4000));
             cadence.push(&arrival(4300), &mut book.page("", 4300));
             let findings = book.findings();
             findings.iter().map(|found| found.kind).collect::<Vec<_>>()
         };
-        assert_eq!(after(Cadence::interrupt), ["hole"]);
+        assert_eq!(after(|cadence, _| cadence.interrupt()), ["hole"]);
         assert_eq!(after(Cadence::forget), [""; 0]);
     }
 

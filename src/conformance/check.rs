@@ -5,7 +5,7 @@
 //! Everything runs in one task: the renditions are followed beside each other, the probes beside them, and a
 //! heartbeat measures how late this program's own timers are, which is added to every allowance of time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::fetch::{Answer, Ask, Client, Resource};
 use super::findings::Book;
 use super::follow::{End, follow};
 use super::parse::{
-    MediaPlaylist, MultivariantPlaylist, NotAPlaylist, Playlist, Surroundings, Variables,
+    MediaPlaylist, MultivariantPlaylist, NotAPlaylist, Playlist, Surroundings, Variables, Variant,
     has_reference, parse_within,
 };
 use super::probes::Probe;
@@ -211,7 +211,7 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
                 .map(|rendition| follow(context, rendition)),
         );
         let following = async { tokio::join!(following, probe(context, &names, is_first)) };
-        let mut later = Vec::new();
+        let mut later = Later::default();
         let (ends, ()) = tokio::select! {
             ends = following => ends,
             () = reload(context, url, &mut later) => (Vec::new(), ()),
@@ -229,7 +229,7 @@ async fn run(context: &Context, url: &Url) -> Result<Vec<Followed>, Error> {
                 });
             }
         }
-        later.extend(load_again(context, url).await);
+        later.add(load_again(context, url).await);
         conclude(context, multivariant.as_ref(), &later, &renditions);
         for rendition in &renditions {
             Followed::add(&mut followed, rendition);
@@ -438,22 +438,64 @@ async fn revisit(context: &Context, rendition: &mut Rendition) {
     }
 }
 
+/// What the multivariant playlist said of its variants whenever it was loaded again, by the end of their URIs: the rest
+/// may be new for each that asks.
+#[derive(Default)]
+struct Later {
+    loads: usize,
+    variants: HashMap<String, Vec<Variant>>,
+}
+
+impl Later {
+    fn add(&mut self, list: Option<(MultivariantPlaylist, Url)>) {
+        self.loads += 1;
+        let Some((list, base)) = list else { return };
+        for variant in list.variants {
+            let Ok(url) = base.join(&variant.uri) else {
+                continue;
+            };
+            let known = self.variants.entry(tail(&url, 2)).or_default();
+            if known.len() < MAX_RELOADS
+                && !known.iter().any(|known| says_the_same(known, &variant))
+            {
+                known.push(variant);
+            }
+        }
+    }
+
+    fn of(&self, url: &Url) -> &[Variant] {
+        self.variants.get(&tail(url, 2)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether two say the same of their media.
+fn says_the_same(one: &Variant, other: &Variant) -> bool {
+    let said = |variant: &Variant| {
+        (
+            variant.resolution,
+            variant.bandwidth_bps,
+            variant.average_bps,
+        )
+    };
+    said(one) == said(other) && one.codecs == other.codecs
+}
+
 /// Loads the multivariant playlist whenever media changes; it may say then what it could not foresee. Never ends.
-async fn reload(context: &Context, url: &Url, later: &mut Vec<MultivariantPlaylist>) {
+async fn reload(context: &Context, url: &Url, later: &mut Later) {
     loop {
         context.sections.notified().await;
-        if later.len() < MAX_RELOADS {
-            later.extend(load_again(context, url).await);
+        if later.loads < MAX_RELOADS {
+            later.add(load_again(context, url).await);
         }
     }
 }
 
 /// The multivariant playlist as it is now, if it is there still.
-async fn load_again(context: &Context, url: &Url) -> Option<MultivariantPlaylist> {
+async fn load_again(context: &Context, url: &Url) -> Option<(MultivariantPlaylist, Url)> {
     let ask = Ask::playlist(url.clone(), Duration::from_secs(10));
     let answer = context.client.get(ask).await.ok()?;
     match context.parse(&answer) {
-        Ok(Playlist::Multivariant(list)) => Some(list),
+        Ok(Playlist::Multivariant(list)) => Some((list, answer.url)),
         _ => None,
     }
 }
@@ -462,7 +504,7 @@ async fn load_again(context: &Context, url: &Url) -> Option<MultivariantPlaylist
 fn conclude(
     context: &Context,
     multivariant: Option<&(MultivariantPlaylist, Url)>,
-    later: &[MultivariantPlaylist],
+    later: &Later,
     renditions: &[Rendition],
 ) {
     let now_ms = context.client.now_ms();
@@ -488,12 +530,8 @@ fn conclude(
             .copied()
             .collect();
         let page = &mut book.page(&rendition.name, now_ms);
-        // Its URIs may be new ones for each that asks.
-        let end = |uri: &str| base.join(uri).ok().map(|url| tail(&url, 2));
-        let later = later.iter().flat_map(|list| &list.variants);
-        let later = later.filter(|later| end(&later.uri) == end(&variant.uri));
-        let later: Vec<_> = later.collect();
-        together::judge_truth(variant, &later, rendition, &audio, page);
+        let later = later.of(&rendition.url);
+        together::judge_truth(variant, later, rendition, &audio, page);
         if let Some(newest) = rendition.history.newest() {
             let same = list.version == newest.version;
             page.check(should(53, "version-differs"), same, "", || {

@@ -49,10 +49,12 @@ pub(super) async fn follow(context: &Context, rendition: &mut Rendition) -> End 
     };
     let end = follower.run().await;
     let now_ms = context.client.now_ms();
-    if end == End::Deadline && follower.outage_since.is_none() {
-        let mut book = context.book();
-        let name = follower.rendition.name.clone();
-        let page = &mut book.page(&name, now_ms);
+    let mut book = context.book();
+    let name = follower.rendition.name.clone();
+    let page = &mut book.page(&name, now_ms);
+    if end != End::Deadline || follower.outage_since.is_some() {
+        follower.rendition.lose(page);
+    } else {
         let delay_ms = context.delay.worst(now_ms.saturating_sub(5_000), now_ms);
         follower.rendition.finish(now_ms, delay_ms, page);
     }
@@ -263,10 +265,10 @@ impl Follower<'_> {
     fn outage(&mut self, why: &str) -> Step {
         let now_ms = self.context.client.now_ms();
         let since = *self.outage_since.get_or_insert(now_ms);
-        self.rendition.lose();
         let name = self.rendition.name.clone();
         let mut book = self.context.book();
         let page = &mut book.page(&name, now_ms);
+        self.rendition.lose(page);
         page.note("outage", || format!("the playlist cannot be had: {why}"));
         let lasted = now_ms.saturating_sub(since);
         let most = self.context.outage_ms;
@@ -296,9 +298,10 @@ impl Follower<'_> {
     fn gone(&mut self, status: u16) -> Step {
         let now_ms = self.context.client.now_ms();
         let since = *self.gone_since.get_or_insert(now_ms);
-        self.rendition.lose();
+        let name = self.rendition.name.clone();
         let mut book = self.context.book();
-        let page = &mut book.page(&self.rendition.name, now_ms);
+        let page = &mut book.page(&name, now_ms);
+        self.rendition.lose(page);
         page.note("gone", || format!("the playlist is gone: status {status}"));
         let lasted = now_ms.saturating_sub(since);
         if lasted <= GONE_AFTER_MS {

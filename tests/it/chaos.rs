@@ -234,7 +234,8 @@ fn sources() -> Vec<(&'static str, Source)> {
     vec![
         ("size", edited(between("fps30_480p.flv"))),
         ("parameters", edited(between("plain_360p30.flv"))),
-        ("longgop", file("gop250_360p30.flv")),
+        ("longgop", file("longgop51.flv")),
+        ("gop250", file("gop250_360p30.flv")),
         ("vfr", file("vfr.flv")),
         ("mute", edited(whole().without_audio(4_500..7_500))),
         ("soundless", edited(whole().without_audio(4_500..))),

@@ -254,9 +254,9 @@ impl Rendition {
         self.cadence.interrupt();
     }
 
-    /// The server is away, or its playlist.
-    pub(super) fn lose(&mut self) {
-        self.cadence.forget();
+    /// The server is away, or its playlist, or the stream has ended.
+    pub(super) fn lose(&mut self, page: &mut Page<'_>) {
+        self.cadence.forget(page);
     }
 
     /// A playlist came; `delay_ms` is what this program itself may have added. What to fetch now.

@@ -13,10 +13,10 @@ use super::{PICTURE, SOUND};
 const ENOUGH_US: u64 = 8_000_000;
 
 /// Judges `variant`, whose media is `rendition` with the sound of `audio`. `later` is the same variant as it was when the
-/// playlist was loaded again at the end: a source that changed in mid-stream cannot have been foreseen.
+/// playlist was loaded again: a source that changed in mid-stream cannot have been foreseen.
 pub(in super::super) fn judge(
     variant: &Variant,
-    later: &[&Variant],
+    later: &[Variant],
     rendition: &Rendition,
     audio: &[&Rendition],
     page: &mut Page<'_>,
@@ -29,13 +29,13 @@ pub(in super::super) fn judge(
     codecs(variant, later, &own, &others, page);
     size(variant, later, &own, page);
     frame_rate(variant, rendition, page);
-    bandwidth(variant, rendition, page);
+    bandwidth(variant, later, rendition, page);
 }
 
 /// Rules 54 and 55.
 fn codecs(
     variant: &Variant,
-    later: &[&Variant],
+    later: &[Variant],
     own: &[&Init],
     others: &[&Init],
     page: &mut Page<'_>,
@@ -106,7 +106,7 @@ fn says(codec: &str, track: &Track) -> bool {
 }
 
 /// Rule 52: RESOLUTION.
-fn size(variant: &Variant, later: &[&Variant], own: &[&Init], page: &mut Page<'_>) {
+fn size(variant: &Variant, later: &[Variant], own: &[&Init], page: &mut Page<'_>) {
     let is_later = |found| {
         later
             .iter()
@@ -169,7 +169,8 @@ fn frame_rate(variant: &Variant, rendition: &Rendition, page: &mut Page<'_>) {
 }
 
 /// Rule 52: rates over runs of 0.5 to 1.5 target durations, with Apple's tolerance for live streams.
-fn bandwidth(variant: &Variant, rendition: &Rendition, page: &mut Page<'_>) {
+fn bandwidth(variant: &Variant, later: &[Variant], rendition: &Rendition, page: &mut Page<'_>) {
+    let all = || later.iter().chain([variant]);
     let records: Vec<_> = rendition.records.values().collect();
     let target = rendition.target_s().saturating_mul(1_000_000);
     let rate = |(bytes, us): (u64, u64)| {
@@ -178,7 +179,10 @@ fn bandwidth(variant: &Variant, rendition: &Rendition, page: &mut Page<'_>) {
     };
     let runs = (0..records.len()).flat_map(|start| runs_from(records.get(start..).unwrap_or(&[])));
     let runs = runs.filter(|(_, us)| *us >= target / 2 && *us <= target.saturating_mul(3) / 2);
-    if let (Some(peak), Some(told)) = (runs.map(rate).max(), variant.bandwidth_bps) {
+    if let (Some(peak), Some(told)) = (
+        runs.map(rate).max(),
+        all().filter_map(|v| v.bandwidth_bps).max(),
+    ) {
         let words = || format!("BANDWIDTH {told} for a peak of {peak} b/s");
         let is_far = peak > told.saturating_mul(125) / 100;
         page.check(must(52, "bandwidth-low"), !is_far, "", words);
@@ -193,7 +197,8 @@ fn bandwidth(variant: &Variant, rendition: &Rendition, page: &mut Page<'_>) {
     let total = total.fold((0u64, 0u64), |(bytes, us), (b, u)| {
         (bytes.saturating_add(b), us.saturating_add(u))
     });
-    if let Some(told) = variant.average_bps.filter(|_| total.1 >= ENOUGH_US) {
+    let average = all().filter_map(|v| v.average_bps).max();
+    if let Some(told) = average.filter(|_| total.1 >= ENOUGH_US) {
         let average = rate(total);
         let holds = average <= told.saturating_mul(110) / 100;
         page.check(should(52, "average-exceeded"), holds, "", || {

@@ -24,6 +24,8 @@ const MAX_OVERRUNS: u32 = 3;
 const PAUSE_TICKS: i64 = 45_000;
 /// A GOP shorter than this does not tell how fast pictures come: half a second.
 const SHORTEST_LOOK: u64 = 45_000;
+/// GOPs that are together shorter than this have no bitrate of their own: they share a segment. One second.
+const SHORTEST_SPAN: u64 = 90_000;
 /// Most bytes of the current GOP that are kept for a change to transcoding, or for transcoding it anew.
 const MAX_GOP_BYTES: usize = 32 * 1024 * 1024;
 /// Most pictures of it: no more than a transcoder takes at once, with the sound beside them.
@@ -128,8 +130,9 @@ struct Live {
     /// Whether the GOP under way is the first of a changed source.
     is_changed: bool,
     measured: Measured,
-    /// Bits and ticks that were measured.
+    /// Bits and ticks that were measured: in all, and since the last span was long enough.
     total: (u64, u64),
+    span: (u64, u64),
 }
 
 /// What was measured of a source's pictures since they are what they are.
@@ -141,7 +144,7 @@ pub(super) struct Measured {
     pub(super) rate: Option<FrameRate>,
     /// Bits per second of all whole GOPs; 0 before the first.
     pub(super) mean_bps: u64,
-    /// Bits per second of the largest one.
+    /// Bits per second of the largest one, or of those that make a second together.
     pub(super) peak_bps: u64,
 }
 
@@ -356,6 +359,7 @@ impl Live {
             is_changed: false,
             measured: Measured::default(),
             total: (0, 0),
+            span: (0, 0),
         };
         for sample in ready.samples.iter().filter(|s| s.track == TrackKind::Video) {
             live.keep(sample);
@@ -463,7 +467,11 @@ impl Live {
         let bps = |bits: u64, ticks: u64| bits.saturating_mul(90_000) / ticks;
         self.total = (self.total.0.saturating_add(bits), self.total.1 + ticks);
         self.measured.mean_bps = bps(self.total.0, self.total.1);
-        self.measured.peak_bps = self.measured.peak_bps.max(bps(bits, ticks));
+        self.span = (self.span.0.saturating_add(bits), self.span.1 + ticks);
+        if self.span.1 >= SHORTEST_SPAN {
+            let (bits, ticks) = std::mem::take(&mut self.span);
+            self.measured.peak_bps = self.measured.peak_bps.max(bps(bits, ticks));
+        }
         let fps_millis = u64::from(pictures) * 90_000_000 / ticks;
         let fps_millis = u32::try_from(fps_millis).unwrap_or(u32::MAX);
         let known = self.fps_millis;
@@ -475,9 +483,9 @@ impl Live {
             return is_first && fps_millis.abs_diff(known) > known / 20;
         }
         // Fewer pictures are repeated; of more the frame grid would leave some out.
-        let is_faster = ticks >= SHORTEST_LOOK && fps_millis > known + known / 6;
+        let rate = constant_rate(&self.grid, fps_millis);
+        let is_faster = ticks >= SHORTEST_LOOK && rate.fps_millis() > known + known / 6;
         if is_faster {
-            let rate = constant_rate(&self.grid, fps_millis);
             self.fps_millis = rate.fps_millis();
             (self.measured.fps_millis, self.measured.rate) = (Some(fps_millis), Some(rate));
         }
@@ -506,7 +514,7 @@ impl Live {
         self.is_changed = self.current.video != self.wanted.video;
         if self.is_changed {
             (self.measured.mean_bps, self.measured.peak_bps) = (0, 0);
-            self.total = (0, 0);
+            (self.total, self.span) = ((0, 0), (0, 0));
         }
         self.current.clone_from(&self.wanted);
         self.is_interrupted = false;

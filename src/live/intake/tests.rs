@@ -405,6 +405,14 @@ fn every_gop_is_measured() {
     let measured = intake.measured();
     assert_eq!(measured.fps_millis, None, "it is what it was");
     assert_eq!((measured.mean_bps, measured.peak_bps), (40_000, 71_200));
+    // Three keyframes in a tenth of a second are in one segment with what follows.
+    let dense = (240..300).map(|n| Sample {
+        is_sync: n % 60 == 0 || n < 243,
+        ..of(n, if n < 243 { 2000 } else { 100 })
+    });
+    letters(&mut intake, dense);
+    letters(&mut intake, (300..301).map(|n| of(n, 100)));
+    assert_eq!(intake.measured().peak_bps, 71_200);
 }
 
 #[test]
@@ -429,6 +437,12 @@ fn a_transcoded_source_that_becomes_faster_has_a_faster_frame_grid() {
     assert!(next.starts_with('R') && next[1..].chars().all(|letter| letter == 'P'));
     let rate = intake.measured().rate.unwrap();
     assert_eq!((rate.frames, rate.seconds), (60, 1));
+    // More than sixty a second are halved: that grid is there already.
+    let from = from + 120 * FRAME;
+    let faster = letters(&mut intake, pictures(from, 480, FRAME / 4));
+    let from = from + 120 * FRAME;
+    let again = letters(&mut intake, pictures(from, 480, FRAME / 4));
+    assert!((faster + &again).chars().all(|letter| letter == 'P'));
     // Few pictures in too short a time say nothing.
     let from = from + 120 * FRAME;
     letters(&mut intake, pictures(from, 4, FRAME / 10));

@@ -401,11 +401,7 @@ impl ChannelTask {
         }
         let hold = Duration::from_secs(self.context.config.hold_seconds);
         self.held_until.get_or_insert_with(|| Instant::now() + hold);
-        {
-            let mut status = lock(&self.status);
-            status.state = State::Held;
-            status.shed.clear();
-        }
+        lock(&self.status).state = State::Held;
         if self.filling.is_none() {
             self.begin_filler().await;
         }

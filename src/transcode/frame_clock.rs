@@ -3,7 +3,7 @@
 //! In:  decoded frames' times. Out: [`Slot`]s: frames of the output with their place in the segment.
 //! Pure. With [`FrameClock::Source`] frames keep their times and segments open where the source's do;
 //! with [`FrameClock::Constant`] frames go onto a grid: the nearest instant, empty instants repeat the
-//! picture before, and a segment opens every so many frames. The first segment is half as long: nobody
+//! picture before, and a segment opens every so many frames. The first segment may be half as long: nobody
 //! can begin to play before there is a whole one, and its pictures are all encoded for that.
 //! Not here: pixels, threads.
 
@@ -118,10 +118,10 @@ pub(super) enum Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(clock: FrameClock, segment_ms: u32) -> Self {
+    pub(super) fn new(clock: FrameClock, segment_ms: u32, begins_short: bool) -> Self {
         match clock {
             FrameClock::Source => Self::Source(SourceSchedule::default()),
-            FrameClock::Constant(rate) => Self::Constant(Grid::new(rate, segment_ms)),
+            FrameClock::Constant(rate) => Self::Constant(Grid::new(rate, segment_ms, begins_short)),
         }
     }
 
@@ -210,14 +210,18 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    fn new(rate: FrameRate, segment_ms: u32) -> Self {
+    fn new(rate: FrameRate, segment_ms: u32, begins_short: bool) -> Self {
         let segment_ticks = i64::from(segment_ms) * HZ / 1000;
         let segment_frames = rate.nearest(segment_ticks).max(1);
         Self {
             rate,
             segment_frames,
             // An even number: half the frames of it are every second one.
-            first_frames: (segment_frames / 4 * 2).max(1),
+            first_frames: if begins_short {
+                (segment_frames / 4 * 2).max(1)
+            } else {
+                segment_frames
+            },
             origin: None,
             next: 0,
             last_picture: 0,
@@ -357,7 +361,7 @@ mod tests {
 
     #[test]
     fn jitter_falls_onto_the_grid_and_gaps_are_filled() {
-        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000, true);
         let slots = run(&mut grid, &[9000, 12_100, 14_900, 24_000, 24_200]);
         // The last picture has no place of its own.
         assert_eq!(letters(&slots), "Nnnrrn");
@@ -369,7 +373,7 @@ mod tests {
     #[test]
     fn segments_open_every_so_many_frames_and_the_first_is_half_as_long() {
         let ntsc = FrameRate::near(29_970);
-        let mut grid = Schedule::new(FrameClock::Constant(ntsc), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(ntsc), 2000, true);
         let times: Vec<_> = (0..200).map(|n| ntsc.ticks(n)).collect();
         let slots = run(&mut grid, &times);
         let openers: Vec<_> = slots
@@ -386,7 +390,7 @@ mod tests {
             frames: 22,
             seconds: 1,
         };
-        let mut grid = Schedule::new(FrameClock::Constant(twice), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(twice), 2000, true);
         let times: Vec<_> = (0..23).map(|n| n * 90_000 / 11).collect();
         let slots = run(&mut grid, &times);
         let expected: String = (0..45)
@@ -401,7 +405,7 @@ mod tests {
 
     #[test]
     fn sound_moves_a_still_picture_on() {
-        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000, true);
         assert!(grid.sound(0).is_empty(), "before any picture");
         run(&mut grid, &[0]);
         assert!(grid.sound(27_000).is_empty());
@@ -412,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_stands_still_is_repeated_for_as_long_as_there_is_sound() {
-        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000, true);
         run(&mut grid, &[0]);
         let repeated = (1..=30 * 50).flat_map(|n| grid.sound(n * HZ / 50));
         let repeated: Vec<_> = repeated.collect();
@@ -424,7 +428,7 @@ mod tests {
 
     #[test]
     fn sound_that_is_sent_early_does_not_shift_the_picture() {
-        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000, true);
         let early = 54_000; // 600 ms
         let mut slots = Vec::new();
         for n in 0..120 {
@@ -449,7 +453,7 @@ mod tests {
 
     #[test]
     fn wall_time_moves_a_sparse_silent_source_on() {
-        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000, true);
         run(&mut grid, &[0, 3000]);
         assert!(grid.idle(90_000).is_empty(), "it may be the network");
         run(&mut grid, &[93_000]);
@@ -463,7 +467,7 @@ mod tests {
 
     #[test]
     fn fills_are_bounded() {
-        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000);
+        let mut grid = Schedule::new(FrameClock::Constant(FPS30), 2000, true);
         run(&mut grid, &[0]);
         assert!(grid.sound(i64::MAX / 4).is_empty());
         let slots = run(&mut grid, &[i64::MAX / 4]);
@@ -475,7 +479,7 @@ mod tests {
 
     #[test]
     fn the_sources_own_times_are_kept() {
-        let mut schedule = Schedule::new(FrameClock::Source, 2000);
+        let mut schedule = Schedule::new(FrameClock::Source, 2000, true);
         schedule.open_at(1000);
         schedule.open_at(7000);
         let slots = run(&mut schedule, &[1000, 4000, 7500, 9000]);

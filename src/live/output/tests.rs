@@ -76,6 +76,7 @@ impl Bench {
             fps_millis: 30_000,
             clock: FrameClock::Source,
             segment_ms: 2000,
+            begins_short: true,
             first_pts: None,
             rungs: vec![VideoRung {
                 name: "90p30".to_owned(),

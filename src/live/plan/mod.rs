@@ -249,6 +249,7 @@ impl Transcoding {
             fps_millis: facts.fps_millis,
             clock,
             segment_ms: facts.segment_ms,
+            begins_short: false,
             first_pts: None,
             rungs,
             shed: 0,

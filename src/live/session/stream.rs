@@ -290,7 +290,12 @@ impl ChannelTask {
         let Some(job) = setup.job.take() else {
             return Ok((setup, None));
         };
-        let words = match start_transcoder(Job { first_pts, ..job }).await {
+        let job = Job {
+            first_pts,
+            begins_short: slots.is_none(),
+            ..job
+        };
+        let words = match start_transcoder(job).await {
             Ok(started) => return Ok((setup, Some(started))),
             Err(words) => words,
         };

@@ -44,6 +44,8 @@ pub struct Job {
     pub clock: FrameClock,
     /// How often a segment opens, with a constant clock; milliseconds.
     pub segment_ms: u32,
+    /// Whether the first segment is half as long, with a constant clock: nobody watches yet.
+    pub begins_short: bool,
     /// Pictures shown before this are decoded only.
     pub first_pts: Option<i64>,
     /// The most expensive first, at most 32.

@@ -32,6 +32,7 @@ fn job(video: Arc<avc::Config>, clock: FrameClock) -> Job {
         fps_millis: 30_000,
         clock,
         segment_ms: 2000,
+        begins_short: true,
         first_pts: None,
         rungs: vec![rung("large", 160, 90, 1), rung("small", 80, 44, 2)],
         shed: 0,

@@ -55,7 +55,8 @@ async fn answer(mut stream: TcpStream, malice: Malice) -> std::io::Result<()> {
             }
         }
         Malice::RedirectLoop => {
-            let head = "HTTP/1.1 302 Found\r\nLocation: /live.m3u8\r\nContent-Length: 0\r\n\r\n";
+            let head = "HTTP/1.1 302 Found\r\nLocation: /live.m3u8\r\nContent-Length: 0\r\n\
+                        Connection: close\r\n\r\n";
             stream.write_all(head.as_bytes()).await
         }
         Malice::HeldForever if is_odd => std::future::pending().await,

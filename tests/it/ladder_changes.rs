@@ -89,8 +89,8 @@ fn recoloured(name: &str) -> Recording {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_colours_are_told_where_everything_is_encoded() {
-    let first = recording("ladder_360p30.flv").gops(2);
-    let source = Source::Edited(first.then(recoloured("ladder_360p30.flv").gops(2)));
+    let first = recording("ladder_360p30.flv").gops(3);
+    let source = Source::Edited(first.then(recoloured("ladder_360p30.flv").gops(3)));
     let scene = Scene {
         options: &["--type", "ADVANCED_SD"],
         discontinuities: 1,
@@ -158,6 +158,8 @@ async fn what_is_shed_stays_so_when_the_source_becomes_another_one() {
     let server = TestServer::start_with(&[
         ("WEIR__TRANSCODE__PRESET", "slow"),
         ("WEIR__TRANSCODE__MAX_LAG_MS", "200"),
+        // It comes eight times as fast as it plays.
+        ("WEIR__LIVE__ENFORCE_LIMITS", "false"),
     ])
     .await;
     let channel = server
@@ -165,7 +167,8 @@ async fn what_is_shed_stays_so_when_the_source_becomes_another_one() {
         .await;
     let large = || recording("ladder_720p30.flv");
     let mut source = (1..9).fold(large(), |all, _| all.then(large()));
-    source = source.then(recording("fps30_480p.flv"));
+    // Long enough to be seen live.
+    source = (0..4).fold(source, |all, _| all.then(recording("fps30_480p.flv")));
     for tag in &mut source.tags {
         tag.send_ms /= SPEED;
     }

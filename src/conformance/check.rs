@@ -5,7 +5,7 @@
 //! Everything runs in one task: the renditions are followed beside each other, the probes beside them, and a
 //! heartbeat measures how late this program's own timers are, which is added to every allowance of time.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +19,9 @@ use super::exchange::{self, Reload};
 use super::fetch::{Answer, Ask, Client, Resource};
 use super::findings::Book;
 use super::follow::{End, follow};
+use super::later::Later;
 use super::parse::{
-    MediaPlaylist, MultivariantPlaylist, NotAPlaylist, Playlist, Surroundings, Variables, Variant,
+    MediaPlaylist, MultivariantPlaylist, NotAPlaylist, Playlist, Surroundings, Variables,
     has_reference, parse_within,
 };
 use super::probes::Probe;
@@ -354,7 +355,7 @@ fn names_of(urls: &[Url]) -> Vec<String> {
     }
 }
 
-fn tail(url: &Url, count: usize) -> String {
+pub(super) fn tail(url: &Url, count: usize) -> String {
     let path = url.path();
     let components: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
     let start = components.len().saturating_sub(count);
@@ -436,48 +437,6 @@ async fn revisit(context: &Context, rendition: &mut Rendition) {
             format!("{path} has another content than before")
         });
     }
-}
-
-/// What the multivariant playlist said of its variants whenever it was loaded again, by the end of their URIs: the rest
-/// may be new for each that asks.
-#[derive(Default)]
-struct Later {
-    loads: usize,
-    variants: HashMap<String, Vec<Variant>>,
-}
-
-impl Later {
-    fn add(&mut self, list: Option<(MultivariantPlaylist, Url)>) {
-        self.loads += 1;
-        let Some((list, base)) = list else { return };
-        for variant in list.variants {
-            let Ok(url) = base.join(&variant.uri) else {
-                continue;
-            };
-            let known = self.variants.entry(tail(&url, 2)).or_default();
-            if known.len() < MAX_RELOADS
-                && !known.iter().any(|known| says_the_same(known, &variant))
-            {
-                known.push(variant);
-            }
-        }
-    }
-
-    fn of(&self, url: &Url) -> &[Variant] {
-        self.variants.get(&tail(url, 2)).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Whether two say the same of their media.
-fn says_the_same(one: &Variant, other: &Variant) -> bool {
-    let said = |variant: &Variant| {
-        (
-            variant.resolution,
-            variant.bandwidth_bps,
-            variant.average_bps,
-        )
-    };
-    said(one) == said(other) && one.codecs == other.codecs
 }
 
 /// Loads the multivariant playlist whenever media changes; it may say then what it could not foresee. Never ends.

@@ -19,6 +19,7 @@ mod exchange;
 mod fetch;
 mod findings;
 mod follow;
+mod later;
 mod media;
 mod probes;
 mod rendition;

@@ -51,6 +51,21 @@ fn a_session_counts_from_its_request_until_it_was_unseen_for_long() {
 }
 
 #[test]
+fn a_request_allocates_nothing() {
+    let start = Instant::now();
+    let audience = Audience::new(start);
+    // The first ever makes room for the others.
+    audience.see("a", start);
+    let later = start + Duration::from_secs(1);
+    for (session, now) in [("a", start), ("a", later), ("b", later)] {
+        let made = allocation_counter::measure(|| audience.see(session, now));
+        assert_eq!(made.count_total, 0, "{session}");
+    }
+    let made = allocation_counter::measure(|| drop("a".to_owned()));
+    assert_eq!(made.count_total, 1, "it is seen what is made");
+}
+
+#[test]
 fn is_counted_once_a_second() {
     let start = Instant::now();
     let audience = Audience::new(start);

@@ -12,6 +12,7 @@ use std::sync::Once;
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::Context;
+use ffmpeg::software::scaling;
 use ffmpeg::{ffi, frame};
 
 /// Zero bytes that libav wants behind extradata, so that its bit readers may read too far.
@@ -37,6 +38,13 @@ fn avoid_gathers() {
     // SAFETY: both calls take and return plain numbers, and are atomic; one true flag more is forced.
     unsafe { ffi::av_force_cpu_flags(ffi::av_get_cpu_flags() | ffi::AV_CPU_FLAG_SLOW_GATHER) }
 }
+
+/// A scaling context that may be given to another thread.
+pub(super) struct Scaling(pub(super) scaling::Context);
+
+// SAFETY: a context of libswscale belongs to no thread: all its state is in its own memory. What it
+// does takes an exclusive reference, so that two threads never use it at once.
+unsafe impl Send for Scaling {}
 
 /// Gives a codec context, before it is opened, the configuration that comes out of band: an
 /// `AudioSpecificConfig`, or an `avcC`.

@@ -110,6 +110,13 @@ pub(super) struct Slot {
     pub(super) is_new: bool,
 }
 
+impl Slot {
+    /// Whether a rung has it that has one frame of so many, from each segment's first.
+    pub(super) fn is_for(&self, every: u32) -> bool {
+        self.index.is_multiple_of(every.max(1))
+    }
+}
+
 /// The schedule of one stream's frames.
 #[derive(Debug)]
 pub(super) enum Schedule {

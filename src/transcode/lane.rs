@@ -1,4 +1,4 @@
-//! A lane: the thread that scales and encodes one rung.
+//! A lane: the thread that encodes one rung.
 //!
 //! In:  [`Frame`]s, the same for all lanes, through a bounded queue. Out: samples and what will not
 //! come any more, in order. What breaks, even by a panic, is made anew; its next frame is a keyframe.
@@ -17,7 +17,6 @@ use super::frame_clock::Slot;
 use super::outlet::{Gone, Outlet, WakeWhenDropped};
 use super::placement::Affinity;
 use super::raw_frame::RawFrame;
-use super::scaler::Scaler;
 use super::transcoder::Output;
 use super::{Error, VideoRung};
 
@@ -31,7 +30,8 @@ const RECOVERY: Duration = Duration::from_millis(700);
 /// A frame on its way to all lanes.
 #[derive(Clone)]
 pub(super) struct Frame {
-    pub(super) picture: RawFrame,
+    /// Its pictures by rung; none for a rung that leaves it out.
+    pub(super) pictures: Arc<[Option<RawFrame>]>,
     pub(super) slot: Slot,
     pub(super) arrival: Instant,
     /// Counts frames: a gap means that some were lost on the way to this lane.
@@ -125,7 +125,6 @@ struct Rung {
     /// Its index in the job.
     index: usize,
     plan: VideoRung,
-    scaler: Scaler,
     encoder: Option<Box<dyn EncodeVideo>>,
     /// The next frame has to be a keyframe.
     is_fresh: bool,
@@ -181,7 +180,6 @@ impl Rung {
     fn new(index: usize, plan: VideoRung, encoder: Box<dyn EncodeVideo>) -> Self {
         Self {
             index,
-            scaler: Scaler::new(plan.width, plan.height),
             plan,
             encoder: Some(encoder),
             is_fresh: true,
@@ -210,10 +208,9 @@ impl Rung {
         }
         let is_shed = frame.shed >> self.index & 1 == 1;
         self.is_fresh |= is_shed || has_lost;
-        let is_wanted = frame.slot.index.is_multiple_of(self.plan.every.max(1)) || self.is_fresh;
-        let mut is_lost = is_wanted;
-        if is_wanted && !is_shed {
-            match self.encode(frame, open) {
+        let mut is_lost = frame.slot.is_for(self.plan.every);
+        if let Some(Some(picture)) = frame.pictures.get(rung) {
+            match self.encode(frame, picture, open) {
                 Ok(Some(sample)) => {
                     is_lost = false;
                     send(Output::Video {
@@ -226,6 +223,7 @@ impl Rung {
                 Err(what) => send(Output::Failed { what })?,
             }
         }
+        self.is_fresh |= is_lost;
         // The frame itself is done with, whatever became of it.
         let until = frame.slot.until.unwrap_or(frame.slot.pts + 1);
         send(Output::VideoUntil {
@@ -239,21 +237,21 @@ impl Rung {
     fn encode(
         &mut self,
         frame: &Frame,
+        picture: &RawFrame,
         open: &OpenEncoder,
     ) -> Result<Option<crate::media::Sample>, String> {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return Ok(None);
         }
         let is_keyframe = frame.slot.index == 0 || self.is_fresh;
-        let picture = frame.picture.at(frame.slot.pts);
-        // After a panic scaler and encoder are thrown away.
+        let picture = picture.at(frame.slot.pts);
+        // After a panic the encoder is thrown away.
         let done = catch_unwind(AssertUnwindSafe(|| {
             let encoder = match &mut self.encoder {
                 Some(encoder) => encoder,
                 none => none.insert(open(&self.plan)?),
             };
-            let scaled = self.scaler.scale(&picture)?;
-            encoder.encode(&scaled, is_keyframe)
+            encoder.encode(&picture, is_keyframe)
         }));
         let what = match done {
             Ok(Ok(sample)) => {
@@ -271,7 +269,6 @@ impl Rung {
             Err(_) => "it panicked".to_owned(),
         };
         self.encoder = None;
-        self.scaler = Scaler::new(self.plan.width, self.plan.height);
         self.is_fresh = true;
         self.retry_at = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -1,13 +1,14 @@
 //! Transcode: source samples become renditions. Step 9 of the walk; what libav can do here.
 //!
 //! In:  a [`Job`] and the source's samples. Out: [`Output`]s: H.264 and AAC samples on one grid.
-//! The source is decoded once (`worker`), each rung is scaled directly from the decoded picture and
-//! encoded (`lane`), sound is mixed once and encoded per bit rate (`audio`): all on named threads of
+//! The source is decoded once (`worker`), scaled to each rung's size (`cascade`) and encoded for each
+//! (`lane`), sound is mixed once and encoded per bit rate (`audio`): all on named threads of
 //! their own, never on the runtime's.
 //! Not here: boxes, playlists, who publishes. `ffmpeg_next` is used in this room only, and `unsafe`
 //! in `ffi` only.
 
 mod audio;
+mod cascade;
 pub mod codecs;
 mod decoder;
 mod encoder;

@@ -1,7 +1,7 @@
 //! Raw frames become pictures of a rung's size: 4:2:0, 8 bit, limited range, upright.
 //!
 //! In:  any decoded picture. Out: one of the asked size; the very same if it fits already.
-//! Not here: which sizes (`ladder`). A scaler stays on its thread: libav's context is not `Send`.
+//! Not here: which sizes (`ladder`).
 
 use std::sync::Arc;
 
@@ -9,9 +9,11 @@ use ffmpeg_next as ffmpeg;
 
 use ffmpeg::color::Range;
 use ffmpeg::format::Pixel;
+use ffmpeg::frame::side_data::Type;
 use ffmpeg::software::scaling::{Context, Flags};
 use ffmpeg::{frame, picture};
 
+use super::ffi::Scaling;
 use super::raw_frame::{RawFrame, Turn};
 use super::{Error, ffi};
 
@@ -19,9 +21,9 @@ use super::{Error, ffi};
 pub(super) struct Scaler {
     width: u32,
     height: u32,
-    context: Option<Context>,
+    context: Option<Scaling>,
     /// Brings full range to limited range where the source's format does not say so by its name.
-    narrower: Option<Context>,
+    narrower: Option<Scaling>,
     /// The picture made last; its memory is used again when nobody holds it any more.
     last: Option<Arc<frame::Video>>,
     /// What it was made of: a picture that is shown again is not scaled again.
@@ -76,6 +78,7 @@ impl Scaler {
             scaled = turned(&scaled, turn, (self.width, self.height));
         }
         ffi::copy_properties(source, &mut scaled).map_err(Error::at("scale"))?;
+        scaled.remove_side_data(Type::DisplayMatrix); // It is upright now.
         scaled.set_color_range(Range::MPEG);
         scaled.set_kind(picture::Type::None);
         let scaled = Arc::new(scaled);
@@ -92,14 +95,16 @@ impl Scaler {
         let (width, height) = (full.width(), full.height());
         let (named, plain) = (Pixel::YUVJ420P, Pixel::YUV420P);
         full.set_format(named);
-        let fits = |made: &Context| (made.input().width, made.input().height) == (width, height);
+        let fits =
+            |Scaling(made): &Scaling| (made.input().width, made.input().height) == (width, height);
         let context = match self.narrower.take().filter(fits) {
             Some(context) => context,
             None => Context::get(named, width, height, plain, width, height, Flags::AREA)
+                .map(Scaling)
                 .map_err(Error::at("make a scaler"))?,
         };
         let mut narrow = frame::Video::new(plain, width, height);
-        let context = self.narrower.insert(context);
+        let Scaling(context) = self.narrower.insert(context);
         context
             .run(&full, &mut narrow)
             .map_err(Error::at("scale"))?;
@@ -125,7 +130,7 @@ impl Scaler {
         height: u32,
     ) -> Result<&mut Context, Error> {
         let (format, from_width, from_height) = (source.format(), source.width(), source.height());
-        let fits = |context: &Context| {
+        let fits = |Scaling(context): &Scaling| {
             let (input, output) = (context.input(), context.output());
             (input.format, input.width, input.height) == (format, from_width, from_height)
                 && (output.width, output.height) == (width, height)
@@ -136,9 +141,10 @@ impl Scaler {
             let from = (format, from_width, from_height);
             let to = (Pixel::YUV420P, width, height);
             Context::get(from.0, from.1, from.2, to.0, to.1, to.2, Flags::AREA)
+                .map(Scaling)
                 .map_err(Error::at("make a scaler"))?
         };
-        Ok(self.context.insert(context))
+        Ok(&mut self.context.insert(context).0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The thread that decodes a source once and hands its frames to all lanes.
+//! The thread that decodes a source once, scales its frames and hands them to all lanes.
 //!
 //! In:  [`Input`]s through a bounded queue. Out: [`Frame`]s to the lanes, ticks and what concerns the
 //! whole transcoder to its owner. A decoder that breaks, even by a panic, is made anew and given the
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Error;
+use super::cascade::Cascade;
 use super::decoder::VideoDecoder;
 use super::frame_clock::{FrameClock, Schedule, Slot};
 use super::lane::{Frame, LaneQueue};
@@ -93,8 +94,10 @@ pub(super) struct Worker {
     schedule: Schedule,
     has_ticks: bool,
     lanes: Vec<LaneQueue>,
+    cascade: Cascade,
+    /// Every how many frames each rung has one.
+    every: Vec<u32>,
     frame_count: u64,
-    rung_count: usize,
     shed: u32,
     load: Load,
     patience: Patience,
@@ -138,8 +141,9 @@ impl Worker {
             schedule: Schedule::new(job.clock, job.segment_ms, job.begins_short),
             has_ticks: matches!(job.clock, FrameClock::Constant(_)),
             lanes,
+            cascade: Cascade::new(&job.rungs),
+            every: job.rungs.iter().map(|rung| rung.every).collect(),
             frame_count: 0,
-            rung_count: job.rungs.len(),
             shed: job.shed,
             load: Load::new(max_lag, Instant::now()),
             patience: Patience::new(Instant::now()),
@@ -359,12 +363,10 @@ impl Worker {
             let following = frames.peek().map(RawFrame::pts);
             let next = following.or_else(|| self.next_inside(pts));
             let slots = self.schedule.picture(pts, next);
+            let last = self.last_frame.take();
             for slot in slots {
-                let picture = match (slot.is_new, &self.last_frame) {
-                    (false, Some(last)) => last.clone(),
-                    _ => frame.clone(),
-                };
-                self.give(picture, slot, arrival)?;
+                let repeated = last.as_ref().filter(|_| !slot.is_new);
+                self.give(repeated.unwrap_or(&frame), slot, arrival)?;
             }
             self.last_frame = Some(frame);
             self.behind_since = None;
@@ -392,7 +394,7 @@ impl Worker {
             return Ok(());
         };
         for slot in slots {
-            self.give(last.clone(), slot, Instant::now())?;
+            self.give(&last, slot, Instant::now())?;
         }
         Ok(())
     }
@@ -409,7 +411,7 @@ impl Worker {
     }
 
     /// Gives a frame to all lanes. One that takes none in time has lost it.
-    fn give(&mut self, picture: RawFrame, slot: Slot, arrival: Instant) -> Result<(), Gone> {
+    fn give(&mut self, picture: &RawFrame, slot: Slot, arrival: Instant) -> Result<(), Gone> {
         if self.has_ticks {
             let tick = Output::Tick {
                 pts: slot.pts,
@@ -417,8 +419,15 @@ impl Worker {
             };
             self.outlet.give(tick)?;
         }
+        let wants = |rung: &usize| slot.is_for(self.every[*rung]) && self.shed >> *rung & 1 == 0;
+        let wanted = (0..self.every.len()).filter(wants);
+        let wanted = wanted.fold(0, |bits, rung| bits | 1 << rung);
+        let (pictures, broken) = self.cascade.scale(picture, wanted);
+        if let Some(what) = broken {
+            self.outlet.give(Output::Failed { what })?;
+        }
         let frame = Frame {
-            picture,
+            pictures: pictures.into(),
             slot,
             arrival,
             number: self.frame_count,
@@ -459,7 +468,7 @@ impl Worker {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
                 // Where no source is passed on, the cheapest stays: better few pictures than none.
-                let most = self.rung_count - usize::from(self.has_ticks);
+                let most = self.every.len() - usize::from(self.has_ticks);
                 let is_most = |rung: &usize| *rung < most;
                 let slow = losing.filter(is_most);
                 let Some(rung) = slow.or_else(|| working.clone().find(is_most)) else {
@@ -471,7 +480,7 @@ impl Worker {
                 Output::Shed { rung }
             }
             Advice::Restore => {
-                let Some(rung) = (0..self.rung_count).rev().find(is_shed) else {
+                let Some(rung) = (0..self.every.len()).rev().find(is_shed) else {
                     return Ok(());
                 };
                 self.shed &= !(1 << rung);

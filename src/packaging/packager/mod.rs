@@ -164,6 +164,11 @@ impl Packager {
         let Some(segmenter) = &mut self.segmenter else {
             return Ok(false);
         };
+        if !sample.is_sync && self.origin.is_some() {
+            // The pictures shown before it come behind it. They have to fit, too: else the timeline would end without
+            // some of the pictures before the last one that it shows.
+            segmenter.check_room(sample.pts() - i64::from(self.decode_shift), false)?;
+        }
         let has_opened = segmenter.push(sample.dts, sample.is_sync)?;
         self.spans.extend(std::iter::from_fn(|| segmenter.poll()));
         if self.origin.is_none() {

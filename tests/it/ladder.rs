@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::support::clips::{clip, frame_count, real_clip};
 use super::support::flv::Recording;
 use super::support::ladder::scene::{
-    Frames, Scene, Source, check_frames, file, heights, play_all, recording, scene,
+    Frames, Scene, Source, check_frames, file, heights, play, play_all, recording, scene,
 };
 use super::support::ladder::{Ladder, Rendition, watch};
 use super::support::server::TestServer;
@@ -376,6 +376,19 @@ async fn sound_that_vanishes_does_not_stop_the_picture() {
             assert!(expected.contains(&silent_ms), "{what}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_segment_of_one_picture_begins_together_in_all_renditions() {
+    // The third segment begins at 3 s; sound ends a little earlier.
+    let recording = recording("plain_360p30.flv");
+    let pictures = recording.without_pictures(3_030..u32::MAX);
+    let source = Source::Edited(pictures.without_audio(2_940..));
+    let scene = Scene {
+        options: &["--type", "ADVANCED_HD"],
+        ..scene("end", source, &[360, 160, 0], Frames::All)
+    };
+    play(&TestServer::start().await, &scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

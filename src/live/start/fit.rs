@@ -19,7 +19,7 @@ const MAX_GAPS: usize = 1000;
 
 /// The distances between pictures since the first.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
+pub(in crate::live) struct Gaps {
     first: Option<i64>,
     last: i64,
     distances: Vec<i64>,
@@ -27,7 +27,7 @@ pub(super) struct Gaps {
 
 impl Gaps {
     /// A picture at `dts`, later than the one before.
-    pub(super) fn note(&mut self, dts: i64) {
+    pub(in crate::live) fn note(&mut self, dts: i64) {
         if self.first.is_none() {
             self.first = Some(dts);
         } else if self.distances.len() < MAX_GAPS {
@@ -58,7 +58,7 @@ impl Gaps {
     }
 
     /// Whether pictures come now faster, now slower: more than a tenth of the distances are not usual.
-    fn is_uneven(&self) -> bool {
+    pub(in crate::live) fn is_uneven(&self) -> bool {
         is_uneven(&self.sorted())
     }
 

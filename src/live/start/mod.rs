@@ -16,9 +16,7 @@ use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 use crate::transcode::FrameRate;
 
-use self::fit::Gaps;
-
-pub(super) use self::fit::constant_rate;
+pub(super) use self::fit::{Gaps, constant_rate};
 
 /// How long audio may stay away before the stream starts without it.
 const AUDIO_WAIT_TICKS: i64 = 90_000;

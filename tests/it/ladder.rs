@@ -2,13 +2,16 @@
 //! playlist tells the truth, sound and picture belong together.
 
 use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::support::clips::{clip, frame_count, real_clip};
 use super::support::flv::Recording;
 use super::support::ladder::scene::{
     Frames, Scene, Source, check_frames, file, heights, play, play_all, recording, scene,
 };
-use super::support::ladder::{Ladder, Rendition, watch};
+use super::support::ladder::{Ladder, Rendition, variants, watch};
 use super::support::server::TestServer;
 use super::support::{MACHINE, within};
 
@@ -268,6 +271,47 @@ async fn a_screen_that_stands_still_while_sound_goes_on_plays_on() {
     assert!((played - 20.0).abs() < 0.5, "{played} s of 20 s");
     let log = server.log();
     assert!(!log.contains("publisher lost"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_screen_that_stands_still_from_its_first_picture_on_plays_on() {
+    let source = recording("ladder_360p30.flv").without_pictures(30..7_990);
+    let server = TestServer::start().await;
+    let channel = server
+        .new_channel_with("still-at-once", &["--type", "STANDARD"])
+        .await;
+    let source = Source::Edited(source);
+    let _shared = MACHINE.read().await;
+    let begin = Instant::now();
+    let playable = async {
+        variants(&channel.playback_url).await;
+        begin.elapsed()
+    };
+    let both = async {
+        tokio::join!(
+            watch(&channel.playback_url),
+            source.publish(&server, &channel),
+            playable
+        )
+    };
+    let (ladder, (), waited) = within(60, "end of the ladder", both).await;
+    assert!(
+        waited < Duration::from_secs(6),
+        "decided only after {waited:?}, when the next picture came"
+    );
+    assert_eq!(heights(&ladder), [360, 160]);
+    ladder.check_whole();
+    ladder.check_grid();
+    let played = played(&ladder);
+    assert!((played - 12.0).abs() < 0.5, "{played} s of 12 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_long_before_the_first_picture_is_in_place() {
+    let source = recording("sync.flv").without_pictures(0..5_990);
+    let early = scene("early", Source::Edited(source), &[360, 160], Frames::All);
+    let ladder = play(&TestServer::start().await, &early).await;
+    check_sync(&early, &ladder, &(0.0..0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use super::SourceConfig;
 use super::health::{self, Code};
-use super::start::{Gaps, Ready, Start, Verdict, Way, constant_rate, long_gop, segment_limit_ms};
+use super::start::{
+    Gaps, Ready, STANDS_STILL, Start, Verdict, Way, constant_rate, long_gop, segment_limit_ms,
+};
 use crate::ingest::{EndReason, MediaEvent, Metadata};
 use crate::media::codec::aac;
 use crate::media::{Sample, Timescale, TrackKind};
@@ -234,8 +236,7 @@ impl Intake {
                 let action = live.sound(sample, self.audio.as_ref());
                 match action {
                     Action::Push(_) if self.means.may_transcode && live.stands_still(limit) => {
-                        let words = "the picture stands still for longer than a segment may be";
-                        live.transcode(words.to_owned())
+                        live.transcode(STANDS_STILL.to_owned())
                     }
                     action => action,
                 }
@@ -243,9 +244,7 @@ impl Intake {
             Phase::Live(live) if live.can_resume(&sample) => live.resume(&sample),
             Phase::Live(live) if self.means.may_transcode && live.has_stood_still(&sample) => {
                 live.keep(&sample);
-                live.transcode(
-                    "the picture stands still for longer than a segment may be".to_owned(),
-                )
+                live.transcode(STANDS_STILL.to_owned())
             }
             Phase::Live(live) => match live.picture(sample) {
                 Action::Change(source, _)

@@ -67,12 +67,6 @@ impl Gaps {
         let part = Timescale::MILLIS.convert(i64::from(grid.part_target_ms), Timescale::VIDEO);
         self.distances.iter().any(|gap| *gap > part)
     }
-
-    /// The constant rate that stands for this source: its own, or the fastest usual one if it varies,
-    /// multiplied until whole frames fill parts.
-    pub(super) fn rate(&self, grid: &Config) -> FrameRate {
-        constant_rate(grid, self.fps_millis())
-    }
 }
 
 /// The constant rate that stands for `fps_millis`, multiplied until whole frames fill parts.

@@ -19,7 +19,7 @@ const MAX_GAPS: usize = 1000;
 
 /// The distances between pictures since the first.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
+pub(in crate::live) struct Gaps {
     first: Option<i64>,
     last: i64,
     distances: Vec<i64>,
@@ -27,7 +27,7 @@ pub(super) struct Gaps {
 
 impl Gaps {
     /// A picture at `dts`, later than the one before.
-    pub(super) fn note(&mut self, dts: i64) {
+    pub(in crate::live) fn note(&mut self, dts: i64) {
         if self.first.is_none() {
             self.first = Some(dts);
         } else if self.distances.len() < MAX_GAPS {
@@ -58,7 +58,7 @@ impl Gaps {
     }
 
     /// Whether pictures come now faster, now slower: more than a tenth of the distances are not usual.
-    fn is_uneven(&self) -> bool {
+    pub(in crate::live) fn is_uneven(&self) -> bool {
         is_uneven(&self.sorted())
     }
 
@@ -66,12 +66,6 @@ impl Gaps {
     fn has_standstill(&self, grid: &Config) -> bool {
         let part = Timescale::MILLIS.convert(i64::from(grid.part_target_ms), Timescale::VIDEO);
         self.distances.iter().any(|gap| *gap > part)
-    }
-
-    /// The constant rate that stands for this source: its own, or the fastest usual one if it varies,
-    /// multiplied until whole frames fill parts.
-    pub(super) fn rate(&self, grid: &Config) -> FrameRate {
-        constant_rate(grid, self.fps_millis())
     }
 }
 

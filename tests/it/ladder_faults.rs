@@ -30,7 +30,7 @@ async fn until_shed(server: &TestServer, channel: &Channel, is_shed: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rendition_that_is_shed_comes_back_and_plays() {
-    let _shared = MACHINE.read().await;
+    let _alone = MACHINE.write().await;
     let faults = Faults::new();
     let server = faults.server().await;
     let channel = server
@@ -45,6 +45,8 @@ async fn a_rendition_that_is_shed_comes_back_and_plays() {
         let playable = variants(&channel.playback_url).await;
         let slow = playable.iter().find(|variant| variant.name == SLOW);
         let url = &slow.unwrap().url;
+        // It is there, and the start has been caught up with.
+        follow(url, |watched| watched.segments.len() >= 2).await;
         faults.slow_down(480);
         until_shed(&server, &channel, true).await;
         let listed = variants(&channel.playback_url).await;
@@ -133,7 +135,7 @@ async fn until_restarted(server: &TestServer, times: f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codecs_that_fail_are_made_anew_while_viewers_watch() {
-    let _shared = MACHINE.read().await;
+    let _alone = MACHINE.write().await;
     let faults = Faults::new();
     let server = faults.server().await;
     let channel = server

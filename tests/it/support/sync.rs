@@ -131,6 +131,7 @@ fn the_sync_clips_are_in_sync() {
     ];
     const SHORT: &[&str] = &[
         "sync_720p60.flv",
+        "sync_720p30.flv",
         "sync_upright.flv",
         "sync_small.flv",
         "sync_cropped.flv",

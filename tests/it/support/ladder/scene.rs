@@ -104,6 +104,10 @@ impl Source {
 /// Plays a scene to its end and checks what holds for all of them.
 pub(crate) async fn play(server: &TestServer, scene: &Scene) -> Ladder {
     let _shared = MACHINE.read().await;
+    play_now(server, scene).await
+}
+
+async fn play_now(server: &TestServer, scene: &Scene) -> Ladder {
     let name = scene.name;
     let channel = server.new_channel_with(name, scene.options).await;
     let url = format!("{}?allow_audio_only=true", channel.playback_url);
@@ -221,4 +225,13 @@ pub(crate) async fn play_all(scenes: &[Scene]) -> Vec<Ladder> {
     }
     assert!(server.metric("weir_task_panics_total").await < 1.0);
     ladders
+}
+
+/// Plays one that needs most of this machine, while no other ladder is played.
+pub(crate) async fn play_alone(scene: &Scene) -> Ladder {
+    let _alone = MACHINE.write().await;
+    let server = TestServer::start().await;
+    let ladder = play_now(&server, scene).await;
+    assert!(server.metric("weir_task_panics_total").await < 1.0);
+    ladder
 }

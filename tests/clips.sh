@@ -144,7 +144,7 @@ SOURCE="color=black:size=640x360:rate=10,drawbox=color=white:thickness=fill:enab
     made sync_fps10 10 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 0
 # Sizes and rates of all kinds, dark but not black, with the same flashes: 60 fps and 30; upright as a telephone holds it, and slow,
 # for it costs most; too small for most rungs, and cropped; cropped a little above a rung; of odd edges, which 4:4:4 alone can have.
-for kind in 720p60:1280x720:60 720p30:1280x720:30 upright:1080x1920:15 small:426x238:30 cropped:854x482:30 odd:853x481:30; do
+for kind in 720p60:1280x720:60 720p30:1280x720:30 upright:1080x1920:10 small:426x238:30 cropped:854x482:30 odd:853x481:30; do
     IFS=: read -r name size rate <<<"$kind"
     format=yuv420p profile=high
     [ "$name" != odd ] || format=yuv444p profile=high444

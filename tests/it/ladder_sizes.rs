@@ -79,11 +79,11 @@ async fn an_upright_source_of_full_size_stands_upright_in_every_rendition() {
     let ladder = play_alone(&scene).await;
     check_sync(&scene, &ladder, &(0.0..0.0));
     let expected = [
-        (1080, 1920, 15.0),
-        (720, 1280, 15.0),
-        (480, 852, 15.0),
-        (360, 640, 15.0),
-        (160, 284, 15.0),
+        (1080, 1920, 10.0),
+        (720, 1280, 10.0),
+        (480, 852, 10.0),
+        (360, 640, 10.0),
+        (160, 284, 10.0),
     ];
     assert_eq!(sizes(&ladder), expected);
 }

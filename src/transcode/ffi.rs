@@ -24,6 +24,8 @@ pub(super) fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
+        // Without that its errors have no words.
+        ffmpeg::error::register_all();
         avoid_gathers();
     });
 }

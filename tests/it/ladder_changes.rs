@@ -12,7 +12,7 @@ use super::support::flv::Recording;
 use super::support::ladder::scene::{Frames, Scene, Source, heights, play, recording, scene};
 use super::support::ladder::{Rendition, watch};
 use super::support::server::{Channel, TestServer};
-use super::support::viewer::{attribute, client, get};
+use super::support::viewer::{attribute, get};
 use super::support::{MACHINE, eventually, within};
 
 /// What the multivariant playlist said at last of a rendition of this size: its number `name`.
@@ -181,15 +181,10 @@ const EXPENSIVE: &str = "480p30";
 
 /// What the events of a channel tell of that rung, and of the stream's end, the first one first.
 async fn story(server: &TestServer, channel: &Channel) -> Vec<String> {
-    let url = format!("http://{}/v1/channels/{}/events", server.http, channel.id);
-    let asked = client().get(url).bearer_auth(&channel.stream_key).send();
-    let answer: Value = serde_json::from_str(&asked.await.unwrap().text().await.unwrap()).unwrap();
-    // The newest is the first.
-    let events = answer["events"].as_array().unwrap().iter().rev();
-    let details = events.map(|event| &event["detail"]);
-    let told = details
-        .filter(|detail| detail["rendition"] == EXPENSIVE || detail["event_name"] == "Stream End");
-    told.map(|detail| detail["event_name"].as_str().unwrap().to_owned())
+    let events = server.events(channel).await.into_iter();
+    let told = events
+        .filter(|event| event["rendition"] == EXPENSIVE || event["event_name"] == "Stream End");
+    told.map(|event| event["event_name"].as_str().unwrap().to_owned())
         .collect()
 }
 

@@ -10,6 +10,7 @@
 pub mod request;
 pub mod reload;
 mod answer;
+mod growing;
 mod playlist;
 mod segment;
 
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use answer::Answer;
+pub use growing::Growing;
 
 use answer::Age;
 use reload::{Cached, MsnOnly};
@@ -102,7 +104,7 @@ impl Origin {
         match path.file {
             MediaFile::Playlist => self.media_playlist(&rendition, request).await,
             MediaFile::Part(position) => self.part(&rendition, position).await,
-            MediaFile::Segment(msn) => self.segment(&rendition, msn),
+            MediaFile::Segment(msn) => self.segment(&rendition, msn).await,
             MediaFile::Init(hash) => self.init(&rendition, hash),
         }
     }

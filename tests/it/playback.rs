@@ -2,6 +2,9 @@
 //! h2c, on a stream that a real encoder sends.
 
 use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, ORIGIN};
 use reqwest::{Method, StatusCode, Url, Version};
@@ -60,6 +63,7 @@ async fn blocking_reload_hints_caching_and_compression() {
     blocking_reload(&stage).await;
     refusals(&stage).await;
     hints(&stage).await;
+    growing_segments(&stage).await;
     compression_and_cors(&stage).await;
     http2(&stage).await;
     assert!(stage.server.metric("weir_task_panics_total").await < 1.0);
@@ -172,7 +176,7 @@ async fn refusals(stage: &Stage) {
     let base = stage.url.as_str().rsplit_once('/').unwrap().0.to_owned();
     let channel_base = stage.playback_url.rsplit_once('/').unwrap().0.to_owned();
     let missing = [
-        format!("{base}/{}.m4s", msn + 1),
+        format!("{base}/{}.m4s", msn + 4),
         format!("{base}/{}.5.m4s", msn + 1),
         format!("{base}/init-00000000.mp4"),
         format!("{base}/18446744073709551616.m4s"),
@@ -206,7 +210,52 @@ async fn hints(stage: &Stage) {
     let answer = get(hinted.as_str()).await;
     assert_eq!(answer.status(), StatusCode::OK, "{hinted}");
     let body = answer.bytes().await.unwrap();
-    assert_eq!(&body[4..8], b"moof");
+    assert!(matches!(&body[4..8], b"moof" | b"emsg"));
+}
+
+/// EXT-X-PREFETCH names the segment that is being made and the next one. Each comes as it grows, and later as a whole.
+async fn growing_segments(stage: &Stage) {
+    let list = text(stage.url.as_str()).await;
+    let named = list
+        .lines()
+        .filter_map(|l| l.strip_prefix("#EXT-X-PREFETCH:"));
+    let urls: Vec<_> = named.map(|uri| stage.url.join(uri).unwrap()).collect();
+    let (msn, _) = MediaPlaylist::parse(&list).next();
+    let expected = [msn, msn + 1].map(|msn| stage.url.join(&format!("{msn}.m4s")).unwrap());
+    assert_eq!(urls, expected, "{list}");
+    let [open, next] = &urls[..] else {
+        unreachable!()
+    };
+    let (open_bytes, (next_bytes, lasted)) = tokio::join!(
+        async { get(open.as_str()).await.bytes().await.unwrap() },
+        grown(next)
+    );
+    // Six parts, of which the first comes when it is there.
+    assert!(lasted > Duration::from_secs(1), "{lasted:?}");
+    for (url, grown) in [(open, open_bytes), (next, next_bytes)] {
+        let whole = get(url.as_str()).await;
+        let age = header(whole.headers(), "cache-control");
+        assert_eq!(age, "public, max-age=3600, immutable");
+        assert_eq!(whole.content_length(), Some(grown.len() as u64));
+        assert!(
+            whole.bytes().await.unwrap() == grown,
+            "{url} is what it was"
+        );
+    }
+}
+
+/// A segment that has not begun, and how long it took from its first byte to its last.
+async fn grown(url: &Url) -> (Bytes, Duration) {
+    let mut answer = get(url.as_str()).await;
+    assert_eq!(answer.status(), StatusCode::OK, "{url}");
+    assert_eq!(header(answer.headers(), "cache-control"), "no-store");
+    assert_eq!(answer.content_length(), None);
+    let begin = Instant::now();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        bytes.extend_from_slice(&chunk);
+    }
+    (bytes.freeze(), begin.elapsed())
 }
 
 /// Rules 44 and 48.

@@ -20,6 +20,8 @@ const VERSION: u32 = 6;
 const DELTA_VERSION: u32 = 9;
 /// Complete segments that still show their parts; more than three target durations.
 const SEGMENTS_WITH_PARTS: usize = 3;
+/// Segments that EXT-X-PREFETCH names: the open one and the next, as Amazon IVS does.
+const PREFETCHED: u64 = 2;
 /// Bytes to set aside for one segment with its parts, and for the rest.
 const SEGMENT_TEXT: usize = 128;
 const OTHER_TEXT: usize = 4096;
@@ -108,7 +110,7 @@ fn render(listing: &Listing, form: &Form) -> String {
             write_segment_head(&mut text, open, form.segments.is_empty());
             write_parts(&mut text, open);
         }
-        write_hints(&mut text, listing);
+        write_hints(&mut text, listing, form.skipped == 0);
     }
     if form.is_ended {
         text.push_str("#EXT-X-ENDLIST\n");
@@ -220,8 +222,20 @@ fn write_segment_tail(text: &mut String, segment: &Segment) {
     );
 }
 
+/// The segments that are being made or come next, which players without parts load as they grow: their numbers
+/// follow that of the last complete one, so all are named or none. A segment that has a gap is not loaded.
+pub(super) fn prefetched(listing: &Listing) -> Range<u64> {
+    let is_whole = listing.open.as_ref().is_none_or(|open| !open.has_gap);
+    let count = if listing.is_ended || !is_whole {
+        0
+    } else {
+        PREFETCHED
+    };
+    listing.next_msn..listing.next_msn.saturating_add(count)
+}
+
 /// Hints and reports. The part's hint is the last of the hints: hls.js keeps only that.
-fn write_hints(text: &mut String, listing: &Listing) {
+fn write_hints(text: &mut String, listing: &Listing, has_prefetch: bool) {
     let Some(next) = hint(listing) else {
         return;
     };
@@ -237,6 +251,10 @@ fn write_hints(text: &mut String, listing: &Listing) {
         .attribute("TYPE", "PART")
         .quoted("URI", MediaFile::Part(next))
         .end();
+    for msn in prefetched(listing).filter(|_| has_prefetch) {
+        let file = MediaFile::Segment(msn);
+        put(text, format_args!("#EXT-X-PREFETCH:{file}\n"));
+    }
     for report in listing.reports.iter() {
         let uri = format_args!("../{}/{}", report.rendition, MediaFile::Playlist);
         Tag::new(text, "#EXT-X-RENDITION-REPORT")

@@ -55,6 +55,8 @@ fn thirty_frames_per_second() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:08.000Z
     #EXT-X-PART:DURATION=0.33333,URI="1046.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1046.1.m4s"
+    #EXT-X-PREFETCH:1046.m4s
+    #EXT-X-PREFETCH:1047.m4s
     "#);
 }
 
@@ -67,6 +69,8 @@ fn after_a_segment_closes_the_hint_is_the_first_part_of_the_next() {
     #EXTINF:2.00000,live
     1043.m4s
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1044.0.m4s"
+    #EXT-X-PREFETCH:1044.m4s
+    #EXT-X-PREFETCH:1045.m4s
     "#);
 }
 
@@ -109,6 +113,8 @@ fn an_interruption_with_another_encoder() {
     1044.m4s
     #EXT-X-PRELOAD-HINT:TYPE=MAP,URI="init-c0ffee00.mp4"
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1045.0.m4s"
+    #EXT-X-PREFETCH:1045.m4s
+    #EXT-X-PREFETCH:1046.m4s
     "#);
     push_segment(&mut window, 900_017, &[PART, PART, 12_003]);
     push_parts(&mut window, 900_017 + 72_003, &[PART], false);
@@ -150,6 +156,8 @@ fn an_interruption_with_another_encoder() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:13.145Z
     #EXT-X-PART:DURATION=0.33333,URI="1046.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1046.1.m4s"
+    #EXT-X-PREFETCH:1046.m4s
+    #EXT-X-PREFETCH:1047.m4s
     "#);
 }
 
@@ -167,6 +175,8 @@ fn returning_with_the_same_parameters_hints_no_map_but_lists_it() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:09.000Z
     #EXT-X-PART:DURATION=0.33333,URI="1044.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1044.1.m4s"
+    #EXT-X-PREFETCH:1044.m4s
+    #EXT-X-PREFETCH:1045.m4s
     "#);
 }
 
@@ -227,6 +237,8 @@ fn two_renditions_report_each_other() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:02.000Z
     #EXT-X-PART:DURATION=0.33333,URI="1043.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1043.1.m4s"
+    #EXT-X-PREFETCH:1043.m4s
+    #EXT-X-PREFETCH:1044.m4s
     #EXT-X-RENDITION-REPORT:URI="../480p30/live.m3u8",LAST-MSN=1043,LAST-PART=0
     #EXT-X-RENDITION-REPORT:URI="../160p30/live.m3u8",LAST-MSN=1042,LAST-PART=5
     "#);
@@ -363,6 +375,8 @@ fn a_gap_that_closes_its_segment_is_followed_by_the_hint_of_the_next() {
     #EXTINF:0.66667,live
     1043.m4s
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1044.0.m4s"
+    #EXT-X-PREFETCH:1044.m4s
+    #EXT-X-PREFETCH:1045.m4s
     "#);
 }
 

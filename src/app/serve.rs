@@ -206,6 +206,7 @@ fn serve_http(
         (scope.region(), scope.account()),
         config.hls.target_duration_s,
         config.origin,
+        Arc::new(SystemClock),
     );
     let credentials = &opened.credentials;
     let sources = api::Sources {

@@ -29,6 +29,7 @@ use answer::Age;
 use reload::{Cached, MsnOnly};
 use request::{MediaPath, PlaybackPath};
 
+use crate::base::clock::SharedClock;
 use crate::base::coding::accepts_gzip;
 use crate::playlist::{Directory, MediaFile, RenditionHandle, Snapshot};
 
@@ -48,16 +49,18 @@ pub struct Origin {
     account: Arc<str>,
     msn_only: MsnOnly,
     target_duration_s: u32,
+    clock: SharedClock,
 }
 
 impl Origin {
     /// An origin for the channels of `directory`, all of this target duration; their playback URLs
-    /// carry `region` and `account`.
+    /// carry `region` and `account`. Players learn what `clock` says.
     pub fn new(
         directory: Arc<Directory>,
         (region, account): (&str, &str),
         target_duration_s: u32,
         config: Config,
+        clock: SharedClock,
     ) -> Self {
         let (region, account) = (region.into(), account.into());
         Self {
@@ -66,6 +69,7 @@ impl Origin {
             account,
             msn_only: config.msn_only,
             target_duration_s,
+            clock,
         }
     }
 

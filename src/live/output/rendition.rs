@@ -302,6 +302,7 @@ pub(super) fn variant(rung: &Rung, packager: &Packager) -> Variant {
         width,
         height,
         frame_rate_millis,
+        is_source: false,
     }
 }
 

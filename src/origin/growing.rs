@@ -84,7 +84,7 @@ impl Reader {
 mod tests {
     use std::time::Duration;
 
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Collected};
 
     use super::*;
     use crate::playlist::{Config, Window, fixtures};
@@ -155,7 +155,7 @@ mod tests {
         window.end();
         snapshot_tx.send_replace(window.snapshot());
         drop(snapshot_tx);
-        let read = body.collect().await.map(|read| read.to_bytes());
+        let read = body.collect().await.map(Collected::to_bytes);
         assert_eq!(read, Ok([named(0), named(1)].concat().into()));
     }
 

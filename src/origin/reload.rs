@@ -446,6 +446,13 @@ mod tests {
         let config = Config::default();
         let between = fixtures::window(&config, 1, 2, 0);
         assert_eq!(answers(&between), [Missing, Whole, Wait, Wait, Missing]);
+        let normal = Config {
+            is_low_latency: false,
+            ..config
+        };
+        let normal = fixtures::window(&normal, 1, 2, 2);
+        let nothing_early = [Missing, Whole, Missing, Missing, Missing];
+        assert_eq!(answers(&normal), nothing_early);
         let mut open = fixtures::window(&config, 1, 2, 2);
         assert_eq!(answers(&open), [Missing, Whole, Growing, Wait, Missing]);
         let at = 14 * fixtures::PART;

@@ -6,10 +6,16 @@
 //!
 //! Amazon's player reads version 0 with its own scheme and ignores the other, all others read version 1.
 
+use std::collections::VecDeque;
+
 use mp4_atom::{Emsg, EmsgTimestamp, Encode as _};
 
+use super::segmenter::Span;
 use crate::base::clock::WallTime;
 use crate::media::Timescale;
+
+/// Most bytes of a text, as Amazon IVS has it.
+pub const MAX_TEXT_BYTES: usize = 1024;
 
 /// What Amazon's player reads.
 const IVS_SCHEME: &str = "urn:twitch:id3";
@@ -19,6 +25,8 @@ const AOM_SCHEME: &str = "https://aomedia.org/emsg/ID3";
 const TAG_HEADER: &[u8] = b"ID3\x04\x00\x00";
 /// Marks texts as UTF-8.
 const UTF8: u8 = 3;
+/// Most cues that wait for their part; the oldest are lost first. A channel's owner has five a second.
+const MAX_CUES: usize = 64;
 /// Ids of words begin here; those of clocks are below.
 const FIRST_TEXT_ID: u32 = 1 << 31;
 
@@ -78,11 +86,12 @@ impl Cue {
         }
     }
 
-    /// Both boxes, for a part that is shown from `part` on: no cue is shown before it.
-    pub(super) fn write(&self, part: i64, out: &mut Vec<u8>) {
+    /// Both boxes, for a part that is shown from `part` on: no cue is shown before it. Amazon's player (1.56.1) counts from
+    /// the start of the fragment that it has read last: `read` is the one before in the same segment, or else `part`.
+    pub(super) fn write(&self, part: i64, read: i64, out: &mut Vec<u8>) {
         let shown = self.shown.max(part);
         let ticks = |ticks: i64| u64::try_from(ticks).unwrap_or(0);
-        let relative = u32::try_from(shown - part).unwrap_or(0);
+        let relative = u32::try_from(shown - read).unwrap_or(0);
         for (scheme, time) in [
             (IVS_SCHEME, EmsgTimestamp::Relative(relative)),
             (AOM_SCHEME, EmsgTimestamp::Absolute(ticks(shown))),
@@ -98,6 +107,45 @@ impl Cue {
             };
             message.encode(out).expect("the box is far below 4 GiB");
         }
+    }
+}
+
+/// What is still to be said in a timeline.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// What the wall clock said when the first part began, if segments are to tell.
+    clock: Option<WallTime>,
+    /// In the order of their times.
+    cues: VecDeque<Cue>,
+    /// When the part before is shown; 0 before the first.
+    last: i64,
+}
+
+impl Said {
+    pub(super) fn set_clock(&mut self, at: WallTime) {
+        self.clock = Some(at);
+    }
+
+    pub(super) fn push(&mut self, cue: Cue) {
+        if self.cues.len() == MAX_CUES {
+            self.cues.pop_front();
+        }
+        self.cues.push_back(cue);
+    }
+
+    /// The boxes for the part of `span`, shown `shift` ticks later, in a timeline that began at `origin`.
+    pub(super) fn before(&mut self, span: &Span, origin: i64, shift: i64) -> Vec<u8> {
+        let (mut boxes, shown) = (Vec::new(), span.start.saturating_add(shift));
+        let before = std::mem::replace(&mut self.last, shown);
+        let read = if span.opens_segment { shown } else { before };
+        if let Some(clock) = self.clock.filter(|_| span.opens_segment) {
+            let since = Timescale::VIDEO.convert(span.start - origin, Timescale::MILLIS);
+            Cue::clock(shown, clock.plus_millis(since)).write(shown, read, &mut boxes);
+        }
+        while let Some(cue) = self.cues.pop_front_if(|cue| cue.at < span.end) {
+            cue.write(shown, read, &mut boxes);
+        }
+        boxes
     }
 }
 
@@ -118,9 +166,9 @@ mod tests {
 
     use super::*;
 
-    fn written(cue: &Cue, part: i64) -> [Emsg; 2] {
+    fn written(cue: &Cue, part: i64, read: i64) -> [Emsg; 2] {
         let mut out = Vec::new();
-        cue.write(part, &mut out);
+        cue.write(part, read, &mut out);
         let mut rest = &out[..];
         let boxes = [(); 2].map(|()| Emsg::decode(&mut rest).unwrap());
         assert!(rest.is_empty(), "two boxes");
@@ -130,9 +178,9 @@ mod tests {
     #[test]
     fn words_are_a_private_frame_in_both_forms() {
         let cue = Cue::text(93_000, 6_000, 7, Author::Owner, "{\"question\":\"ä\"}");
-        let [ivs, aom] = written(&cue, 90_000);
+        let [ivs, aom] = written(&cue, 90_000, 60_000);
         assert_eq!(ivs.scheme_id_uri, "urn:twitch:id3");
-        assert_eq!(ivs.presentation_time, EmsgTimestamp::Relative(9_000));
+        assert_eq!(ivs.presentation_time, EmsgTimestamp::Relative(39_000));
         assert_eq!(aom.scheme_id_uri, "https://aomedia.org/emsg/ID3");
         assert_eq!(aom.presentation_time, EmsgTimestamp::Absolute(99_000));
         assert_eq!(
@@ -168,8 +216,48 @@ mod tests {
     #[test]
     fn what_comes_too_late_for_its_part_is_shown_with_the_next() {
         let cue = Cue::text(1_000, 0, 0, Author::Owner, "x");
-        let [ivs, aom] = written(&cue, 30_000);
+        let [ivs, aom] = written(&cue, 30_000, 30_000);
         assert_eq!(ivs.presentation_time, EmsgTimestamp::Relative(0));
         assert_eq!(aom.presentation_time, EmsgTimestamp::Absolute(30_000));
+    }
+
+    /// When each cue before a part's media is shown by all players, and by Amazon's.
+    fn times(boxes: &[u8]) -> Vec<(u64, u32)> {
+        let (mut rest, mut times) = (boxes, Vec::new());
+        while let (Ok(ivs), Ok(aom)) = (Emsg::decode(&mut rest), Emsg::decode(&mut rest)) {
+            let (EmsgTimestamp::Relative(delta), EmsgTimestamp::Absolute(time)) =
+                (ivs.presentation_time, aom.presentation_time)
+            else {
+                panic!("the two forms")
+            };
+            times.push((time, delta));
+        }
+        times
+    }
+
+    #[test]
+    fn segments_begin_with_a_clock_and_texts_go_into_their_part() {
+        let mut said = Said::default();
+        let part = |said: &mut Said, start, opens_segment| {
+            let span = Span {
+                start,
+                end: start + 30_000,
+                opens_segment,
+                closes_segment: false,
+            };
+            times(&said.before(&span, 90_000, 6_000))
+        };
+        assert_eq!(part(&mut said, 90_000, true), [], "no clock yet");
+        said.set_clock(WallTime(1_000));
+        said.push(Cue::text(121_000, 6_000, 0, Author::Owner, "a"));
+        said.push(Cue::text(150_000, 6_000, 1, Author::Owner, "b"));
+        assert_eq!(part(&mut said, 120_000, false), [(127_000, 31_000)]);
+        let opening = part(&mut said, 150_000, true);
+        assert_eq!(opening, [(156_000, 0), (156_000, 0)], "a clock, and b");
+        for number in 0..70 {
+            said.push(Cue::text(180_000, 6_000, number, Author::Owner, "c"));
+        }
+        assert_eq!(part(&mut said, 180_000, false).len(), MAX_CUES);
+        assert_eq!(part(&mut said, 210_000, false), []);
     }
 }

@@ -14,7 +14,7 @@ mod init;
 mod read_init;
 mod packager;
 
-pub use cue::{Author, Cue};
+pub use cue::{Author, Cue, MAX_TEXT_BYTES};
 pub use packager::Packager;
 
 use std::fmt;

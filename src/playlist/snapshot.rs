@@ -113,8 +113,8 @@ impl Snapshot {
 
     /// The segment being made, if all of it so far can be had.
     pub fn growing(&self) -> Option<u64> {
-        let open = self.listing.open.as_ref().filter(|open| !open.has_gap)?;
-        Some(open.msn)
+        let open = self.listing.open.as_ref()?;
+        self.is_awaited(open.msn).then_some(open.msn)
     }
 
     /// Whether segment `msn` may be asked for before it is complete.

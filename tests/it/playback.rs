@@ -2,12 +2,14 @@
 //! h2c, on a stream that a real encoder sends.
 
 use std::io::Read as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, ORIGIN};
 use reqwest::{Method, StatusCode, Url, Version};
+use tokio::time::Instant;
+use weir::base::clock::{Clock as _, SystemClock};
 
 use super::support::clips::clip;
 use super::support::publisher::Publisher;
@@ -70,6 +72,28 @@ async fn blocking_reload_hints_caching_and_compression() {
     stage.publisher.kill().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_of_normal_latency_lists_complete_segments_only() {
+    let server = TestServer::start().await;
+    let options = ["--latency-mode", "NORMAL"];
+    let channel = server.new_channel_with("normal", &options).await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let list = text(url.as_str()).await;
+    let early = [
+        "#EXT-X-PART",
+        "#EXT-X-PRE",
+        "#EXT-X-SERVER-CONTROL",
+        "#EXT-X-REN",
+    ];
+    assert!(early.iter().all(|tag| !list.contains(tag)), "{list}");
+    let list = MediaPlaylist::parse(&list);
+    let (_, _, last) = list.segments.last().unwrap();
+    let whole = get(url.join(last).unwrap()).await;
+    assert_eq!(whole.status(), StatusCode::OK);
+    publisher.kill().await;
+}
+
 async fn playlists_declare_what_they_must(stage: &Stage) {
     let answer = get(&stage.playback_url).await;
     assert_eq!(
@@ -87,9 +111,16 @@ async fn playlists_declare_what_they_must(stage: &Stage) {
         "CODECS=\"avc1.",
         "mp4a.40.2",
         "FRAME-RATE=30.000",
+        ",STABLE-VARIANT-ID=\"source\",IVS-NAME=\"180p30\",IVS-VARIANT-SOURCE=\"source\"\n",
+        "#EXT-X-SESSION-DATA:DATA-ID=\"NODE\",VALUE=\"us-east-1\"\n",
     ] {
         assert!(multivariant.contains(words), "{words} in {multivariant}");
     }
+    let clock = "#EXT-X-SESSION-DATA:DATA-ID=\"SERVER-TIME\",VALUE=\"";
+    let clock = multivariant.split_once(clock).unwrap().1;
+    let said: f64 = clock.split_once('"').unwrap().0.parse().unwrap();
+    let now = Duration::from_millis(SystemClock.now().0.unsigned_abs());
+    assert!((now.as_secs_f64() - said).abs() < 5.0, "{multivariant}");
     let other = text(&stage.playback_url).await;
     assert_ne!(multivariant, other, "another viewer session");
 
@@ -193,6 +224,12 @@ async fn refusals(stage: &Stage) {
             seconds == "public, max-age=2" || seconds == "no-store",
             "{url}: {seconds}"
         );
+        // The form in which Amazon's player reads why.
+        let body = answer.text().await.unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body[0]["type"], "error", "{url}: {body}");
+        assert_eq!(body[0]["error_code"], "not_found", "{url}: {body}");
+        assert!(body[0]["error"].is_string(), "{url}: {body}");
     }
     let posted = client()
         .post(stage.url.as_str())

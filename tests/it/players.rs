@@ -6,9 +6,12 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
+use weir::base::clock::{Clock as _, SystemClock, WallTime};
 
 use super::support::clips::{clip, frame_count};
+use super::support::flv::Recording;
 use super::support::publisher::Publisher;
+use super::support::rtmp_client;
 use super::support::server::TestServer;
 use super::support::viewer::media_playlist_url;
 use super::support::{MACHINE, eventually, within};
@@ -290,4 +293,78 @@ async fn ffmpeg_and_mpv_play_without_an_error() {
         "{said}{complained}"
     );
     publisher.kill().await;
+}
+
+/// The player that viewers of Amazon IVS have, as it comes from npm.
+#[tokio::test(flavor = "multi_thread")]
+async fn amazons_player_plays_with_low_latency_and_shows_what_the_publisher_says() {
+    let _shared = MACHINE.read().await;
+    let server = TestServer::start_with(&[("WEIR__TRANSCODE__MAX_LAG_MS", "5000")]).await;
+    let channel = server.channel().await;
+    let key = channel.stream_key.as_str();
+    let publisher = rtmp_client::Publisher::connect(server.rtmp, "app", key);
+    let publisher = publisher.await.unwrap();
+    let clip = Recording::read(&clip("fps30_20s.flv"));
+    let recording = clip.clone().then(clip).saying(1350);
+    let begun = SystemClock.now();
+    let watching = async {
+        media_playlist_url(&channel.playback_url).await;
+        let args = ["--url", &channel.playback_url, "--seconds", "15"];
+        script("ivs.mjs", &args).await
+    };
+    let seen = tokio::select! {
+        seen = watching => seen,
+        sent = recording.publish(publisher) => panic!("it was too short: {sent:?}"),
+    };
+
+    assert_eq!(seen["errors"], Value::Array(Vec::new()), "{seen}");
+    assert_eq!(seen["isLowLatency"], true, "{seen}");
+    assert!(number(&seen, "advanced") > 8.0, "{seen}");
+    assert!(number(&seen, "buffer") < 3.0, "{seen}");
+    let latency = number(&seen, "latency");
+    assert!(latency > 0.5 && latency < 4.0, "{seen}");
+    let qualities = seen["qualities"].as_array().unwrap().iter();
+    let names = |key| {
+        qualities
+            .clone()
+            .map(|q| q[key].as_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("name"), ["360p30", "160p30"], "{seen}");
+    assert_eq!(names("variantSource"), ["source", "transcode"], "{seen}");
+
+    // What the publisher said then is shown now.
+    let cues = seen["cues"].as_array().unwrap();
+    let is_said = |cue: &&Value| cue["owner"] == "inband.metadata.live-video.net";
+    let said: Vec<_> = cues.iter().filter(is_said).collect();
+    assert!(said.len() >= 8, "{cues:?}");
+    for (index, cue) in said.iter().enumerate() {
+        let sent: f64 = cue["text"].as_str().unwrap().parse().unwrap();
+        let first: f64 = said[0]["text"].as_str().unwrap().parse().unwrap();
+        let seconds = u32::try_from(index).unwrap();
+        assert!(
+            (sent - first - 1000.0 * f64::from(seconds)).abs() < 0.5,
+            "each once: {said:?}"
+        );
+        let WallTime(begun) = begun;
+        let waited = cue["at"].as_i64().unwrap() - begun;
+        #[expect(clippy::cast_precision_loss, reason = "seconds of one test")]
+        let real = (waited as f64 - sent) / 1000.0;
+        assert!(
+            (real - latency).abs() < 1.0,
+            "{real} and not {latency}: {cue}"
+        );
+        // It belongs to its picture: 1.35 s behind the start of a segment, or 0.35.
+        let start = number(cue, "startTime");
+        let clocks = cues.iter().filter(|cue| cue["owner"] == "segmentmetadata");
+        let starts = clocks.map(|clock| number(clock, "startTime"));
+        let behind = starts
+            .map(|clock| start - clock)
+            .filter(|behind| *behind >= 0.0);
+        let behind = behind.fold(f64::INFINITY, f64::min);
+        assert!(
+            (behind - (sent % 2000.0) / 1000.0).abs() < 0.1,
+            "{behind}: {cue}"
+        );
+    }
 }

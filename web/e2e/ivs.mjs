@@ -1,11 +1,13 @@
 // Plays a stream with the unmodified Amazon IVS player and says what it thinks of it.
 //
 //   node ivs.mjs --url http://127.0.0.1:8080/api/video/v1/....m3u8 --seconds 10
-//     prints one line {isLowLatency, latency, buffer, wallLatency, qualities, quality, cues, session, states, errors,
-//     frames, position, ...}; latency, buffer and wallLatency are the medians of the samples of each half second after
-//     --settle seconds. wallLatency is the wall clock less the date of the picture that is shown, from the playlist.
+//     prints one line {isLowLatency, latency, buffer, qualities, quality, cues, session, states, errors, frames, position,
+//     ...}; latency and buffer are the medians of the samples of each half second after --settle seconds; exit status 1
+//     after an error. --log tells on standard error what the player does.
 //
-// The player also calls hosts of live-video.net, which must not matter: the page cannot reach them.
+// The player begins with the last complete segment and then catches up by three percent: how late it is depends on how
+// old the open segment was. So that runs compare, it is made to begin when a segment has just begun.
+// It also calls hosts of live-video.net, which must not matter: the page cannot reach them.
 
 import { print, readArguments } from "./arguments.mjs";
 import { waitForPlaylist, withPlayerPage } from "./page.mjs";
@@ -35,6 +37,7 @@ async function play({ url, seconds, settle, log }) {
   player.attachHTMLVideoElement(video);
   player.setMuted(true);
   player.setAutoplay(true);
+  await nextSegment();
   player.load(url);
   const begin = performance.now();
   while (performance.now() - begin < seconds * 1000) {
@@ -47,6 +50,15 @@ async function play({ url, seconds, settle, log }) {
         position: player.getPosition(),
         at: Date.now(),
       });
+    }
+  }
+  /** Resolves when another segment is being made. */
+  async function nextSegment() {
+    const read = async (url) => (await fetch(url, { cache: "no-store" })).text();
+    const media = new URL((await read(url)).split("\n").find((line) => line !== "" && !line.startsWith("#")), url);
+    const open = async () => (await read(media)).match(/^#EXT-X-PREFETCH:(.*)$/m)?.[1];
+    for (const first = await open(); first !== undefined && (await open()) === first; ) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
   const median = (key) => samples.map((sample) => sample[key]).sort((a, b) => a - b)[samples.length >> 1];

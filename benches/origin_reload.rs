@@ -13,7 +13,7 @@ use http::Request;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use weir::base::clock::WallTime;
+use weir::base::clock::{SystemClock, WallTime};
 use weir::media::codec::avc;
 use weir::media::{Tracks, VideoTrack};
 use weir::origin::{self, Origin};
@@ -74,6 +74,7 @@ impl Stage {
             scope,
             config.target_duration_s,
             origin::Config::default(),
+            Arc::new(SystemClock),
         );
         let mut stage = Self {
             window,

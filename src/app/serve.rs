@@ -34,7 +34,7 @@ use crate::events::Bus;
 use crate::live::registry::Context;
 use crate::live::{self, Admission, Registry, Transcoding};
 use crate::model::repository::{ChannelRepository as _, EpochRepository as _, Page};
-use crate::origin::{Origin, request};
+use crate::origin::{Growing, Origin, request};
 use crate::playlist::Directory;
 use crate::recording::restore::Restorer;
 use crate::storage::Store;
@@ -206,6 +206,7 @@ fn serve_http(
         (scope.region(), scope.account()),
         config.hls.target_duration_s,
         config.origin,
+        Arc::new(SystemClock),
     );
     let credentials = &opened.credentials;
     let sources = api::Sources {
@@ -224,7 +225,7 @@ fn serve_http(
     tasks.spawn("http listener", serving);
 }
 
-type Answer = Response<Either<Pieces, axum::body::Body>>;
+type Answer = Response<Either<Either<Pieces, Growing>, axum::body::Body>>;
 
 async fn answer(origin: Origin, mut router: Router, request: Request<Incoming>) -> Answer {
     if request.uri().path().starts_with(request::PREFIX) {

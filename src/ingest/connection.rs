@@ -269,6 +269,7 @@ impl Connection {
                     demuxer.metadata(&metadata);
                     Some(MediaEvent::Metadata(metadata))
                 }
+                Event::Text(text) => Some(MediaEvent::Text(text)),
                 Event::Unpublished => return Ok(true),
                 Event::Publish(_) => None,
             };

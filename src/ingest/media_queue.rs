@@ -23,6 +23,8 @@ pub enum MediaEvent {
     AudioConfig(Arc<aac::Config>),
     /// Words for the streamer, for example that an audio codec is not carried.
     Notice(String),
+    /// Words for those who watch.
+    Text(String),
     /// What went wrong since the last time it was told.
     Trouble(Trouble),
     /// One access unit or AAC frame.
@@ -70,6 +72,7 @@ impl MediaEvent {
     fn bytes(&self) -> usize {
         match self {
             Self::Sample(sample) => sample.data.len(),
+            Self::Text(text) => text.len(),
             _ => 0,
         }
     }

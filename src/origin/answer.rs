@@ -9,10 +9,13 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
+use http_body_util::Either;
+
+use super::growing::Growing;
 use crate::base::http::Pieces;
 
-/// An HTTP answer of the origin.
-pub type Answer = Response<Pieces>;
+/// An HTTP answer of the origin: ready bytes, or a segment that is being made.
+pub type Answer = Response<Either<Pieces, Growing>>;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
@@ -70,6 +73,15 @@ pub(super) fn media(pieces: Vec<Bytes>) -> Answer {
     answer
 }
 
+/// A segment that is being made. No cache keeps it: it may break off, and when it is complete its URI is answered with
+/// all of it at once.
+pub(super) fn growing(body: Growing) -> Answer {
+    let mut answer = answer(StatusCode::OK, Pieces::default(), MEDIA_TYPE, Age::NoStore);
+    let headers = answer.headers_mut();
+    headers.insert(PRIORITY, HeaderValue::from_static("u=3"));
+    answer.map(|_| Either::Right(body))
+}
+
 /// A refusal in the form that IVS players read (contract §6.2): `error_code` is the machine's
 /// word, `error` the person's.
 pub(super) fn refusal(status: StatusCode, code: &str, words: &str, age: Age) -> Answer {
@@ -118,7 +130,7 @@ pub(super) fn preflight() -> Answer {
 }
 
 fn answer(status: StatusCode, body: Pieces, content_type: HeaderValue, age: Age) -> Answer {
-    let mut answer = Response::new(body);
+    let mut answer = Response::new(Either::Left(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::base::clock::SystemClock;
 use crate::playlist::{self, Audience, Listed, LiveChannel, Window, fixtures};
 
 const CHANNEL: &str = "abcdABCDefgh";
@@ -31,7 +32,13 @@ fn stage() -> (Origin, Arc<Directory>) {
     let scope = ("us-east-1", "000000000000");
     let config = Config::default();
     (
-        Origin::new(Arc::clone(&directory), scope, 2, config),
+        Origin::new(
+            Arc::clone(&directory),
+            scope,
+            2,
+            config,
+            Arc::new(SystemClock),
+        ),
         directory,
     )
 }

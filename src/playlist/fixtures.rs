@@ -88,5 +88,6 @@ pub(crate) fn variant() -> Variant {
         width: 1280,
         height: 720,
         frame_rate_millis: 59_940,
+        is_source: true,
     }
 }

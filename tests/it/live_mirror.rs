@@ -73,6 +73,7 @@ impl Stream {
             width: 640,
             height: 360,
             frame_rate_millis: 30_000,
+            is_source: false,
         };
         let rendition = RenditionHandle {
             listed: Listed::Always,

@@ -10,7 +10,6 @@ use super::{Error, Event, MAX_STREAMS, Phase, Session};
 use crate::ingest::amf0::{self, Value};
 use crate::ingest::chunk::{Message, kind};
 use crate::ingest::gate::{PublishRequest, StreamKeyText};
-use crate::ingest::media_queue::Metadata;
 use crate::ingest::stream_name;
 
 /// `capsEx` of Enhanced RTMP: the peer follows a reconnect request.
@@ -171,36 +170,9 @@ impl Session {
     }
 }
 
-/// `onMetaData`, with or without `@setDataFrame`.
-pub(super) fn metadata(kind: u8, body: &[u8]) -> Option<Metadata> {
-    let values = parse(kind, body);
-    let mut values = values
-        .iter()
-        .skip_while(|v| v.as_str() == Some("@setDataFrame"));
-    if values.next()?.as_str() != Some("onMetaData") {
-        return None;
-    }
-    let properties = values.next()?;
-    let number = |name| {
-        let number = properties.property(name).and_then(Value::as_number);
-        number.filter(|n| n.is_finite() && *n > 0.0)
-    };
-    Some(Metadata {
-        video_data_rate_kbps: number("videodatarate"),
-        audio_data_rate_kbps: number("audiodatarate"),
-        frame_rate: number("framerate"),
-        width: number("width"),
-        height: number("height"),
-        encoder: properties
-            .property("encoder")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-    })
-}
-
 /// The values of a payload, none if it cannot be read. AMF3 messages of real encoders are a zero
 /// byte and AMF0.
-fn parse(kind: u8, body: &[u8]) -> Vec<Value> {
+pub(super) fn parse(kind: u8, body: &[u8]) -> Vec<Value> {
     let body = match kind {
         kind::COMMAND_AMF3 | kind::DATA_AMF3 => body.strip_prefix(&[0]).unwrap_or(body),
         _ => body,

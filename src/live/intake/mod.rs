@@ -42,6 +42,8 @@ pub(super) enum Action {
     Wait,
     /// Tell the streamer.
     Tell(Code, String),
+    /// Have it shown to all who watch.
+    Say(String),
     /// The stream can begin: open the playlists and push what was held.
     Begin(Ready),
     /// Package the sample.
@@ -178,6 +180,7 @@ impl Intake {
             MediaEvent::End(EndReason::Unpublished) => return Action::Leave(Ending::Unpublished),
             MediaEvent::End(EndReason::Lost(reason)) => return Action::Leave(Ending::Lost(reason)),
             MediaEvent::Notice(words) => return Action::Tell(Code::AudioUnsupported, words),
+            MediaEvent::Text(text) => return Action::Say(text),
             MediaEvent::Trouble(_) => {}
             MediaEvent::AudioConfig(config) => return self.audio_config(&config),
             MediaEvent::Sample(sample) => return self.sample(sample),

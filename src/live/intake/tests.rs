@@ -75,6 +75,7 @@ fn letter(action: &Action) -> char {
     match action {
         Action::Wait => '.',
         Action::Tell(..) => 'T',
+        Action::Say(_) => 'S',
         Action::Begin(_) => 'B',
         Action::Push(_) => 'P',
         Action::Change(..) => 'C',

@@ -30,7 +30,7 @@ use super::silence::Silence;
 use crate::base::clock::WallTime;
 use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
-use crate::packaging::{self, Packager, Part};
+use crate::packaging::{self, Author, Cue, Packager, Part};
 use crate::playlist::{self, Directory, Expected, LiveChannel, Variant};
 use crate::transcode::ladder::{Ladder, RungAudio, RungVideo};
 use crate::transcode::{Output as Made, Started, silent_frame};
@@ -47,6 +47,8 @@ pub(super) struct Output {
     renditions: Vec<Rendition>,
     run: Option<Run>,
     cadence: Cadence,
+    /// How many texts have been shown.
+    said: u32,
     directory: Arc<Directory>,
     channel: Arc<LiveChannel>,
     /// Until it is announced: who asks for the channel meanwhile waits. A transcoder's first part comes later than
@@ -102,6 +104,7 @@ impl Output {
             renditions,
             run: None,
             cadence: Cadence::new(grid.part_target_ms),
+            said: 0,
             directory,
             channel: Arc::new(channel),
             expected: Some(expected),
@@ -348,6 +351,7 @@ impl Output {
                     }
                     spans.extend(std::iter::from_fn(|| segmenter.poll()));
                 }
+                run.ticked = pts;
                 for slot in &run.sound_only_slots {
                     self.renditions[*slot].picture_until(pts, false);
                 }
@@ -472,6 +476,21 @@ impl Output {
         self.run = None;
         self.cadence.pause();
         self.publish(&vec![true; self.renditions.len()]);
+    }
+
+    /// Has a text shown in all renditions at the newest moment, which none has made a part of yet; whether there is one.
+    pub(super) fn say(&mut self, author: Author, text: &str) -> bool {
+        let Some((at, shift)) = self.run.as_ref().and_then(Run::newest) else {
+            return false;
+        };
+        let cue = Cue::text(at, shift, self.said, author, text);
+        self.said = self.said.wrapping_add(1);
+        for rendition in &mut self.renditions {
+            if let Some(packager) = &mut rendition.packager {
+                packager.push_cue(cue.clone());
+            }
+        }
+        true
     }
 
     /// What became of the sound since the last call, in words.

@@ -101,8 +101,9 @@ impl Rendition {
     }
 
     /// As [`Rendition::begin`]; the multivariant playlist stays as it is.
-    pub(super) fn begin_filler(&mut self, packager: Packager, at: WallTime) {
-        self.window.start_timeline(Arc::clone(packager.init()), at);
+    pub(super) fn begin_filler(&mut self, mut packager: Packager, at: WallTime) {
+        let init = Arc::clone(packager.init());
+        packager.set_clock(self.window.start_timeline(init, at));
         self.tracks = Some(packager.init().tracks.clone());
         self.packager = Some(packager);
         self.arrivals = Arrivals::default();
@@ -301,6 +302,7 @@ pub(super) fn variant(rung: &Rung, packager: &Packager) -> Variant {
         width,
         height,
         frame_rate_millis,
+        is_source: false,
     }
 }
 

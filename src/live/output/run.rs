@@ -32,6 +32,8 @@ pub(super) struct Run {
     pub(super) silence: Option<Silence>,
     /// Decoding time of the source's last picture.
     pub(super) seen: i64,
+    /// Time of the frame grid's last tick.
+    pub(super) ticked: i64,
     /// How far the leader's B-frames put presentation behind decoding. All renditions are packaged on
     /// the leader's decoding times: so they share the boundaries of their sound, too.
     pub(super) shift: i64,
@@ -59,6 +61,7 @@ impl Run {
             sound_only_slots: Vec::new(),
             silence: None,
             seen: i64::MIN,
+            ticked: i64::MIN,
             shift: 0,
         }
     }
@@ -66,6 +69,12 @@ impl Run {
     /// Whether its transcoder has ended and all that it made has been taken.
     pub(super) fn is_lost(&self) -> bool {
         self.needs_transcoder && self.transcoder.is_none() && self.made_rx.is_none()
+    }
+
+    /// The newest moment, and how far presentation is behind it; none before the first picture.
+    pub(super) fn newest(&self) -> Option<(i64, i64)> {
+        let newest = self.seen.max(self.ticked);
+        (newest >= 0).then_some((newest, self.shift))
     }
 
     /// What was encoded, on the leader's decoding times.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use mp4_atom::{Decode as _, Emsg, EmsgTimestamp};
+
 use crate::media::Timescale;
 use crate::media::codec::aac;
+use crate::playlist::Position;
 use crate::transcode::ladder::Rung;
 use crate::transcode::slate::Reel;
 use crate::transcode::slate::tests::black;
@@ -231,4 +234,55 @@ async fn who_passes_the_source_on_does_not_wait_for_a_lost_transcoders_sound() {
     assert!(bench.output.replace_transcoder(started));
     bench.send(60, true);
     bench.until(0, 12).await;
+}
+
+#[tokio::test]
+async fn a_text_is_in_one_part_of_each_rendition_at_the_same_time() {
+    let mut bench = Bench::new(LC, RungAudio::Source);
+    bench.begin();
+    assert!(
+        !bench.output.say(Author::Owner, "early"),
+        "nothing is shown"
+    );
+    // The eighth part has begun; the rung is behind.
+    bench.send(64 + 10, true);
+    assert!(bench.output.say(Author::Owner, "here"));
+    assert!(bench.output.say(Author::Publisher, "there"));
+    bench.send(40, true);
+    bench.until(0, 9).await;
+    bench.until(1, 9).await;
+    for slot in 0..2 {
+        let snapshot = bench.output.renditions[slot].window.snapshot();
+        let parts = (1..=2).flat_map(|msn| (0..6).map(move |part| Position { msn, part }));
+        let said: Vec<_> = parts
+            .filter_map(|position| Some((position, snapshot.part(position)?)))
+            .flat_map(|(position, part)| texts(position, &part))
+            .collect();
+        let at = Position { msn: 2, part: 1 };
+        let shown = 73 * FRAME;
+        let expected = [
+            (at, shown, "metadata.live-video.net\0here".to_owned()),
+            (
+                at,
+                shown,
+                "inband.metadata.live-video.net\0there".to_owned(),
+            ),
+        ];
+        assert_eq!(said, expected, "{slot}");
+    }
+}
+
+/// The private frames before a part's `moof`, and when they are shown.
+fn texts(position: Position, part: &Bytes) -> Vec<(Position, i64, String)> {
+    let (mut rest, mut found) = (&part[..], Vec::new());
+    while let Ok(event) = Emsg::decode(&mut rest) {
+        let (tag, frame) = event.message_data.split_at(20);
+        if let EmsgTimestamp::Absolute(time) = event.presentation_time
+            && tag.get(10..14) == Some(b"PRIV")
+        {
+            let text = String::from_utf8(frame.to_vec()).unwrap();
+            found.push((position, i64::try_from(time).unwrap(), text));
+        }
+    }
+    found
 }

@@ -273,6 +273,7 @@ pub(super) fn source_variant(facts: &Facts) -> Variant {
         width,
         height,
         frame_rate_millis: facts.fps_millis,
+        is_source: true,
     }
 }
 

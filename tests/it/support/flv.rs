@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::rtmp_client;
+use super::rtmp_client::{self, Amf};
 
 /// Tag types, which are RTMP's message types too.
 pub(crate) mod kind {
@@ -169,6 +169,22 @@ impl Recording {
             send_ms: tag.send_ms + send_end,
             ..tag
         }));
+        self
+    }
+
+    /// With a text for viewers each second, the first at `from_ms`: the time at which it is sent.
+    pub(crate) fn saying(mut self, from_ms: u32) -> Self {
+        for at in (from_ms..self.last_ms()).step_by(1000) {
+            let place = self.tags.partition_point(|tag| tag.send_ms < at);
+            let text = Amf::Object(&[("text", Amf::Text(&at.to_string()))]);
+            let tag = Tag {
+                kind: kind::SCRIPT,
+                at_ms: at,
+                send_ms: at,
+                body: rtmp_client::amf(&[Amf::Text("onTextData"), text]),
+            };
+            self.tags.insert(place, tag);
+        }
         self
     }
 

@@ -97,7 +97,7 @@ impl Meter {
                 self.second.dropped_units += trouble.dropped_units;
                 self.second.jumps += u64::from(trouble.jumps);
             }
-            MediaEvent::Notice(_) | MediaEvent::End(_) => {}
+            MediaEvent::Notice(_) | MediaEvent::Text(_) | MediaEvent::End(_) => {}
         }
     }
 

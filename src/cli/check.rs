@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::app::open::connect;
+use crate::base::tls::certificates;
 use crate::base::{ids, output};
 use crate::config::{self, Config};
 use crate::db::Access;
@@ -36,6 +37,7 @@ pub(super) async fn run(
             report("database", database(&config).await)?;
             report("store", store(&config).await)?;
             report("ladders", ladders(&config))?;
+            report("tls", tls(&config))?;
         }
         Err(error) => report("config", Err(error.into()))?,
     }
@@ -87,6 +89,20 @@ fn ladders(config: &Config) -> anyhow::Result<String> {
     } else {
         path.display().to_string()
     })
+}
+
+fn tls(config: &Config) -> anyhow::Result<String> {
+    let tls = &config.tls;
+    if !tls.is_enabled() {
+        return Ok("off: no certificate is configured".to_owned());
+    }
+    if !tls.acme_domains.is_empty() {
+        let names = tls.acme_domains.join(", ");
+        return Ok(format!("{names} by ACME from {}", tls.acme_directory));
+    }
+    let length = certificates::check(tls)?;
+    let file = tls.certificate_file.display();
+    Ok(format!("{file}, a chain of {length}"))
 }
 
 fn codecs() -> anyhow::Result<String> {

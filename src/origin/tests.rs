@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::playlist::multivariant::Variant;
 use crate::playlist::{self, Audience, Listed, LiveChannel, Window, fixtures};
 
 const CHANNEL: &str = "abcdABCDefgh";
@@ -48,7 +49,7 @@ async fn playlists_come_first_and_higher_bitrates_never_before_lower_ones() {
     let source = Arc::clone(&directory.live(CHANNEL).unwrap().renditions[0]);
     let bitrates = [3, 5, 1, 4, 2, 7, 6];
     let renditions = bitrates.map(|bandwidth_bps| {
-        let variant = crate::playlist::multivariant::Variant {
+        let variant = Variant {
             bandwidth_bps,
             ..fixtures::variant()
         };

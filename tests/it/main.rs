@@ -31,3 +31,5 @@ mod health;
 mod mirrored;
 mod chaos;
 mod check_stream;
+mod tls;
+mod proxy;

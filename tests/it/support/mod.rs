@@ -13,6 +13,7 @@ pub(crate) mod rtmp_server;
 pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod sync;
+pub(crate) mod tls;
 pub(crate) mod viewer;
 
 use std::future::Future;

@@ -304,6 +304,30 @@ mod tests {
         (address, tasks)
     }
 
+    /// Rule 50: what an HTTP/2 client is told when it connects.
+    #[tokio::test]
+    async fn http2_has_room_for_a_player() {
+        let (address, tasks) = server(Config::default()).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        client.write_all(preface).await.unwrap();
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.unwrap();
+        assert_eq!(head[3], 4, "SETTINGS come first");
+        let mut settings = vec![0; usize::from(head[2])];
+        client.read_exact(&mut settings).await.unwrap();
+        let value = |id: u8| {
+            let mut pairs = settings.chunks(6);
+            let pair = pairs.find(|pair| pair[..2] == [0, id]).unwrap();
+            u32::from_be_bytes(pair[2..].try_into().unwrap())
+        };
+        let (max_concurrent_streams, initial_window_size) = (value(3), value(4));
+        assert!(max_concurrent_streams >= 100, "{max_concurrent_streams}");
+        assert!(initial_window_size >= 1024 * 1024, "{initial_window_size}");
+        drop(client);
+        tasks.stop().await;
+    }
+
     /// What WebSocket begins with.
     #[tokio::test]
     async fn a_connection_can_become_something_else_behind_a_proxy() {

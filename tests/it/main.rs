@@ -33,3 +33,4 @@ mod chaos;
 mod check_stream;
 mod tls;
 mod proxy;
+mod acme;

@@ -94,16 +94,10 @@ impl Config {
         let has_certificate = !self.certificate_file.as_os_str().is_empty();
         let has_key = !self.key_file.as_os_str().is_empty();
         if has_certificate && !has_key {
-            return refuse(
-                "tls.key_file",
-                "tls.certificate_file is set: it needs its key",
-            );
+            return refuse("tls.certificate_file", "set tls.key_file, too");
         }
         if has_key && !has_certificate {
-            return refuse(
-                "tls.certificate_file",
-                "tls.key_file is set: it needs its certificate",
-            );
+            return refuse("tls.key_file", "set tls.certificate_file, too");
         }
         if has_certificate && !self.acme_domains.is_empty() {
             return refuse(

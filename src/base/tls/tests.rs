@@ -13,10 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::base::clock::WallTime;
-
-/// One that is good in 2026 and, at the time of writing, for a while after.
-const NOW: WallTime = WallTime(1_790_000_000_000);
+use crate::base::clock::{Clock as _, SystemClock};
 
 /// A listener, and those who got through.
 struct Stage {
@@ -30,7 +27,7 @@ struct Stage {
 impl Stage {
     async fn start(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let made = dev::certificate(&["localhost".to_owned()], NOW).unwrap();
+        let made = dev::certificate(&["localhost".to_owned()], SystemClock.now()).unwrap();
         let [certificate_file, key_file] =
             ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
         std::fs::write(&certificate_file, &made.chain_pem).unwrap();
@@ -231,14 +228,14 @@ fn contradictions_are_refused() {
                 certificate_file: file(),
                 ..valid.clone()
             },
-            "tls.key_file",
+            "tls.certificate_file",
         ),
         (
             Config {
                 key_file: file(),
                 ..valid.clone()
             },
-            "tls.certificate_file",
+            "tls.key_file",
         ),
         (
             Config {

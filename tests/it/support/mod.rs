@@ -1,5 +1,6 @@
 //! What the scenarios share: a real server process, real encoders, a viewer, prepared clips.
 
+pub(crate) mod acme_authority;
 pub(crate) mod clips;
 pub(crate) mod flv;
 pub(crate) mod fragments;

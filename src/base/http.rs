@@ -41,7 +41,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub struct Config {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Connections at once; further ones wait in the kernel's queue.
+    /// Connections at once; further ones wait in the kernel's queue, or are closed if they came through TLS.
     pub max_connections: u32,
     /// Seconds for a request's head to arrive.
     pub header_timeout_seconds: u64,

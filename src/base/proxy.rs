@@ -149,6 +149,9 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const PEER: &str = "10.1.2.3:4000";
@@ -267,5 +270,21 @@ mod tests {
             assert_eq!(String::from(text.parse::<Network>().unwrap()), written);
         }
         assert!("loadbalancer".parse::<Network>().is_err());
+    }
+
+    proptest! {
+        /// Whatever comes is read no further than a header may be long.
+        #[test]
+        fn any_bytes_are_survived(
+            beginning in prop_oneof![Just(&b""[..]), Just(&SIGNATURE[..]), Just(&b"PROXY "[..])],
+            rest in vec(any::<u8>(), 0..4096),
+        ) {
+            let bytes = [beginning, &rest].concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let mut stream = &bytes[..];
+            let peer = PEER.parse().unwrap();
+            let client = runtime.unwrap().block_on(trusted().client(&mut stream, peer));
+            prop_assert!(bytes.len() - stream.len() <= MAX_V2, "{client:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::app::open::connect;
-use crate::base::tls::certificates;
+use crate::base::tls::{self, certificates};
 use crate::base::{ids, output};
 use crate::config::{self, Config};
 use crate::db::Access;
@@ -37,7 +37,9 @@ pub(super) async fn run(
             report("database", database(&config).await)?;
             report("store", store(&config).await)?;
             report("ladders", ladders(&config))?;
-            report("tls", tls(&config))?;
+            if config.tls.is_enabled() {
+                report("tls", tls(&config.tls))?;
+            }
         }
         Err(error) => report("config", Err(error.into()))?,
     }
@@ -91,11 +93,7 @@ fn ladders(config: &Config) -> anyhow::Result<String> {
     })
 }
 
-fn tls(config: &Config) -> anyhow::Result<String> {
-    let tls = &config.tls;
-    if !tls.is_enabled() {
-        return Ok("off: no certificate is configured".to_owned());
-    }
+fn tls(tls: &tls::Config) -> anyhow::Result<String> {
     if !tls.acme_domains.is_empty() {
         let names = tls.acme_domains.join(", ");
         return Ok(format!("{names} by ACME from {}", tls.acme_directory));

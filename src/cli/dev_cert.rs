@@ -1,7 +1,9 @@
 //! `weir dev-cert`: a certificate that one's own machine can be served with, in the data directory.
 
+use std::net::IpAddr;
+
 use clap::Args;
-use url::Url;
+use url::{Host, Url};
 
 use crate::app::dev_cert;
 use crate::base::clock::Clock;
@@ -14,8 +16,15 @@ const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub(super) struct Arguments {
     /// A further name or address to make it for; may be given more than once. This machine, and the hosts of the public
     /// URL and of ingest, are in it anyway.
-    #[arg(long = "host", value_name = "HOST")]
+    #[arg(long = "host", value_name = "HOST", value_parser = host)]
     hosts: Vec<String>,
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_err() {
+        Host::parse(text).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
 }
 
 /// Makes it anew each time; the answer says how to use it.

@@ -48,7 +48,7 @@ struct Cli {
 enum Command {
     /// Run the server until SIGTERM or SIGINT.
     Serve,
-    /// Check configuration, database, store, ladders and codecs; exit 1 on trouble. Changes nothing.
+    /// Check configuration, database, store, ladders, certificate and codecs; exit 1 on trouble. Changes nothing.
     Check,
     /// Follow a stream, on any server, and report what breaks the rules of low-latency HLS.
     CheckStream(check_stream::Arguments),

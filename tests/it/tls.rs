@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
+use super::players::{number, script};
 use super::support::clips::clip;
 use super::support::publisher::Publisher;
 use super::support::tls::Secured;
@@ -64,6 +65,23 @@ async fn encoders_players_and_the_checker_meet_on_one_port() {
     }
     let tls12 = ["--http2", "--tls-max", "1.2"];
     assert_eq!(stage.curl(url.as_str(), &tls12).await.0, "2 200");
+
+    // So does a browser.
+    let seen = script(
+        "watch.mjs",
+        &[
+            "--url",
+            &channel.watch_url,
+            "--seconds",
+            "4",
+            "--any-certificate",
+        ],
+    )
+    .await;
+    assert_eq!(seen["state"], "live", "{seen}");
+    assert_eq!(seen["protocols"], serde_json::json!(["h2"]), "{seen}");
+    let advanced = number(&seen, "currentTimeEnd") - number(&seen, "currentTimeStart");
+    assert!(advanced > 2.0, "{seen}");
 
     let trusted = stage.certificate().display().to_string();
     let arguments = ["--seconds", "12", "--slack-ms", "1000", "--json"];

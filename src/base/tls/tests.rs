@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Mutex;
 
+use ::http::{Request, Response};
+use bytes::Bytes;
+use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
@@ -14,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::base::clock::{Clock as _, SystemClock};
+use crate::base::http;
 
 /// A listener, and those who got through.
 struct Stage {
@@ -277,4 +282,51 @@ fn contradictions_are_refused() {
     ] {
         assert_eq!(config.validate().unwrap_err().0, key);
     }
+}
+
+/// A body that says when nobody holds it any more.
+struct Held {
+    bytes: Vec<u8>,
+    _held_tx: mpsc::Sender<()>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_who_reads_nothing_is_cut_off_as_without_tls() {
+    let mut stage = Stage::start(Config::default()).await;
+    let (held_tx, mut released_rx) = mpsc::channel(1);
+    let body = Bytes::from_owner(Held {
+        bytes: vec![0; 1 << 20],
+        _held_tx: held_tx,
+    });
+    let held = Arc::new(Mutex::new(Some(body)));
+    let answer = move |_: Request<Incoming>| {
+        let piece = held.lock().unwrap().take().unwrap();
+        // More than all buffers on the way together.
+        let pieces = http::Pieces::new(vec![piece; 256]);
+        async move { Response::new(pieces) }
+    };
+    let limits = http::Config {
+        write_stall_seconds: 1,
+        ..http::Config::default()
+    };
+    let server = http::Server::new(limits, stage.tasks.clone(), answer);
+    let stream = stage.connect().await;
+    let shaken = stage.shake(stream, &rustls::version::TLS13, &[HTTP1]).await;
+    let mut viewer = shaken.unwrap();
+    viewer
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let greeted = stage.greeted_rx.recv().await.unwrap();
+    server.take(greeted.stream, greeted.client);
+    let released = tokio::time::timeout(Duration::from_secs(10), released_rx.recv());
+    assert_eq!(released.await.expect("it is cut off"), None);
+    drop(viewer);
+    stage.tasks.stop().await;
 }

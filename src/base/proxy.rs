@@ -93,6 +93,20 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+impl Error {
+    /// For metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Untrusted(_) => "untrusted",
+            Self::NoHeader => "no_header",
+            Self::TooLong(_) => "too_long",
+            Self::Malformed(_) => "malformed",
+            Self::Late => "late",
+            Self::Io(_) => "io",
+        }
+    }
+}
+
 impl Trusted {
     /// Believes these.
     pub fn new(networks: Vec<Network>) -> Self {
@@ -107,6 +121,18 @@ impl Trusted {
         if self.0.is_empty() {
             return Ok(peer);
         }
+        let named = self.named(stream, peer).await;
+        if let Err(error) = &named {
+            metrics::counter!("weir_proxy_refused_total", "reason" => error.label()).increment(1);
+        }
+        named
+    }
+
+    /// Whom the header names.
+    async fn named<S>(&self, stream: &mut S, peer: SocketAddr) -> Result<SocketAddr, Error>
+    where
+        S: AsyncRead + Unpin,
+    {
         let address = peer.ip().to_canonical();
         if !self.0.iter().any(|network| network.0.contains(&address)) {
             return Err(Error::Untrusted(address));

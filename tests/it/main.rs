@@ -33,3 +33,6 @@ mod health;
 mod mirrored;
 mod chaos;
 mod check_stream;
+mod tls;
+mod proxy;
+mod acme;

@@ -132,6 +132,8 @@ impl Session {
             query: parsed.query,
             encoder: connect.encoder.clone(),
             remote: self.remote,
+            // The connection knows; bytes look alike.
+            is_encrypted: false,
         };
         self.phase = Phase::Asked { stream_id };
         Ok(Some(Event::Publish(request)))

@@ -1,23 +1,103 @@
-//! Weir's own HTTP additions under `/v1`; the IVS-compatible control API comes to stand here too.
+//! HTTP for programs: the IVS-compatible control API, and Weir's own additions under `/v1`.
 //!
-//! In:  the registry of live channels (`live`), what happened (`events`). Out: JSON. Not here: media (`origin`), pages
-//! (`console`), a rule that `model` or `live` should own.
+//! In:  the registry of live channels (`live`), what happened (`events`), what is stored (`model::repository`).
+//! Out: JSON. Not here: media (`origin`), pages (`console`), a rule that `model` or `live` should own.
+//!
+//! The IVS API: `restjson` takes a request, `sigv4` tells who sent it, `operations` has its operation run: one file
+//! each, in the folder of its resource.
 
-mod access;
+pub mod restjson;
+pub mod sigv4;
+mod operations;
+mod named;
 mod channel;
-mod live;
-mod problem;
+mod stream_key;
+mod stream;
+mod stream_session;
+mod document;
+mod viewer_session;
+mod tags;
+mod ad_break;
+mod v1;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Router;
-use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
 
-pub use self::access::RootKey;
+use self::restjson::Throttle;
+use self::sigv4::layer::Guard;
+pub use self::document::create_recording::settle_all as settle_recording_configurations;
+pub use self::stream_session::record::record as record_stream_sessions;
+pub use self::v1::access::RootKey;
+use crate::base::clock::SharedClock;
+use crate::base::tasks::Tasks;
 use crate::events::Bus;
 use crate::live::Registry;
-use crate::model::Endpoints;
+use crate::model::access_key::{AccessKey, Role};
 use crate::model::repository::Repository;
+use crate::model::{DocumentKind, Endpoints};
+
+/// How the IVS API answers.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How many times IVS's own quotas an operation may be called each second; 0: without limit.
+    pub rate_factor: u32,
+    /// Whether anything may stand for an ARN, as public mocks of IVS have it.
+    pub lenient_arns: bool,
+    /// Host handed out for SRT; empty: none.
+    pub srt_endpoint: String,
+    /// Most channels.
+    pub max_channels: u32,
+    /// Most recording configurations.
+    pub max_recording_configurations: u32,
+    /// Most ad configurations.
+    pub max_ad_configurations: u32,
+    /// Most failover slate configurations.
+    pub max_failover_slate_configurations: u32,
+    /// Most playback key pairs.
+    pub max_playback_key_pairs: u32,
+    /// Most playback restriction policies.
+    pub max_playback_restriction_policies: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rate_factor: 1,
+            lenient_arns: false,
+            srt_endpoint: String::new(),
+            max_channels: 5_000,
+            max_recording_configurations: 20,
+            max_ad_configurations: 20,
+            max_failover_slate_configurations: 20,
+            max_playback_key_pairs: 3,
+            max_playback_restriction_policies: 3,
+        }
+    }
+}
+
+impl Config {
+    /// How many documents of a kind there may be.
+    fn most(&self, kind: DocumentKind) -> u32 {
+        match kind {
+            DocumentKind::RecordingConfiguration => self.max_recording_configurations,
+            DocumentKind::PlaybackKeyPair => self.max_playback_key_pairs,
+            DocumentKind::PlaybackRestrictionPolicy => self.max_playback_restriction_policies,
+            DocumentKind::AdConfiguration => self.max_ad_configurations,
+            DocumentKind::FailoverSlateConfiguration => self.max_failover_slate_configurations,
+        }
+    }
+}
+
+/// Where recordings go.
+#[async_trait]
+pub trait Buckets: Send + Sync {
+    /// Whether a bucket can be recorded into; why not, in words.
+    async fn reach(&self, bucket: &str) -> Result<(), String>;
+}
 
 /// What the handlers answer from.
 #[derive(Clone)]
@@ -28,18 +108,45 @@ pub struct Sources {
     pub endpoints: Arc<Endpoints>,
     /// What happened.
     pub events: Arc<Bus>,
-    /// Channels and their stream keys.
+    /// What is stored.
     pub repository: Arc<dyn Repository>,
     /// The access key that may everything.
     pub root_key: Arc<RootKey>,
+    /// How the IVS API answers.
+    pub config: Arc<Config>,
+    /// Where recordings go.
+    pub buckets: Arc<dyn Buckets>,
+    /// Times of creation, and of signatures.
+    pub clock: SharedClock,
+    /// What goes on after an answer.
+    pub tasks: Tasks,
+}
+
+/// What the IVS API keeps in memory, beside its sources.
+#[derive(Clone)]
+struct State {
+    sources: Sources,
+    guard: Arc<Guard>,
+    throttle: Arc<Throttle>,
+    ad_breaks: Arc<ad_break::Running>,
 }
 
 /// The routes of this room.
 pub fn router(sources: Sources) -> Router {
-    Router::new()
-        .route("/v1/live", get(live::handler))
-        .route("/v1/channels/{id}/health", get(channel::health))
-        .route("/v1/channels/{id}/events", get(channel::events))
-        .route("/v1/channels/{id}/stop", post(channel::stop))
-        .with_state(sources)
+    let root = AccessKey {
+        id: sources.root_key.id.clone(),
+        secret: sources.root_key.secret.clone(),
+        session: None,
+        role: Role::Admin,
+        arn_prefix: String::new(),
+        created: sources.clock.now(),
+    };
+    let keys = Arc::clone(&sources.repository);
+    let state = State {
+        guard: Arc::new(Guard::new(keys, root, Arc::clone(&sources.clock))),
+        throttle: Arc::default(),
+        ad_breaks: Arc::default(),
+        sources: sources.clone(),
+    };
+    v1::router(sources).merge(restjson::router(state))
 }

@@ -10,12 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::private_file;
-use crate::base::ids;
 use crate::config::Secret;
-
-/// As AWS draws access key ids: 32 characters, so that five bits choose one.
-const ID_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-const SECRET_CHARS: usize = 40;
+use crate::model::access_key::random_pair;
 
 /// An API key and where it is written down.
 #[derive(Clone, Debug)]
@@ -46,7 +42,10 @@ impl Credentials {
                 "{shown} holds no aws_access_key_id and aws_secret_access_key in a [default] \
                  profile; restore it, or remove it to have a new key made"
             ),
-            (None, None) => random(),
+            (None, None) => {
+                let (id, secret) = random_pair("AKIA");
+                (id, Secret::new(secret))
+            }
         };
         let credentials = Self {
             access_key_id,
@@ -71,13 +70,6 @@ impl Credentials {
             format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
         private_file::write(&self.path, &text)
     }
-}
-
-fn random() -> (String, Secret) {
-    let chars = ids::random_bytes::<16>()
-        .map(|byte| char::from(ID_ALPHABET[usize::from(byte) % ID_ALPHABET.len()]));
-    let id = std::iter::chain("AKIA".chars(), chars).collect();
-    (id, Secret::new(ids::alphanumeric(SECRET_CHARS)))
 }
 
 /// The key of the profile `default`, if the text has one.

@@ -19,7 +19,7 @@ use crate::config::{Config, Secret};
 use crate::db::seal::Sealer;
 use crate::db::{self, Access, Db};
 use crate::model::channel::Settings;
-use crate::model::repository::{ChannelRepository as _, Error, Page, StreamKeyRepository as _};
+use crate::model::repository::{ChannelRepository as _, Error, NO_LIMIT, Page, StreamKeyRepository as _};
 use crate::model::{Channel, Endpoints, StreamKey};
 
 /// Characters of a new secret key: 256 bits.
@@ -151,7 +151,7 @@ async fn ensure_channel(
     };
     let channel = Channel::create(&named, now)?;
     let key = StreamKey::create(&channel.id, region, now);
-    repository.create_channel(&channel, &key).await?;
+    repository.create_channel(&channel, &key, NO_LIMIT).await?;
     tracing::info!(channel.id = %channel.id, "made the channel \"default\"");
     Ok(())
 }

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
+use super::control;
 use super::info::Info;
 use super::open::{self, Opened};
 use crate::base::clock::SystemClock;
@@ -270,17 +271,8 @@ fn serve_http(
         config.origin,
         Arc::new(SystemClock),
     );
-    let credentials = &opened.credentials;
-    let sources = api::Sources {
-        registry: Arc::clone(registry),
-        endpoints: Arc::clone(&opened.endpoints),
-        events: Arc::clone(registry.events()),
-        repository: opened.repository.clone(),
-        root_key: Arc::new(api::RootKey {
-            id: credentials.access_key_id.clone(),
-            secret: credentials.secret_access_key.expose().to_owned(),
-        }),
-    };
+    let sources = control::sources(config, opened, registry, tasks);
+    control::start(&sources);
     let router = api::router(sources).merge(console::router());
     let handle = move |request| answer(origin.clone(), router.clone(), request);
     let server = http_server::Server::new(config.http.clone(), tasks.clone(), handle);

@@ -1,20 +1,18 @@
 //! `weir channel …`: the same repository calls as the API.
 
 use std::fmt::Write as _;
-use std::str::FromStr;
 
 use anyhow::Context as _;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::to_json;
+use super::{to_json, words};
 use crate::app::info::Links;
 use crate::app::open::Opened;
 use crate::base::clock::Clock;
 use crate::model::arn::{Arn, Resource};
 use crate::model::channel::{ChannelType, ContainerFormat, LatencyMode, Preset, Settings};
-use crate::model::repository::{ChannelRepository as _, Page, StreamKeyRepository as _};
+use crate::model::repository::{ChannelRepository as _, NO_LIMIT, Page, StreamKeyRepository as _};
 use crate::model::{Channel, ChannelId, Endpoints, StreamKey};
 
 /// Rows asked for at once by `list`.
@@ -90,15 +88,6 @@ pub(super) struct Options {
     part_target_ms: Option<u32>,
 }
 
-/// Parses one of `all` by its word; `--help` and mistakes list them.
-fn words<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
-where
-    T: Copy + FromStr<Err = String> + Send + Sync + 'static,
-{
-    let words = PossibleValuesParser::new(all.iter().map(|member| word(*member)));
-    words.try_map(|text| text.parse::<T>())
-}
-
 impl From<Options> for Settings {
     fn from(options: Options) -> Self {
         Self {
@@ -110,6 +99,7 @@ impl From<Options> for Settings {
             is_authorized: options.authorized.map(|_| false),
             is_insecure_ingest: options.insecure_ingest,
             part_target_ms: options.part_target_ms,
+            ..Self::default()
         }
     }
 }
@@ -183,7 +173,7 @@ pub(super) async fn run(
             let now = clock.now();
             let channel = Channel::create(&options.into(), now)?;
             let key = StreamKey::create(&channel.id, opened.endpoints.scope().region(), now);
-            repository.create_channel(&channel, &key).await?;
+            repository.create_channel(&channel, &key, NO_LIMIT).await?;
             answer(&View::new(&opened.endpoints, &channel, Some(&key)), json)
         }
         Command::List { json } => list(opened, json).await,
@@ -225,7 +215,7 @@ async fn list(opened: &Opened, json: bool) -> anyhow::Result<String> {
     loop {
         let rows = opened.repository.list_channels(&page).await?;
         let Some(last) = rows.last() else { break };
-        page.after = Some((last.created, last.id.clone()));
+        page.after = Some((last.created, last.id.to_string()));
         channels.extend(rows);
     }
     if json {
@@ -254,7 +244,7 @@ async fn find(opened: &Opened, text: &str) -> anyhow::Result<Channel> {
     let id = match text.parse::<Arn>() {
         Ok(arn) if opened.endpoints.scope().holds(&arn) => match arn.resource {
             Resource::Channel(id) => Some(id),
-            Resource::StreamKey(_) => None,
+            _ => None,
         },
         Ok(_) => None,
         Err(_) => text.parse::<ChannelId>().ok(),

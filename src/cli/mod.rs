@@ -4,6 +4,7 @@
 //! errors on standard error; exit code 0, 1 for trouble, 2 for wrong usage.
 //! Not here: what the commands do to the state (`app`, `model`).
 
+mod access_key;
 mod channel;
 mod check;
 mod check_stream;
@@ -13,8 +14,10 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::app;
@@ -63,6 +66,9 @@ enum Command {
     Channel(channel::Command),
     /// Make a TLS certificate for trying out HTTPS and RTMPS on this machine.
     DevCert(dev_cert::Arguments),
+    /// Make, list or delete access keys.
+    #[command(subcommand)]
+    AccessKey(access_key::Command),
     /// Bring the database to this version's schema.
     Migrate,
     /// Show the version of Weir and of the codec library.
@@ -120,6 +126,10 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DevCert(arguments) => {
             print(&dev_cert::run(arguments, &load()?, &SystemClock)?)?;
         }
+        Command::AccessKey(command) => {
+            let opened = app::open::open(&load()?, &SystemClock).await?;
+            print(&access_key::run(command, &opened, &SystemClock).await?)?;
+        }
         Command::Migrate => {
             let db = app::open::connect(&load()?, Access::Create).await?;
             db.migrate().await?;
@@ -140,6 +150,15 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
 /// The variables that can be ours; one that is no UTF-8 cannot be.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+}
+
+/// Parses one of `all` by its word; `--help` and mistakes list them.
+fn words<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + FromStr<Err = String> + Send + Sync + 'static,
+{
+    let words = PossibleValuesParser::new(all.iter().map(|member| word(*member)));
+    words.try_map(|text| text.parse::<T>())
 }
 
 fn to_json(value: &impl serde::Serialize) -> anyhow::Result<String> {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{http, telemetry, tls};
 use crate::model::{Endpoints, Scope};
 use crate::transcode::ladder::Ladders;
-use crate::{ingest, live, origin, playlist, recording, storage, transcode};
+use crate::{api, ingest, live, origin, playlist, recording, storage, transcode};
 pub use error::Error;
 pub use secret::{Secret, Secrets};
 pub use sections::{Admin, Database, DatabaseUrl, Server};
@@ -51,6 +51,8 @@ pub struct Config {
     pub http: http::Config,
     /// HTTPS and RTMPS on one port.
     pub tls: tls::Config,
+    /// The IVS API.
+    pub api: api::Config,
     /// The operator's listener.
     pub admin: Admin,
     /// Logs.

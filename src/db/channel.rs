@@ -1,33 +1,51 @@
 //! Channels in SQL.
 
 use async_trait::async_trait;
+use sqlx::types::Json;
 
-use super::{Repository, on, statements, stream_key, transact, word};
+use super::{Repository, TAKE_TURN, after, on, statements, stream_key, transact, word};
 use crate::base::clock::WallTime;
-use crate::model::channel::Channel;
+use crate::model::channel::{Attached, Channel, Multitrack};
 use crate::model::id::ChannelId;
-use crate::model::repository::{ChannelRepository, Error, Page};
+use crate::model::repository::{ChannelRepository, Error, Filter, Page};
 use crate::model::stream_key::StreamKey;
+use crate::model::tags::Tags;
 
 /// By name, never `*`: a column that a newer version adds must not disturb this one.
 macro_rules! columns {
     () => {
         "id, name, channel_type, latency_mode, preset, container_format, is_authorized, \
-         is_insecure_ingest, part_target_ms, created_ms"
+         is_insecure_ingest, part_target_ms, multitrack, recording_configuration_arn, \
+         playback_restriction_policy_arn, ad_configuration_arn, failover_slate_configuration_arn, \
+         created_ms, tags"
+    };
+}
+
+/// A page of the channels of which `$filter` holds.
+macro_rules! listing {
+    ($filter:literal) => {
+        concat!("SELECT ", columns!(), " FROM channels WHERE (created_ms, id) > ($1, $2)", $filter,
+            " ORDER BY created_ms, id LIMIT $3")
     };
 }
 
 statements! {
     INSERT = concat!("INSERT INTO channels (", columns!(), ") \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)");
     UPDATE = "UPDATE channels SET name = $2, channel_type = $3, latency_mode = $4, preset = $5, \
-        container_format = $6, is_authorized = $7, is_insecure_ingest = $8, part_target_ms = $9 \
-        WHERE id = $1";
+        container_format = $6, is_authorized = $7, is_insecure_ingest = $8, part_target_ms = $9, \
+        multitrack = $10, recording_configuration_arn = $11, playback_restriction_policy_arn = $12, \
+        ad_configuration_arn = $13, failover_slate_configuration_arn = $14 WHERE id = $1";
+    COUNT = "SELECT COUNT(*) FROM channels";
     LOAD = concat!("SELECT ", columns!(), " FROM channels WHERE id = $1");
     FIND_BY_NAME = concat!("SELECT ", columns!(), " FROM channels WHERE name = $1 \
         ORDER BY created_ms, id LIMIT 1");
-    LIST = concat!("SELECT ", columns!(), " FROM channels WHERE (created_ms, id) > ($1, $2) \
-        ORDER BY created_ms, id LIMIT $3");
+    LIST = listing!("");
+    LIST_OF_NAME = listing!(" AND name = $4");
+    LIST_OF_RECORDING_CONFIGURATION = listing!(" AND recording_configuration_arn = $4");
+    LIST_OF_RESTRICTION_POLICY = listing!(" AND playback_restriction_policy_arn = $4");
+    LIST_OF_AD_CONFIGURATION = listing!(" AND ad_configuration_arn = $4");
+    LIST_OF_SLATE_CONFIGURATION = listing!(" AND failover_slate_configuration_arn = $4");
     DELETE = "DELETE FROM channels WHERE id = $1";
 }
 
@@ -42,7 +60,13 @@ struct Row {
     is_authorized: bool,
     is_insecure_ingest: bool,
     part_target_ms: Option<i64>,
+    multitrack: Option<Json<Multitrack>>,
+    recording_configuration_arn: String,
+    playback_restriction_policy_arn: String,
+    ad_configuration_arn: String,
+    failover_slate_configuration_arn: String,
     created_ms: i64,
+    tags: Json<Tags>,
 }
 
 impl TryFrom<Row> for Channel {
@@ -64,12 +88,20 @@ impl TryFrom<Row> for Channel {
             is_insecure_ingest: row.is_insecure_ingest,
             part_target_ms: part_target_ms
                 .map_err(|e| Error::Unreadable(format!("channels.part_target_ms: {e}")))?,
+            multitrack: row.multitrack.map(|multitrack| multitrack.0),
+            attached: Attached {
+                recording_configuration_arn: row.recording_configuration_arn,
+                playback_restriction_policy_arn: row.playback_restriction_policy_arn,
+                ad_configuration_arn: row.ad_configuration_arn,
+                failover_slate_configuration_arn: row.failover_slate_configuration_arn,
+            },
+            tags: row.tags.0,
             created: WallTime(row.created_ms),
         })
     }
 }
 
-/// `INSERT` and `UPDATE` bind the same values in the same order; only `INSERT` goes on to `$10`.
+/// `INSERT` and `UPDATE` bind the same values in the same order; only `INSERT` goes on to `$15`.
 macro_rules! bind {
     ($sql:expr, $channel:expr) => {
         sqlx::query($sql)
@@ -82,15 +114,34 @@ macro_rules! bind {
             .bind($channel.is_authorized)
             .bind($channel.is_insecure_ingest)
             .bind($channel.part_target_ms.map(i64::from))
+            .bind($channel.multitrack.map(Json))
+            .bind(&$channel.attached.recording_configuration_arn)
+            .bind(&$channel.attached.playback_restriction_policy_arn)
+            .bind(&$channel.attached.ad_configuration_arn)
+            .bind(&$channel.attached.failover_slate_configuration_arn)
     };
 }
 
 #[async_trait]
 impl ChannelRepository for Repository {
-    async fn create_channel(&self, channel: &Channel, key: &StreamKey) -> Result<(), Error> {
+    async fn create_channel(
+        &self,
+        channel: &Channel,
+        key: &StreamKey,
+        limit: u32,
+    ) -> Result<(), Error> {
         let sealed = stream_key::seal(&self.sealer, key);
         transact!(&self.db, tx => {
-            bind!(INSERT, channel).bind(channel.created.0).execute(&mut *tx).await?;
+            sqlx::query(TAKE_TURN).bind("channel").execute(&mut *tx).await?;
+            let count: i64 = sqlx::query_scalar(COUNT).fetch_one(&mut *tx).await?;
+            if count >= i64::from(limit) {
+                return Err(Error::Full(limit));
+            }
+            bind!(INSERT, channel)
+                .bind(channel.created.0)
+                .bind(Json(&channel.tags))
+                .execute(&mut *tx)
+                .await?;
             stream_key::bind!(key, &sealed).execute(&mut *tx).await?;
         });
         Ok(())
@@ -104,17 +155,33 @@ impl ChannelRepository for Repository {
     }
 
     async fn list_channels(&self, page: &Page) -> Result<Vec<Channel>, Error> {
-        // Below every creation time, so that the first page needs no statement of its own.
-        let start = (i64::MIN, String::new());
-        let (created_ms, id) = page
-            .after
-            .as_ref()
-            .map_or(start, |(at, id)| (at.0, id.to_string()));
+        let (created_ms, id) = after(page);
         let rows: Vec<Row> = on!(&self.db, pool => {
             sqlx::query_as(LIST)
                 .bind(created_ms)
                 .bind(id)
                 .bind(i64::from(page.limit))
+                .fetch_all(pool)
+                .await?
+        });
+        rows.into_iter().map(Channel::try_from).collect()
+    }
+
+    async fn filter_channels(&self, filter: &Filter, page: &Page) -> Result<Vec<Channel>, Error> {
+        let (sql, value) = match filter {
+            Filter::Name(name) => (LIST_OF_NAME, name),
+            Filter::RecordingConfiguration(arn) => (LIST_OF_RECORDING_CONFIGURATION, arn),
+            Filter::PlaybackRestrictionPolicy(arn) => (LIST_OF_RESTRICTION_POLICY, arn),
+            Filter::AdConfiguration(arn) => (LIST_OF_AD_CONFIGURATION, arn),
+            Filter::FailoverSlateConfiguration(arn) => (LIST_OF_SLATE_CONFIGURATION, arn),
+        };
+        let (created_ms, id) = after(page);
+        let rows: Vec<Row> = on!(&self.db, pool => {
+            sqlx::query_as(sql)
+                .bind(created_ms)
+                .bind(id)
+                .bind(i64::from(page.limit))
+                .bind(value)
                 .fetch_all(pool)
                 .await?
         });

@@ -5,22 +5,33 @@
 //! One file per aggregate. Placeholders are `$1`, ids TEXT, numbers BIGINT, times milliseconds;
 //! `tests/it/repository.rs` runs everything on both databases.
 
+mod access_key;
 mod channel;
 pub mod connect;
+mod document;
 mod epoch;
+mod revocation;
 pub mod seal;
 mod stream_key;
+mod stream_session;
+mod tags;
 
-use crate::model::repository::Error;
+use crate::model::repository::{Error, Page};
 pub use connect::{Access, Db};
 use seal::Sealer;
 
 /// Every statement of this room, for the test that prepares them on both databases.
 pub const STATEMENTS: &[&[&str]] = &[
+    access_key::STATEMENTS,
     channel::STATEMENTS,
     connect::STATEMENTS,
+    document::STATEMENTS,
     epoch::STATEMENTS,
+    revocation::STATEMENTS,
     stream_key::STATEMENTS,
+    stream_session::STATEMENTS,
+    tags::STATEMENTS,
+    STATEMENTS_OF_ALL,
 ];
 
 /// Declares a file's statements; none can be forgotten in `STATEMENTS` then.
@@ -66,6 +77,10 @@ macro_rules! transact {
 
 use {on, statements, transact};
 
+/// Waits until nobody else counts what there is of a kind, up to the transaction's end.
+const TAKE_TURN: &str = "UPDATE turns SET kind = kind WHERE kind = $1";
+const STATEMENTS_OF_ALL: &[&str] = &[TAKE_TURN];
+
 /// The repository over one database.
 #[derive(Clone, Debug)]
 pub struct Repository {
@@ -92,6 +107,14 @@ impl From<sqlx::Error> for Error {
             other => Self::Database(Box::new(other)),
         }
     }
+}
+
+/// The place after which a page begins; below every time for the first, so that it needs no statement of
+/// its own.
+fn after(page: &Page) -> (i64, String) {
+    let start = (i64::MIN, String::new());
+    let after = page.after.as_ref();
+    after.map_or(start, |(at, id)| (at.0, id.clone()))
 }
 
 /// What an insertion's failure means: a foreign key that points nowhere is a missing `parent`.

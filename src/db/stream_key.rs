@@ -1,6 +1,7 @@
 //! Stream keys in SQL: looked up by their public id, sealed at rest, compared in constant time.
 
 use async_trait::async_trait;
+use sqlx::types::Json;
 
 use super::{Repository, insertion, on, statements, word};
 use crate::base::clock::WallTime;
@@ -9,12 +10,13 @@ use crate::model::channel::Channel;
 use crate::model::id::{ChannelId, StreamKeyId};
 use crate::model::repository::{ChannelRepository, Error, StreamKeyRepository};
 use crate::model::stream_key::{StreamKey, StreamKeyValue};
+use crate::model::tags::Tags;
 
 statements! {
-    INSERT = "INSERT INTO stream_keys (id, channel_id, sealed_value, created_ms) \
-        VALUES ($1, $2, $3, $4)";
-    LOAD = "SELECT id, channel_id, sealed_value, created_ms FROM stream_keys WHERE id = $1";
-    LOAD_OF_CHANNEL = "SELECT id, channel_id, sealed_value, created_ms FROM stream_keys \
+    INSERT = "INSERT INTO stream_keys (id, channel_id, sealed_value, created_ms, tags) \
+        VALUES ($1, $2, $3, $4, $5)";
+    LOAD = "SELECT id, channel_id, sealed_value, created_ms, tags FROM stream_keys WHERE id = $1";
+    LOAD_OF_CHANNEL = "SELECT id, channel_id, sealed_value, created_ms, tags FROM stream_keys \
         WHERE channel_id = $1";
     DELETE = "DELETE FROM stream_keys WHERE id = $1";
 }
@@ -25,6 +27,7 @@ struct Row {
     channel_id: String,
     sealed_value: Vec<u8>,
     created_ms: i64,
+    tags: Json<Tags>,
 }
 
 impl Row {
@@ -34,6 +37,7 @@ impl Row {
         Ok(StreamKey {
             channel_id: word("stream_keys.channel_id", &self.channel_id)?,
             value: text.parse().map_err(|_| Error::Sealed)?,
+            tags: self.tags.0.clone(),
             created: WallTime(self.created_ms),
         })
     }
@@ -52,6 +56,7 @@ macro_rules! bind {
             .bind($key.channel_id.as_str())
             .bind($sealed)
             .bind($key.created.0)
+            .bind(sqlx::types::Json(&$key.tags))
     };
 }
 pub(super) use bind;
@@ -73,6 +78,7 @@ impl Repository {
             channel_id: ChannelId::random().to_string(),
             sealed_value,
             created_ms: 0,
+            tags: Json::default(),
         }
     }
 }

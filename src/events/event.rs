@@ -67,6 +67,15 @@ pub enum Kind {
         /// By how much the stream is above it.
         exceeded_by: u64,
     },
+    /// The channel's owner has inserted an ad break.
+    AdBreakInserted {
+        /// Twelve letters and digits.
+        ad_break_id: String,
+        /// How long it is.
+        duration_seconds: u32,
+        /// When it begins.
+        target_start: WallTime,
+    },
     /// Weir's own: a rendition is left out because the machine is overloaded.
     RenditionShed {
         /// Its name.
@@ -141,6 +150,7 @@ impl Event {
             | Kind::StreamTakeoverFailure { .. } => "IVS Stream State Change",
             Kind::StarvationStart | Kind::StarvationEnd => "IVS Stream Health Change",
             Kind::LimitBreach { .. } => "IVS Limit Breach",
+            Kind::AdBreakInserted { .. } => "IVS Ad Break State Change",
             Kind::RenditionShed { .. } | Kind::RenditionRestored { .. } => "Weir Rendition Change",
             Kind::Finding { .. } => "Weir Stream Finding",
         }
@@ -159,6 +169,7 @@ impl Event {
             Kind::StarvationStart => "Starvation Start",
             Kind::StarvationEnd => "Starvation End",
             Kind::LimitBreach { limit, .. } => limit.name(),
+            Kind::AdBreakInserted { .. } => "Ad Break Inserted",
             Kind::RenditionShed { .. } => "Rendition Shed",
             Kind::RenditionRestored { .. } => "Rendition Restored",
             Kind::Finding { .. } => "Stream Finding",
@@ -189,12 +200,13 @@ impl Event {
         })
     }
 
+    /// Whether Amazon IVS has such an event, too.
+    pub fn is_of_ivs(&self) -> bool {
+        self.detail_type().starts_with("IVS ")
+    }
+
     fn source(&self) -> &'static str {
-        if self.detail_type().starts_with("IVS ") {
-            "aws.ivs"
-        } else {
-            "weir"
-        }
+        if self.is_of_ivs() { "aws.ivs" } else { "weir" }
     }
 
     /// IVS's `detail`: the same keys, and none besides.
@@ -209,6 +221,16 @@ impl Event {
                 "limit_value": limit_value,
                 "exceeded_by": exceeded_by,
                 "limit_unit": limit.unit(),
+            }),
+            Kind::AdBreakInserted {
+                ad_break_id,
+                duration_seconds,
+                target_start,
+            } => json!({
+                "event_name": self.name(),
+                "ad_break_id": ad_break_id,
+                "duration_seconds": duration_seconds,
+                "target_start_time": target_start.to_string(),
             }),
             Kind::StreamFailure { reason } => json!({"event_name": self.name(), "reason": reason}),
             Kind::RenditionShed { rendition } | Kind::RenditionRestored { rendition } => {
@@ -292,6 +314,26 @@ pub(super) mod tests {
           "limit_unit": "total pixels",
           "limit_value": 495000,
           "stream_id": "st-1A2b3c4D5e6F78ghij9Klmn"
+        }
+        "#);
+    }
+
+    #[test]
+    fn an_ad_break_says_when_and_how_long() {
+        let inserted = json(Kind::AdBreakInserted {
+            ad_break_id: "abcdABCD1234".to_owned(),
+            duration_seconds: 30,
+            target_start: WallTime(1_497_263_030_000),
+        });
+        assert_eq!(inserted["detail-type"], "IVS Ad Break State Change");
+        insta::assert_json_snapshot!(inserted["detail"], @r#"
+        {
+          "ad_break_id": "abcdABCD1234",
+          "channel_name": "kitchen",
+          "duration_seconds": 30,
+          "event_name": "Ad Break Inserted",
+          "stream_id": "st-1A2b3c4D5e6F78ghij9Klmn",
+          "target_start_time": "2017-06-12T10:23:50.000Z"
         }
         "#);
     }

@@ -46,7 +46,47 @@ struct SourceConfig {
     is_turned: bool,
 }
 
+/// What a publisher sends, as a stream session tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingest {
+    /// The encoder as it names itself.
+    pub encoder: String,
+    /// For example `avc1.64001f`.
+    pub video_codec: String,
+    /// Bits per second of both tracks, as the encoder declares them.
+    pub declared_bps: Option<u64>,
+    /// Sound, if there is any.
+    pub audio: Option<AudioIngest>,
+}
+
+/// What a publisher sends of sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudioIngest {
+    /// For example `mp4a.40.2`.
+    pub codec: String,
+    /// Bits per second, as it began.
+    pub bps: u32,
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// 1 or more.
+    pub channels: u8,
+}
+
 impl SourceConfig {
+    fn ingest(&self, encoder: &str, declared_bps: Option<u64>) -> Ingest {
+        Ingest {
+            encoder: encoder.to_owned(),
+            video_codec: self.video.codec_string(),
+            declared_bps,
+            audio: self.audio.as_ref().map(|audio| AudioIngest {
+                codec: audio.codec_string(),
+                bps: self.audio_bps,
+                sample_rate: audio.sample_rate,
+                channels: audio.channels,
+            }),
+        }
+    }
+
     /// Whether it can go on with the stream of `other`: the same picture size and tracks.
     fn is_like(&self, other: &Self) -> bool {
         self.display_size() == other.display_size() && self.audio.is_some() == other.audio.is_some()

@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::metadata::{self, Inlet};
 use super::plan::Transcoding;
 use super::session::resume::Resumption;
-use super::{Config, session};
+use super::{Config, Ingest, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
 use crate::events::{Bus, Event};
@@ -91,6 +91,8 @@ pub struct Status {
     pub size: (u16, u16),
     /// Frames per 1000 seconds.
     pub fps_millis: u32,
+    /// What its publisher sends, once that is known.
+    pub ingest: Option<Ingest>,
     /// What every viewer may know, in words.
     pub notices: Vec<String>,
     /// Renditions that are left out for now because the machine is overloaded.
@@ -248,6 +250,7 @@ impl Registry {
             started: self.context.clock.now(),
             size: (0, 0),
             fps_millis: 0,
+            ingest: None,
             notices: Vec::new(),
             shed: BTreeSet::new(),
         };

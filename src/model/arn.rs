@@ -7,7 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::id::{ChannelId, StreamKeyId};
+use super::document::DocumentKind;
+use super::id::{ChannelId, DocumentId, StreamKeyId};
 
 /// Longest ARN that the API accepts.
 const MAX_CHARS: usize = 128;
@@ -54,6 +55,22 @@ impl Scope {
         self.arn(Resource::StreamKey(id.clone()))
     }
 
+    /// The ARN of a document of this server.
+    pub fn document_arn(&self, kind: DocumentKind, id: &DocumentId) -> Arn {
+        self.arn(Resource::Document(kind, id.clone()))
+    }
+
+    /// What the ARNs of all resources of a kind begin with.
+    pub fn arns_of(&self, kind: &str) -> String {
+        format!("arn:aws:ivs:{}:{}:{kind}/", self.region, self.account)
+    }
+
+    /// What `text` names, if it is a resource of this region and account.
+    pub fn resource(&self, text: &str) -> Option<Resource> {
+        let arn: Arn = text.parse().ok()?;
+        self.holds(&arn).then_some(arn.resource)
+    }
+
     /// Whether `arn` belongs to this region and account.
     pub fn holds(&self, arn: &Arn) -> bool {
         self.region == arn.region && self.account == arn.account
@@ -75,6 +92,8 @@ pub enum Resource {
     Channel(ChannelId),
     /// `stream-key/<id>`
     StreamKey(StreamKeyId),
+    /// `<kind>/<id>`
+    Document(DocumentKind, DocumentId),
 }
 
 impl fmt::Display for Resource {
@@ -82,6 +101,7 @@ impl fmt::Display for Resource {
         match self {
             Self::Channel(id) => write!(f, "channel/{id}"),
             Self::StreamKey(id) => write!(f, "stream-key/{id}"),
+            Self::Document(kind, id) => write!(f, "{kind}/{id}"),
         }
     }
 }
@@ -137,7 +157,12 @@ fn parse_resource(text: &str) -> Result<Resource, Invalid> {
     match kind {
         "channel" => id.parse().map(Resource::Channel).map_err(|_| malformed),
         "stream-key" => id.parse().map(Resource::StreamKey).map_err(|_| malformed),
-        _ => Err(Invalid("the resource is neither channel nor stream-key")),
+        kind => {
+            let unknown = Invalid("the resource is of no known kind");
+            let kind = kind.parse().map_err(|_| unknown)?;
+            let id = id.parse().map_err(|_| malformed)?;
+            Ok(Resource::Document(kind, id))
+        }
     }
 }
 
@@ -166,7 +191,9 @@ mod tests {
         let text = "arn:aws:ivs:eu-west-1:123456789012:channel/abcdABCDefgh";
         assert_eq!(channel.to_string(), text);
         let key = scope.stream_key_arn(&"abcdABCD1234".parse().unwrap());
-        for arn in [channel, key] {
+        let id = "abcdABCD5678".parse().unwrap();
+        let policy = scope.document_arn(DocumentKind::PlaybackRestrictionPolicy, &id);
+        for arn in [channel, key, policy] {
             assert_eq!(arn.to_string().parse(), Ok(arn.clone()));
             assert!(scope.holds(&arn));
             assert!(!Scope::new("eu-west-2", "123456789012").unwrap().holds(&arn));
@@ -186,7 +213,7 @@ mod tests {
             "arn:aws:ivs:us-east-1:12x:channel/abcdABCDefgh",
             "arn:aws:ivs:us-east-1:123456789012:channel",
             "arn:aws:ivs:us-east-1:123456789012:channel/a/b",
-            "arn:aws:ivs:us-east-1:123456789012:playback-key/abcdABCDefgh",
+            "arn:aws:ivs:us-east-1:123456789012:stage/abcdABCDefgh",
             &long,
         ] {
             assert!(text.parse::<Arn>().is_err(), "{text}");

@@ -4,8 +4,12 @@
 //! Out: a [`Channel`] that is valid, or [`Invalid`] naming the setting.
 //! Standard: IVS Channel. Defaults: LOW latency, STANDARD, not authorized, TS, and the preset
 //! `HIGHER_BANDWIDTH_DELIVERY` for the ADVANCED types only. `part_target_ms` is Weir's own.
+//! What a channel refers to, it refers to by ARN; the caller sees to it that there is such a thing.
+
+use serde::{Deserialize, Serialize};
 
 use super::id::ChannelId;
+use super::tags::Tags;
 use super::words::words;
 use crate::base::clock::WallTime;
 
@@ -58,6 +62,42 @@ words! {
     }
 }
 
+words! {
+    /// Whether several tracks of pictures may, or must, come.
+    pub enum MultitrackPolicy as "policy" {
+        /// They may.
+        Allow = "ALLOW",
+        /// They must.
+        Require = "REQUIRE",
+    }
+}
+
+words! {
+    /// The largest track that may come.
+    pub enum MaximumResolution as "maximumResolution" {
+        /// 480 lines.
+        Sd = "SD",
+        /// 720 lines.
+        Hd = "HD",
+        /// 1080 lines.
+        FullHd = "FULL_HD",
+    }
+}
+
+/// Whether an encoder may send several tracks of pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Multitrack {
+    /// Whether.
+    pub enabled: bool,
+    /// Whether it must.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<MultitrackPolicy>,
+    /// How large the first one may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum_resolution: Option<MaximumResolution>,
+}
+
 impl ChannelType {
     /// Whether the type takes a [`Preset`].
     pub fn takes_preset(self) -> bool {
@@ -90,16 +130,50 @@ pub struct Channel {
     pub is_insecure_ingest: bool,
     /// Part target of this channel's streams; none: the server's.
     pub part_target_ms: Option<u32>,
+    /// Several tracks of pictures; none: never asked for.
+    pub multitrack: Option<Multitrack>,
+    /// What it refers to.
+    pub attached: Attached,
+    /// What the operator wrote on it.
+    pub tags: Tags,
     /// Creation.
     pub created: WallTime,
 }
 
-/// Settings given by a caller: absent means the default at creation, unchanged at an update.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a channel refers to, each by its ARN; empty: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attached {
+    /// Where its streams are recorded.
+    pub recording_configuration_arn: String,
+    /// Who may watch.
+    pub playback_restriction_policy_arn: String,
+    /// Where its ads come from.
+    pub ad_configuration_arn: String,
+    /// When a slate is shown.
+    pub failover_slate_configuration_arn: String,
+}
+
+impl Attached {
+    /// The ARNs, and the API's names of the members.
+    pub fn all(&self) -> [(&'static str, &str); 4] {
+        [
+            ("recordingConfigurationArn", &self.recording_configuration_arn),
+            ("playbackRestrictionPolicyArn", &self.playback_restriction_policy_arn),
+            ("adConfigurationArn", &self.ad_configuration_arn),
+            ("failoverSlateConfigurationArn", &self.failover_slate_configuration_arn),
+        ]
+    }
+}
+
+/// Settings given by a caller, in the API's names: absent means the default at creation, unchanged at an update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Settings {
     /// New name.
     pub name: Option<String>,
     /// New type.
+    #[serde(rename = "type")]
     pub channel_type: Option<ChannelType>,
     /// New latency mode.
     pub latency_mode: Option<LatencyMode>,
@@ -108,11 +182,25 @@ pub struct Settings {
     /// New container format.
     pub container_format: Option<ContainerFormat>,
     /// Whether playback needs a token.
+    #[serde(rename = "authorized")]
     pub is_authorized: Option<bool>,
     /// Whether plain RTMP may publish.
+    #[serde(rename = "insecureIngest")]
     pub is_insecure_ingest: Option<bool>,
-    /// One of [`PART_TARGETS_MS`], or 0 for the server's own.
+    /// One of [`PART_TARGETS_MS`], or 0 for the server's own; no member of the IVS API.
+    #[serde(skip)]
     pub part_target_ms: Option<u32>,
+    /// Several tracks of pictures.
+    #[serde(rename = "multitrackInputConfiguration")]
+    pub multitrack: Option<Multitrack>,
+    /// An ARN, or empty for none; as the three that follow.
+    pub recording_configuration_arn: Option<String>,
+    /// An ARN.
+    pub playback_restriction_policy_arn: Option<String>,
+    /// An ARN.
+    pub ad_configuration_arn: Option<String>,
+    /// An ARN.
+    pub failover_slate_configuration_arn: Option<String>,
 }
 
 impl Channel {
@@ -128,6 +216,9 @@ impl Channel {
             is_authorized: false,
             is_insecure_ingest: false,
             part_target_ms: None,
+            multitrack: None,
+            attached: Attached::default(),
+            tags: Tags::new(),
             created: now,
         };
         blank.update(settings)
@@ -144,7 +235,7 @@ impl Channel {
         let preset = settings.preset.or(kept).or(channel_type.default_preset());
         let name = settings.name.clone().unwrap_or_else(|| self.name.clone());
         check_name(&name)?;
-        Ok(Self {
+        let updated = Self {
             id: self.id.clone(),
             name,
             channel_type,
@@ -159,8 +250,49 @@ impl Channel {
                 None => self.part_target_ms,
                 Some(asked) => part_target(asked)?,
             },
+            multitrack: settings.multitrack.or(self.multitrack),
+            attached: self.attached.update(settings),
+            tags: self.tags.clone(),
             created: self.created,
-        })
+        };
+        updated.check_container()?;
+        Ok(updated)
+    }
+
+    /// The rules that join the container with what is sent and shown in it.
+    fn check_container(&self) -> Result<(), Invalid> {
+        let is_fragmented = self.container_format == ContainerFormat::FragmentedMp4;
+        if is_fragmented && !self.attached.ad_configuration_arn.is_empty() {
+            return Err(Invalid::AdsInFragments);
+        }
+        let Some(multitrack) = self.multitrack.filter(|multitrack| multitrack.enabled) else {
+            return Ok(());
+        };
+        let is_whole = multitrack.policy.is_some() && multitrack.maximum_resolution.is_some();
+        (self.channel_type == ChannelType::Standard && is_whole && is_fragmented)
+            .then_some(())
+            .ok_or(Invalid::Multitrack)
+    }
+}
+
+impl Attached {
+    fn update(&self, settings: &Settings) -> Self {
+        let new = |given: &Option<String>, old: &str| given.as_deref().unwrap_or(old).to_owned();
+        Self {
+            recording_configuration_arn: new(
+                &settings.recording_configuration_arn,
+                &self.recording_configuration_arn,
+            ),
+            playback_restriction_policy_arn: new(
+                &settings.playback_restriction_policy_arn,
+                &self.playback_restriction_policy_arn,
+            ),
+            ad_configuration_arn: new(&settings.ad_configuration_arn, &self.ad_configuration_arn),
+            failover_slate_configuration_arn: new(
+                &settings.failover_slate_configuration_arn,
+                &self.failover_slate_configuration_arn,
+            ),
+        }
     }
 }
 
@@ -193,6 +325,12 @@ pub enum Invalid {
     /// A part target that is not offered.
     #[error("part target must be 334, 500 or 1000 ms, or 0 for the server's; not {0}")]
     PartTarget(u32),
+    /// Multitrack input without what it needs.
+    #[error("multitrackInputConfiguration.enabled needs the type STANDARD, the containerFormat FRAGMENTED_MP4, a policy and a maximumResolution")]
+    Multitrack,
+    /// Ads in a container that has none.
+    #[error("adConfigurationArn is not for the containerFormat FRAGMENTED_MP4")]
+    AdsInFragments,
 }
 
 #[cfg(test)]
@@ -290,6 +428,50 @@ mod tests {
         assert_eq!(reset.part_target_ms, None);
         let odd = channel.update(&with(|s| s.part_target_ms = Some(250)));
         assert_eq!(odd, Err(Invalid::PartTarget(250)));
+    }
+
+    #[test]
+    fn what_stands_in_a_container_needs_the_right_one() {
+        let multitrack = |policy| Multitrack {
+            enabled: true,
+            policy,
+            maximum_resolution: Some(MaximumResolution::Hd),
+        };
+        let settings = |channel_type, container_format, multitrack, ads: &str| Settings {
+            channel_type: Some(channel_type),
+            container_format: Some(container_format),
+            multitrack,
+            ad_configuration_arn: Some(ads.to_owned()),
+            ..Settings::default()
+        };
+        use ChannelType::{Basic, Standard};
+        use ContainerFormat::{FragmentedMp4, Ts};
+        let whole = Some(multitrack(Some(MultitrackPolicy::Allow)));
+        let off = Some(Multitrack::default());
+        for (settings, expected) in [
+            (settings(Standard, FragmentedMp4, whole, ""), Ok(())),
+            (settings(Standard, Ts, whole, ""), Err(Invalid::Multitrack)),
+            (settings(Basic, FragmentedMp4, whole, ""), Err(Invalid::Multitrack)),
+            (
+                settings(Standard, FragmentedMp4, Some(multitrack(None)), ""),
+                Err(Invalid::Multitrack),
+            ),
+            (settings(Basic, Ts, off, "arn:x"), Ok(())),
+            (settings(Standard, FragmentedMp4, None, "arn:x"), Err(Invalid::AdsInFragments)),
+        ] {
+            let made = Channel::create(&settings, WallTime(0));
+            assert_eq!(made.map(drop), expected, "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_attached_stays_until_it_is_detached() {
+        let attach = |arn: Option<&str>| with(|s| s.recording_configuration_arn = arn.map(str::to_owned));
+        let channel = Channel::create(&attach(Some("arn:x")), WallTime(0)).unwrap();
+        assert_eq!(channel.attached.recording_configuration_arn, "arn:x");
+        assert_eq!(channel.update(&attach(None)).unwrap(), channel);
+        let detached = channel.update(&attach(Some(""))).unwrap();
+        assert_eq!(detached.attached, Attached::default());
     }
 
     #[test]

@@ -68,6 +68,10 @@ id!(
     StreamKeyId, "stream key id", "12 letters and digits", "", RESOURCE_ID_CHARS
 );
 id!(
+    /// Names a resource that is stored whole: the last part of its ARN.
+    DocumentId, "resource id", "12 letters and digits", "", RESOURCE_ID_CHARS
+);
+id!(
     /// Names one stream, from publish to unpublish.
     StreamId, "stream id", "\"st-\" and 23 letters and digits", "st-", STREAM_ID_CHARS
 );

@@ -5,9 +5,14 @@
 
 use async_trait::async_trait;
 
+use super::access_key::AccessKey;
 use super::channel::Channel;
-use super::id::{ChannelId, StreamKeyId};
+use super::arn::Resource;
+use super::document::{Document, DocumentKind};
+use super::id::{ChannelId, DocumentId, StreamKeyId};
 use super::stream_key::StreamKey;
+use super::stream_session::StreamSession;
+use super::tags::{self, TagChange, Tags};
 use crate::base::clock::WallTime;
 
 /// Media sequence numbers set aside ahead of use each time an epoch begins or is extended: at
@@ -25,6 +30,15 @@ pub enum Error {
     /// A second one where one is allowed: a channel has one stream key.
     #[error("it exists already")]
     Exists,
+    /// As many as may be are there.
+    #[error("at most {0} are allowed")]
+    Full(u32),
+    /// A channel refers to it.
+    #[error("a channel refers to it")]
+    InUse,
+    /// Tags that may not be.
+    #[error(transparent)]
+    Tags(#[from] tags::Invalid),
     /// A newer epoch of the channel has begun, or the channel is gone.
     #[error("the epoch is no longer the channel's newest")]
     Superseded,
@@ -39,11 +53,14 @@ pub enum Error {
     Database(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// No limit of how many there may be.
+pub const NO_LIMIT: u32 = u32::MAX;
+
 /// One page of a listing in order of creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The last row of the page before; none: from the start.
-    pub after: Option<(WallTime, ChannelId)>,
+    /// The last row of the page before, by its time and id; none: from the start.
+    pub after: Option<(WallTime, String)>,
     /// Most rows wanted.
     pub limit: u32,
 }
@@ -70,15 +87,38 @@ pub struct RunningEpoch {
     pub running_from: u64,
 }
 
+/// Which channels are listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Those of exactly this name.
+    Name(String),
+    /// Those that refer to this recording configuration; as the three that follow.
+    RecordingConfiguration(String),
+    /// To this restriction policy.
+    PlaybackRestrictionPolicy(String),
+    /// To this ad configuration.
+    AdConfiguration(String),
+    /// To this slate configuration.
+    FailoverSlateConfiguration(String),
+}
+
 /// Channels.
 #[async_trait]
 pub trait ChannelRepository: Send + Sync {
-    /// Stores a new channel together with its stream key, both or neither.
-    async fn create_channel(&self, channel: &Channel, key: &StreamKey) -> Result<(), Error>;
+    /// Stores a new channel together with its stream key, both or neither; [`Error::Full`] if there are
+    /// `limit` channels.
+    async fn create_channel(
+        &self,
+        channel: &Channel,
+        key: &StreamKey,
+        limit: u32,
+    ) -> Result<(), Error>;
     /// The channel, if it exists.
     async fn load_channel(&self, id: &ChannelId) -> Result<Option<Channel>, Error>;
     /// Channels in order of creation.
     async fn list_channels(&self, page: &Page) -> Result<Vec<Channel>, Error>;
+    /// Those of them that the filter lets through.
+    async fn filter_channels(&self, filter: &Filter, page: &Page) -> Result<Vec<Channel>, Error>;
     /// The oldest channel of that exact name.
     async fn find_channel(&self, name: &str) -> Result<Option<Channel>, Error>;
     /// Stores changed settings of an existing channel.
@@ -137,7 +177,122 @@ pub trait EpochRepository: Send + Sync {
     async fn abandon_epoch(&self, channel: &ChannelId, number: u64) -> Result<(), Error>;
 }
 
-/// All of them.
-pub trait Repository: ChannelRepository + StreamKeyRepository + EpochRepository {}
+/// The keys that programs sign with, besides the first one, which the operator chooses.
+#[async_trait]
+pub trait AccessKeyRepository: Send + Sync {
+    /// Stores a new key, and forgets those that have expired.
+    async fn create_access_key(&self, key: &AccessKey) -> Result<(), Error>;
+    /// The key of that id, if it exists.
+    async fn load_access_key(&self, id: &str) -> Result<Option<AccessKey>, Error>;
+    /// The oldest keys.
+    async fn list_access_keys(&self, limit: u32) -> Result<Vec<AccessKey>, Error>;
+    /// Deletes a key.
+    async fn delete_access_key(&self, id: &str) -> Result<(), Error>;
+}
 
-impl<T: ChannelRepository + StreamKeyRepository + EpochRepository> Repository for T {}
+/// Resources that are stored whole.
+#[async_trait]
+pub trait DocumentRepository: Send + Sync {
+    /// Stores a new document; [`Error::Full`] if there are `limit` of its kind, [`Error::Exists`] if one has
+    /// what it must have alone.
+    async fn create_document(&self, document: &Document, limit: u32) -> Result<(), Error>;
+    /// The document, if it exists.
+    async fn load_document(
+        &self,
+        kind: DocumentKind,
+        id: &DocumentId,
+    ) -> Result<Option<Document>, Error>;
+    /// Documents of a kind in order of creation.
+    async fn list_documents(&self, kind: DocumentKind, page: &Page)
+    -> Result<Vec<Document>, Error>;
+    /// Stores changed contents and state of an existing document.
+    async fn save_document(&self, document: &Document) -> Result<(), Error>;
+    /// Deletes a document; [`Error::InUse`] while a channel refers to `arn`, its ARN.
+    async fn delete_document(
+        &self,
+        kind: DocumentKind,
+        id: &DocumentId,
+        arn: &str,
+    ) -> Result<(), Error>;
+}
+
+/// Tags of whatever has an ARN.
+#[async_trait]
+pub trait TagRepository: Send + Sync {
+    /// The tags of a resource, if it exists.
+    async fn load_tags(&self, resource: &Resource) -> Result<Option<Tags>, Error>;
+    /// Changes the tags of an existing resource; changes at once come one after the other.
+    async fn change_tags(&self, resource: &Resource, change: &TagChange) -> Result<(), Error>;
+}
+
+/// Stream sessions.
+#[async_trait]
+pub trait StreamSessionRepository: Send + Sync {
+    /// Stores a session as it is now.
+    async fn save_stream_session(&self, session: &StreamSession) -> Result<(), Error>;
+    /// A channel's session of that id, or its newest.
+    async fn load_stream_session(
+        &self,
+        channel: &ChannelId,
+        stream_id: Option<&str>,
+    ) -> Result<Option<StreamSession>, Error>;
+    /// A channel's sessions, the newest first, without details and events.
+    async fn list_stream_sessions(
+        &self,
+        channel: &ChannelId,
+        page: &Page,
+    ) -> Result<Vec<StreamSession>, Error>;
+    /// Ends the sessions that a process left open when it died.
+    async fn end_stream_sessions(&self, at: WallTime) -> Result<(), Error>;
+    /// Deletes the sessions that began before.
+    async fn delete_stream_sessions(&self, before: WallTime) -> Result<(), Error>;
+}
+
+/// Viewers of a channel whose tokens are good no more, up to a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Of which channel.
+    pub channel_id: ChannelId,
+    /// Who, as the token has it.
+    pub viewer_id: String,
+    /// Tokens of this version, and of lower ones.
+    pub version: u32,
+    /// Since when.
+    pub at: WallTime,
+}
+
+/// Revocations of viewer sessions.
+#[async_trait]
+pub trait RevocationRepository: Send + Sync {
+    /// Stores a revocation; one of the same viewer with a higher version stays.
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), Error>;
+    /// Revocations since `after`, the oldest first.
+    async fn list_revocations(&self, page: &Page) -> Result<Vec<Revocation>, Error>;
+    /// Forgets those from before.
+    async fn forget_revocations(&self, before: WallTime) -> Result<(), Error>;
+}
+
+/// All of them.
+pub trait Repository:
+    ChannelRepository
+    + StreamKeyRepository
+    + EpochRepository
+    + AccessKeyRepository
+    + DocumentRepository
+    + TagRepository
+    + StreamSessionRepository
+    + RevocationRepository
+{
+}
+
+impl<T> Repository for T where
+    T: ChannelRepository
+        + StreamKeyRepository
+        + EpochRepository
+        + AccessKeyRepository
+        + DocumentRepository
+        + TagRepository
+        + StreamSessionRepository
+        + RevocationRepository
+{
+}

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use subtle::ConstantTimeEq;
 
 use super::id::{ChannelId, StreamKeyId};
+use super::tags::Tags;
 use crate::base::clock::WallTime;
 use crate::base::ids;
 
@@ -98,6 +99,8 @@ pub struct StreamKey {
     pub channel_id: ChannelId,
     /// The secret, which holds the key's id.
     pub value: StreamKeyValue,
+    /// What the operator wrote on it.
+    pub tags: Tags,
     /// Creation.
     pub created: WallTime,
 }
@@ -109,6 +112,7 @@ impl StreamKey {
         Self {
             channel_id: channel_id.clone(),
             value,
+            tags: Tags::new(),
             created: now,
         }
     }
@@ -134,6 +138,7 @@ mod tests {
         let stored = StreamKey {
             channel_id: ChannelId::random(),
             value: key.clone(),
+            tags: Tags::new(),
             created: WallTime(0),
         };
         let shown = format!("{stored:?}");

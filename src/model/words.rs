@@ -1,6 +1,6 @@
 //! Enumerations whose members are AWS's own words.
 
-/// An enumeration with one word per member: `Display`, `FromStr` and `ALL` come with it.
+/// An enumeration with one word per member: `Display`, `FromStr`, serde by word, and `ALL` come with it.
 macro_rules! words {
     (
         $(#[$meta:meta])*
@@ -34,6 +34,19 @@ macro_rules! words {
                     let words = [$($word),+].join(", ");
                     format!(concat!($noun, " must be one of {}"), words)
                 })
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.word())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(from)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
     };

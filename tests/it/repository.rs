@@ -8,9 +8,11 @@ use weir::base::clock::WallTime;
 use weir::db::connect::Location;
 use weir::db::seal::Sealer;
 use weir::db::{Access, Db, Repository, STATEMENTS};
-use weir::model::channel::{ChannelType, ContainerFormat, LatencyMode, Preset, Settings};
+use weir::model::channel::{
+    ChannelType, ContainerFormat, LatencyMode, Multitrack, Preset, Settings,
+};
 use weir::model::repository::{
-    ChannelRepository as _, EPOCH_MSN_RESERVE, Epoch, EpochRepository as _, Error, Page,
+    ChannelRepository as _, EPOCH_MSN_RESERVE, Epoch, EpochRepository as _, Error, NO_LIMIT, Page,
     RunningEpoch, StreamKeyRepository as _,
 };
 use weir::model::{Channel, ChannelId, StreamKey, StreamKeyValue};
@@ -20,13 +22,13 @@ use crate::support::postgres;
 const SECRET: &str = "a secret key of 32 characters ok";
 
 /// A database of its own for one test.
-struct Place {
+pub(crate) struct Place {
     url: String,
     _folder: Option<TempDir>,
 }
 
 impl Place {
-    fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("weir.db").display());
         Self {
@@ -35,7 +37,7 @@ impl Place {
         }
     }
 
-    async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         Self {
             url: postgres::empty_database().await,
             _folder: None,
@@ -43,7 +45,7 @@ impl Place {
     }
 
     /// What a process sees that starts on this database.
-    async fn open(&self) -> Repository {
+    pub(crate) async fn open(&self) -> Repository {
         self.open_with(SECRET).await
     }
 
@@ -68,6 +70,7 @@ macro_rules! on_both {
         }
     };
 }
+pub(crate) use on_both;
 
 on_both!(
     every_statement_prepares,
@@ -89,7 +92,7 @@ on_both!(
     what_does_not_exist_is_not_found,
 );
 
-fn channel(name: &str, created_ms: i64) -> Channel {
+pub(crate) fn channel(name: &str, created_ms: i64) -> Channel {
     let settings = Settings {
         name: Some(name.to_owned()),
         ..Settings::default()
@@ -97,10 +100,10 @@ fn channel(name: &str, created_ms: i64) -> Channel {
     Channel::create(&settings, WallTime(created_ms)).unwrap()
 }
 
-async fn stored(repository: &Repository, name: &str, created_ms: i64) -> (Channel, StreamKey) {
+pub(crate) async fn stored(repository: &Repository, name: &str, created_ms: i64) -> (Channel, StreamKey) {
     let channel = channel(name, created_ms);
     let key = StreamKey::create(&channel.id, "us-east-1", channel.created);
-    repository.create_channel(&channel, &key).await.unwrap();
+    repository.create_channel(&channel, &key, NO_LIMIT).await.unwrap();
     (channel, key)
 }
 
@@ -144,6 +147,11 @@ async fn a_channel_survives_the_way_to_the_database_and_back(place: Place) {
         is_authorized: Some(true),
         is_insecure_ingest: Some(true),
         part_target_ms: Some(500),
+        multitrack: Some(Multitrack::default()),
+        recording_configuration_arn: Some("arn:r".to_owned()),
+        playback_restriction_policy_arn: Some("arn:p".to_owned()),
+        ad_configuration_arn: None,
+        failover_slate_configuration_arn: Some("arn:s".to_owned()),
     };
     let changed = plain.update(&every_setting).unwrap();
     repository.save_channel(&changed).await.unwrap();
@@ -179,7 +187,7 @@ async fn channels_are_listed_in_order_of_creation(place: Place) {
     for limit in [1, 2, 100] {
         let mut listed: Vec<Channel> = Vec::new();
         loop {
-            let after = listed.last().map(|last| (last.created, last.id.clone()));
+            let after = listed.last().map(|last| (last.created, last.id.to_string()));
             let page = repository
                 .list_channels(&Page { after, limit })
                 .await
@@ -208,7 +216,7 @@ async fn a_channel_and_its_key_are_made_and_go_together(place: Place) {
         channel_id: second.id.clone(),
         ..key.clone()
     };
-    assert!(repository.create_channel(&second, &stolen).await.is_err());
+    assert!(repository.create_channel(&second, &stolen, NO_LIMIT).await.is_err());
     assert_eq!(repository.load_channel(&second.id).await.unwrap(), None);
 
     repository.begin_epoch(&first.id).await.unwrap();

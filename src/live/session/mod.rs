@@ -69,6 +69,7 @@ const REPLACED: &str = "replaced by a newer connection with the same stream key"
 /// One publisher of the channel.
 pub(super) struct Publisher {
     stream_id: String,
+    encoder: String,
     priority: Option<u32>,
     /// As a candidate: whether it takes the stream session over.
     is_takeover: bool,

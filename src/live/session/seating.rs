@@ -92,6 +92,7 @@ impl ChannelTask {
         Publisher {
             watch: Watch::new(&self.context, &attach.channel),
             stream_id: attach.stream_id,
+            encoder: attach.encoder,
             priority: attach.priority,
             is_takeover: false,
             takeovers: 0,

@@ -274,8 +274,10 @@ impl ChannelTask {
             way = ?facts.way,
             "timeline begins"
         );
+        let ingest = facts.source.ingest(&publisher.encoder, facts.declared_bps);
         let mut status = lock(&self.status);
         (status.size, status.fps_millis) = ((width, height), facts.fps_millis);
+        status.ingest = Some(ingest);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! Secrets are compared in constant time and never logged. Whether a channel exists is told only to
 //! those who may know. A browser adds Basic credentials by itself, also to a request that a foreign page
 //! makes: with them nothing is changed but from a page of this server, or by a program.
-//! Not here: the signatures of the IVS API, which are to come.
+//! Not here: the signatures of the IVS API (`sigv4`).
 //! Read: RFC 6750 §2.1 (Bearer), RFC 7617 (Basic), RFC 6454 §7 (Origin), W3C Fetch Metadata.
 
 use std::fmt;

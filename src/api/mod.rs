@@ -26,9 +26,9 @@ use async_trait::async_trait;
 use axum::Router;
 use serde::{Deserialize, Serialize};
 
+pub use self::document::create_recording::settle_all as settle_recording_configurations;
 use self::restjson::Throttle;
 use self::sigv4::layer::Guard;
-pub use self::document::create_recording::settle_all as settle_recording_configurations;
 pub use self::stream_session::record::record as record_stream_sessions;
 pub use self::v1::access::RootKey;
 use crate::base::clock::SharedClock;

@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::restjson::{Code, Error};
-use super::{State, ad_break, channel, document, stream, stream_key, stream_session, tags, viewer_session};
+use super::{
+    State, ad_break, channel, document, stream, stream_key, stream_session, tags, viewer_session,
+};
 use crate::model::DocumentKind::{
     AdConfiguration, FailoverSlateConfiguration, PlaybackKeyPair, PlaybackRestrictionPolicy,
     RecordingConfiguration,
@@ -100,7 +102,10 @@ async fn run_more(state: &State, name: &str, input: Value) -> Result<Value, Erro
         "UpdatePlaybackRestrictionPolicy" => {
             document::update::run::<playback::PlaybackRestrictionPolicy>(s, input).await
         }
-        _ => Err(Error::new(Code::UnknownOperation, "there is no such operation")),
+        _ => Err(Error::new(
+            Code::UnknownOperation,
+            "there is no such operation",
+        )),
     }
 }
 

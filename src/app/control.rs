@@ -91,7 +91,10 @@ mod tests {
         for (url, expected) in [
             ("", "folder /data/recordings/media"),
             ("file:/srv/rec", "folder /srv/rec/media"),
-            ("s3://?endpoint=http://s3.example", "bucket media at http://s3.example"),
+            (
+                "s3://?endpoint=http://s3.example",
+                "bucket media at http://s3.example",
+            ),
         ] {
             assert_eq!(place(url).unwrap(), expected);
         }

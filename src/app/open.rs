@@ -19,7 +19,9 @@ use crate::config::{Config, Secret};
 use crate::db::seal::Sealer;
 use crate::db::{self, Access, Db};
 use crate::model::channel::Settings;
-use crate::model::repository::{ChannelRepository as _, Error, NO_LIMIT, Page, StreamKeyRepository as _};
+use crate::model::repository::{
+    ChannelRepository as _, Error, NO_LIMIT, Page, StreamKeyRepository as _,
+};
 use crate::model::{Channel, Endpoints, StreamKey};
 
 /// Characters of a new secret key: 256 bits.

@@ -24,8 +24,13 @@ macro_rules! columns {
 /// A page of the channels of which `$filter` holds.
 macro_rules! listing {
     ($filter:literal) => {
-        concat!("SELECT ", columns!(), " FROM channels WHERE (created_ms, id) > ($1, $2)", $filter,
-            " ORDER BY created_ms, id LIMIT $3")
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM channels WHERE (created_ms, id) > ($1, $2)",
+            $filter,
+            " ORDER BY created_ms, id LIMIT $3"
+        )
     };
 }
 

@@ -55,12 +55,7 @@ pub struct AccessKey {
 
 impl AccessKey {
     /// A new random key; one that expires has a session token.
-    pub fn create(
-        role: Role,
-        arn_prefix: &str,
-        expires: Option<WallTime>,
-        now: WallTime,
-    ) -> Self {
+    pub fn create(role: Role, arn_prefix: &str, expires: Option<WallTime>, now: WallTime) -> Self {
         let session = expires.map(|expires| Session {
             token: ids::alphanumeric(TOKEN_CHARS),
             expires,

@@ -158,10 +158,19 @@ impl Attached {
     /// The ARNs, and the API's names of the members.
     pub fn all(&self) -> [(&'static str, &str); 4] {
         [
-            ("recordingConfigurationArn", &self.recording_configuration_arn),
-            ("playbackRestrictionPolicyArn", &self.playback_restriction_policy_arn),
+            (
+                "recordingConfigurationArn",
+                &self.recording_configuration_arn,
+            ),
+            (
+                "playbackRestrictionPolicyArn",
+                &self.playback_restriction_policy_arn,
+            ),
             ("adConfigurationArn", &self.ad_configuration_arn),
-            ("failoverSlateConfigurationArn", &self.failover_slate_configuration_arn),
+            (
+                "failoverSlateConfigurationArn",
+                &self.failover_slate_configuration_arn,
+            ),
         ]
     }
 }
@@ -326,7 +335,9 @@ pub enum Invalid {
     #[error("part target must be 334, 500 or 1000 ms, or 0 for the server's; not {0}")]
     PartTarget(u32),
     /// Multitrack input without what it needs.
-    #[error("multitrackInputConfiguration.enabled needs the type STANDARD, the containerFormat FRAGMENTED_MP4, a policy and a maximumResolution")]
+    #[error(
+        "multitrackInputConfiguration.enabled needs the type STANDARD, the containerFormat FRAGMENTED_MP4, a policy and a maximumResolution"
+    )]
     Multitrack,
     /// Ads in a container that has none.
     #[error("adConfigurationArn is not for the containerFormat FRAGMENTED_MP4")]
@@ -451,13 +462,19 @@ mod tests {
         for (settings, expected) in [
             (settings(Standard, FragmentedMp4, whole, ""), Ok(())),
             (settings(Standard, Ts, whole, ""), Err(Invalid::Multitrack)),
-            (settings(Basic, FragmentedMp4, whole, ""), Err(Invalid::Multitrack)),
+            (
+                settings(Basic, FragmentedMp4, whole, ""),
+                Err(Invalid::Multitrack),
+            ),
             (
                 settings(Standard, FragmentedMp4, Some(multitrack(None)), ""),
                 Err(Invalid::Multitrack),
             ),
             (settings(Basic, Ts, off, "arn:x"), Ok(())),
-            (settings(Standard, FragmentedMp4, None, "arn:x"), Err(Invalid::AdsInFragments)),
+            (
+                settings(Standard, FragmentedMp4, None, "arn:x"),
+                Err(Invalid::AdsInFragments),
+            ),
         ] {
             let made = Channel::create(&settings, WallTime(0));
             assert_eq!(made.map(drop), expected, "{settings:?}");
@@ -466,7 +483,8 @@ mod tests {
 
     #[test]
     fn what_is_attached_stays_until_it_is_detached() {
-        let attach = |arn: Option<&str>| with(|s| s.recording_configuration_arn = arn.map(str::to_owned));
+        let attach =
+            |arn: Option<&str>| with(|s| s.recording_configuration_arn = arn.map(str::to_owned));
         let channel = Channel::create(&attach(Some("arn:x")), WallTime(0)).unwrap();
         assert_eq!(channel.attached.recording_configuration_arn, "arn:x");
         assert_eq!(channel.update(&attach(None)).unwrap(), channel);

@@ -26,6 +26,6 @@ pub use channel::Channel;
 pub use document::{Document, DocumentKind};
 pub use endpoints::Endpoints;
 pub use id::{ChannelId, DocumentId, StreamId, StreamKeyId};
+pub use stream_key::{StreamKey, StreamKeyValue};
 pub use stream_session::StreamSession;
 pub use tags::Tags;
-pub use stream_key::{StreamKey, StreamKeyValue};

@@ -64,9 +64,7 @@ impl Contents for PlaybackKeyPair {
 
     fn check(&self) -> Result<(), (&'static str, String)> {
         let rule = "Member must be the PEM of an EC public key on the curve P-384".to_owned();
-        self.point()
-            .map(drop)
-            .ok_or(("publicKeyMaterial", rule))
+        self.point().map(drop).ok_or(("publicKeyMaterial", rule))
     }
 }
 
@@ -136,7 +134,10 @@ qHPgvUZzykO7NgeaveBOwdGW2h/C99Z/\n\
     #[test]
     fn a_key_has_the_fingerprint_that_openssl_gives_it() {
         // `openssl ec -pubin -outform DER | md5sum`
-        assert_eq!(key(PEM).with_fingerprint().fingerprint, "85:47:07:59:0c:6e:b6:e3:05:b4:40:8d:23:07:23:35");
+        assert_eq!(
+            key(PEM).with_fingerprint().fingerprint,
+            "85:47:07:59:0c:6e:b6:e3:05:b4:40:8d:23:07:23:35"
+        );
         assert_eq!(key(PEM).check(), Ok(()));
         let windows = format!("  {}\r\n", PEM.replace('\n', "\r\n"));
         assert_eq!(key(&windows).point(), key(PEM).point());
@@ -157,7 +158,11 @@ qHPgvUZzykO7NgeaveBOwdGW2h/C99Z/\n\
             assert!(key(&pem(&bent)).check().is_err(), "{at}");
         }
         assert!(key(&pem(&der[..119])).check().is_err());
-        for text in ["", "nonsense", "-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----"] {
+        for text in [
+            "",
+            "nonsense",
+            "-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----",
+        ] {
             assert!(key(text).check().is_err(), "{text}");
         }
     }

@@ -6,8 +6,8 @@
 use async_trait::async_trait;
 
 use super::access_key::AccessKey;
-use super::channel::Channel;
 use super::arn::Resource;
+use super::channel::Channel;
 use super::document::{Document, DocumentKind};
 use super::id::{ChannelId, DocumentId, StreamKeyId};
 use super::stream_key::StreamKey;

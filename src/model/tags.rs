@@ -61,15 +61,23 @@ mod tests {
     use super::*;
 
     fn tags(keys: impl IntoIterator<Item = usize>) -> Tags {
-        keys.into_iter().map(|n| (format!("k{n}"), "v".to_owned())).collect()
+        keys.into_iter()
+            .map(|n| (format!("k{n}"), "v".to_owned()))
+            .collect()
     }
 
     #[test]
     fn fifty_may_be_and_none_of_amazons() {
         let full = TagChange::Set(tags(0..25)).apply(tags(25..50)).unwrap();
         assert_eq!(full.len(), MAX_TAGS);
-        assert_eq!(TagChange::Set(tags(0..50)).apply(full.clone()), Ok(full.clone()));
-        assert_eq!(TagChange::Set(tags(50..51)).apply(full.clone()), Err(Invalid::TooMany));
+        assert_eq!(
+            TagChange::Set(tags(0..50)).apply(full.clone()),
+            Ok(full.clone())
+        );
+        assert_eq!(
+            TagChange::Set(tags(50..51)).apply(full.clone()),
+            Err(Invalid::TooMany)
+        );
         let reserved = Tags::from([("AWS:x".to_owned(), String::new())]);
         assert!(TagChange::Set(reserved).apply(Tags::new()).is_err());
         let removed = TagChange::Remove(vec!["k0".to_owned(), "none".to_owned()]).apply(full);

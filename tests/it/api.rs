@@ -33,7 +33,9 @@ pub(crate) fn script(name: &str) -> Command {
 }
 
 async fn succeeds(command: &mut Command, seconds: u64) -> String {
-    let output = within(seconds, "end of the script", command.output()).await.unwrap();
+    let output = within(seconds, "end of the script", command.output())
+        .await
+        .unwrap();
     let words = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}{errors}");
@@ -76,7 +78,11 @@ async fn every_broken_constraint_is_told_by_its_member() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_are_limited_and_malformed_arns_may_be_let_through() {
-    passes(&server(&[("WEIR__API__LENIENT_ARNS", "true")]).await, "limits.py").await;
+    passes(
+        &server(&[("WEIR__API__LENIENT_ARNS", "true")]).await,
+        "limits.py",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +90,8 @@ async fn the_life_of_a_channel() {
     for server in [server(&[UNLIMITED]).await, on_postgres().await] {
         let mut live = script("live.py");
         let endpoint = format!("http://{}", server.http);
-        live.env("ENDPOINT", endpoint).env("CLIP", clip("fps30.flv"));
+        live.env("ENDPOINT", endpoint)
+            .env("CLIP", clip("fps30.flv"));
         succeeds(&mut live, 120).await;
     }
 }
@@ -103,14 +110,22 @@ async fn keys_may_what_their_role_and_prefix_say() {
         ("bound", &["--arn-prefix", &own]),
         ("session", &["--hours", "1"]),
     ] {
-        let made = server.weir(&[&["access-key", "create", "--json"], options].concat()).await;
+        let made = server
+            .weir(&[&["access-key", "create", "--json"], options].concat())
+            .await;
         keys.insert(name.to_owned(), serde_json::from_str(&made).unwrap());
     }
     let id_of = |name: &str| keys[name]["accessKeyId"].as_str().unwrap().to_owned();
     let listed = server.weir(&["access-key", "list", "--json"]).await;
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 5);
-    assert!(listed.as_array().unwrap().iter().all(|key| key.get("secretAccessKey").is_none()));
+    assert!(
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|key| key.get("secretAccessKey").is_none())
+    );
     let mut rights = script("rights.py");
     rights
         .env("ENDPOINT", format!("http://{}", server.http))
@@ -118,10 +133,17 @@ async fn keys_may_what_their_role_and_prefix_say() {
         .env("OWN", own)
         .env("OTHER", other);
     succeeds(&mut rights, 60).await;
-    server.weir(&["access-key", "delete", &id_of("admin")]).await;
+    server
+        .weir(&["access-key", "delete", &id_of("admin")])
+        .await;
     let left = server.weir(&["access-key", "list"]).await;
-    assert!(!left.contains(&id_of("admin")) && left.contains(&id_of("session")), "{left}");
-    let missing = server.weir_fails_with(&["access-key", "delete", "AKIDNOBODY"], &[]).await;
+    assert!(
+        !left.contains(&id_of("admin")) && left.contains(&id_of("session")),
+        "{left}"
+    );
+    let missing = server
+        .weir_fails_with(&["access-key", "delete", "AKIDNOBODY"], &[])
+        .await;
     assert!(missing.contains("no such access key"), "{missing}");
 }
 
@@ -130,5 +152,8 @@ async fn the_shapes_are_those_of_botocore() {
     let derived = succeeds(&mut script("derive.py"), 60).await;
     let path: PathBuf = root().join("src/api/restjson/ivs.json");
     let ours = std::fs::read_to_string(path).unwrap();
-    assert!(derived == ours, "run: python3 tests/it/boto3/derive.py > src/api/restjson/ivs.json");
+    assert!(
+        derived == ours,
+        "run: python3 tests/it/boto3/derive.py > src/api/restjson/ivs.json"
+    );
 }

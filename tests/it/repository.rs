@@ -100,10 +100,17 @@ pub(crate) fn channel(name: &str, created_ms: i64) -> Channel {
     Channel::create(&settings, WallTime(created_ms)).unwrap()
 }
 
-pub(crate) async fn stored(repository: &Repository, name: &str, created_ms: i64) -> (Channel, StreamKey) {
+pub(crate) async fn stored(
+    repository: &Repository,
+    name: &str,
+    created_ms: i64,
+) -> (Channel, StreamKey) {
     let channel = channel(name, created_ms);
     let key = StreamKey::create(&channel.id, "us-east-1", channel.created);
-    repository.create_channel(&channel, &key, NO_LIMIT).await.unwrap();
+    repository
+        .create_channel(&channel, &key, NO_LIMIT)
+        .await
+        .unwrap();
     (channel, key)
 }
 
@@ -187,7 +194,9 @@ async fn channels_are_listed_in_order_of_creation(place: Place) {
     for limit in [1, 2, 100] {
         let mut listed: Vec<Channel> = Vec::new();
         loop {
-            let after = listed.last().map(|last| (last.created, last.id.to_string()));
+            let after = listed
+                .last()
+                .map(|last| (last.created, last.id.to_string()));
             let page = repository
                 .list_channels(&Page { after, limit })
                 .await
@@ -216,7 +225,12 @@ async fn a_channel_and_its_key_are_made_and_go_together(place: Place) {
         channel_id: second.id.clone(),
         ..key.clone()
     };
-    assert!(repository.create_channel(&second, &stolen, NO_LIMIT).await.is_err());
+    assert!(
+        repository
+            .create_channel(&second, &stolen, NO_LIMIT)
+            .await
+            .is_err()
+    );
     assert_eq!(repository.load_channel(&second.id).await.unwrap(), None);
 
     repository.begin_epoch(&first.id).await.unwrap();

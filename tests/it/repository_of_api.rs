@@ -36,7 +36,9 @@ const ALL: Page = Page {
 };
 
 fn tags(pairs: &[(&str, &str)]) -> Tags {
-    let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     pairs.collect()
 }
 
@@ -54,9 +56,15 @@ async fn access_keys_come_back_whole_and_expired_ones_go(place: Place) {
     let passing = AccessKey::create(Role::Admin, "", Some(WallTime(10)), WallTime(2));
     for key in [&lasting, &passing] {
         repository.create_access_key(key).await.unwrap();
-        assert_eq!(repository.load_access_key(&key.id).await.unwrap().as_ref(), Some(key));
+        assert_eq!(
+            repository.load_access_key(&key.id).await.unwrap().as_ref(),
+            Some(key)
+        );
     }
-    assert!(matches!(repository.create_access_key(&lasting).await, Err(Error::Exists)));
+    assert!(matches!(
+        repository.create_access_key(&lasting).await,
+        Err(Error::Exists)
+    ));
     let listed = repository.list_access_keys(10).await.unwrap();
     assert_eq!(listed, [lasting.clone(), passing.clone()]);
     let later = AccessKey::create(Role::Chat, "", None, WallTime(11));
@@ -75,7 +83,10 @@ async fn documents_come_back_as_they_were_stored(place: Place) {
     let mut made = Vec::new();
     for created_ms in [5, -5, 5] {
         let document = policy(created_ms);
-        repository.create_document(&document, NO_LIMIT).await.unwrap();
+        repository
+            .create_document(&document, NO_LIMIT)
+            .await
+            .unwrap();
         made.push(document);
     }
     let slate = FailoverSlateConfiguration::default();
@@ -85,7 +96,10 @@ async fn documents_come_back_as_they_were_stored(place: Place) {
     assert_eq!(repository.list_documents(kind, &ALL).await.unwrap(), made);
     let after = Some((made[0].created, made[0].id.to_string()));
     let page = Page { after, limit: 1 };
-    assert_eq!(repository.list_documents(kind, &page).await.unwrap(), made[1..2]);
+    assert_eq!(
+        repository.list_documents(kind, &page).await.unwrap(),
+        made[1..2]
+    );
 
     let changed = Document {
         contents: json!({"name": "other"}),
@@ -95,17 +109,29 @@ async fn documents_come_back_as_they_were_stored(place: Place) {
     repository.save_document(&changed).await.unwrap();
     let loaded = repository.load_document(kind, &changed.id).await.unwrap();
     assert_eq!(loaded.as_ref(), Some(&changed));
-    assert_eq!(repository.load_document(kind, &slate.id).await.unwrap(), None);
-    repository.delete_document(kind, &changed.id, "arn").await.unwrap();
+    assert_eq!(
+        repository.load_document(kind, &slate.id).await.unwrap(),
+        None
+    );
+    repository
+        .delete_document(kind, &changed.id, "arn")
+        .await
+        .unwrap();
     let gone = repository.delete_document(kind, &changed.id, "arn").await;
     assert!(matches!(gone, Err(Error::NotFound(_))));
-    assert!(matches!(repository.save_document(&changed).await, Err(Error::NotFound(_))));
+    assert!(matches!(
+        repository.save_document(&changed).await,
+        Err(Error::NotFound(_))
+    ));
 
     let alone = |created_ms| Document {
         unique: Some("same".to_owned()),
         ..policy(created_ms)
     };
-    repository.create_document(&alone(1), NO_LIMIT).await.unwrap();
+    repository
+        .create_document(&alone(1), NO_LIMIT)
+        .await
+        .unwrap();
     let twin = repository.create_document(&alone(2), NO_LIMIT).await;
     assert!(matches!(twin, Err(Error::Exists)), "{twin:?}");
 }
@@ -147,12 +173,18 @@ async fn attach(repository: &Repository, channel: &Channel, arn: &str) -> Channe
 async fn what_a_channel_refers_to_is_not_deleted(place: Place) {
     let repository = place.open().await;
     let document = policy(1);
-    repository.create_document(&document, NO_LIMIT).await.unwrap();
+    repository
+        .create_document(&document, NO_LIMIT)
+        .await
+        .unwrap();
     let (channel, _) = stored(&repository, "first", 1).await;
     attach(&repository, &channel, "arn:x").await;
     let delete = || repository.delete_document(document.kind, &document.id, "arn:x");
     assert!(matches!(delete().await, Err(Error::InUse)));
-    let there = repository.load_document(document.kind, &document.id).await.unwrap();
+    let there = repository
+        .load_document(document.kind, &document.id)
+        .await
+        .unwrap();
     assert_eq!(there, Some(document.clone()));
     attach(&repository, &channel, "").await;
     delete().await.unwrap();
@@ -162,12 +194,18 @@ async fn tags_of_every_resource_change(place: Place) {
     let repository = place.open().await;
     let (channel, key) = stored(&repository, "first", 1).await;
     let document = policy(1);
-    repository.create_document(&document, NO_LIMIT).await.unwrap();
+    repository
+        .create_document(&document, NO_LIMIT)
+        .await
+        .unwrap();
     let kind = document.kind;
     for (resource, before) in [
         (Resource::Channel(channel.id.clone()), tags(&[])),
         (Resource::StreamKey(key.id().clone()), tags(&[])),
-        (Resource::Document(kind, document.id.clone()), tags(&[("a", "é")])),
+        (
+            Resource::Document(kind, document.id.clone()),
+            tags(&[("a", "é")]),
+        ),
     ] {
         assert_eq!(repository.load_tags(&resource).await.unwrap(), Some(before));
         let set = TagChange::Set(tags(&[("a", "1"), ("b", "2")]));
@@ -176,20 +214,45 @@ async fn tags_of_every_resource_change(place: Place) {
         repository.change_tags(&resource, &remove).await.unwrap();
         let expected = Some(tags(&[("a", "1")]));
         assert_eq!(repository.load_tags(&resource).await.unwrap(), expected);
-        let many = (0..MAX_TAGS).map(|n| (format!("k{n}"), String::new())).collect();
-        let refused = repository.change_tags(&resource, &TagChange::Set(many)).await;
+        let many = (0..MAX_TAGS)
+            .map(|n| (format!("k{n}"), String::new()))
+            .collect();
+        let refused = repository
+            .change_tags(&resource, &TagChange::Set(many))
+            .await;
         assert!(matches!(refused, Err(Error::Tags(_))), "{refused:?}");
         assert_eq!(repository.load_tags(&resource).await.unwrap(), expected);
     }
-    assert_eq!(repository.load_channel(&channel.id).await.unwrap().unwrap().tags, tags(&[("a", "1")]));
-    assert_eq!(repository.load_stream_key(key.id()).await.unwrap().unwrap().tags, tags(&[("a", "1")]));
+    assert_eq!(
+        repository
+            .load_channel(&channel.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .tags,
+        tags(&[("a", "1")])
+    );
+    assert_eq!(
+        repository
+            .load_stream_key(key.id())
+            .await
+            .unwrap()
+            .unwrap()
+            .tags,
+        tags(&[("a", "1")])
+    );
     // What is saved of a channel leaves its tags alone.
     repository.save_channel(&channel).await.unwrap();
-    let kept = repository.load_tags(&Resource::Channel(channel.id.clone())).await.unwrap();
+    let kept = repository
+        .load_tags(&Resource::Channel(channel.id.clone()))
+        .await
+        .unwrap();
     assert_eq!(kept, Some(tags(&[("a", "1")])));
     let other = Resource::Document(DocumentKind::AdConfiguration, document.id);
     assert_eq!(repository.load_tags(&other).await.unwrap(), None);
-    let missing = repository.change_tags(&other, &TagChange::Set(Tags::new())).await;
+    let missing = repository
+        .change_tags(&other, &TagChange::Set(Tags::new()))
+        .await;
     assert!(matches!(missing, Err(Error::NotFound(_))));
 }
 
@@ -208,7 +271,10 @@ async fn tags_that_are_set_at_once_are_all_there(place: Place) {
     for task in tasks {
         task.await.unwrap().unwrap();
     }
-    let tags = repository.load_tags(&Resource::Channel(channel.id)).await.unwrap();
+    let tags = repository
+        .load_tags(&Resource::Channel(channel.id))
+        .await
+        .unwrap();
     assert_eq!(tags.unwrap().len(), 20);
 }
 
@@ -218,9 +284,14 @@ async fn channels_are_filtered(place: Place) {
     let (second, _) = stored(&repository, "same", 2).await;
     stored(&repository, "other", 3).await;
     let second = attach(&repository, &second, "arn:x").await;
-    let listed = async |filter: Filter, page: &Page| repository.filter_channels(&filter, page).await.unwrap();
+    let listed = async |filter: Filter, page: &Page| {
+        repository.filter_channels(&filter, page).await.unwrap()
+    };
     let of_name = Filter::Name("same".to_owned());
-    assert_eq!(listed(of_name.clone(), &ALL).await, [first.clone(), second.clone()]);
+    assert_eq!(
+        listed(of_name.clone(), &ALL).await,
+        [first.clone(), second.clone()]
+    );
     let after = Some((first.created, first.id.to_string()));
     let page = Page { after, limit: 5 };
     assert_eq!(listed(of_name, &page).await, std::slice::from_ref(&second));
@@ -240,7 +311,9 @@ async fn stream_sessions_outlive_their_channel(place: Place) {
     let (channel, _) = stored(&repository, "first", 1).await;
     let id = &channel.id;
     let mut first = StreamSession::begin("st-1", id, WallTime(10));
-    first.details.insert("channel".to_owned(), json!({"name": "first"}));
+    first
+        .details
+        .insert("channel".to_owned(), json!({"name": "first"}));
     repository.save_stream_session(&first).await.unwrap();
     first.push(StreamEvent {
         name: "Stream Start".to_owned(),
@@ -260,7 +333,10 @@ async fn stream_sessions_outlive_their_channel(place: Place) {
     assert_eq!(load(Some("st-3")).await, None);
     let ids = async |page: &Page| {
         let listed = repository.list_stream_sessions(id, page).await.unwrap();
-        listed.into_iter().map(|session| session.stream_id).collect::<Vec<_>>()
+        listed
+            .into_iter()
+            .map(|session| session.stream_id)
+            .collect::<Vec<_>>()
     };
     assert_eq!(ids(&ALL).await, ["st-2", "st-1"]);
     let after = Some((WallTime(20), "st-2".to_owned()));
@@ -268,7 +344,10 @@ async fn stream_sessions_outlive_their_channel(place: Place) {
     repository.end_stream_sessions(WallTime(30)).await.unwrap();
     assert_eq!(load(None).await.unwrap().ended, Some(WallTime(30)));
     assert_eq!(load(Some("st-1")).await.unwrap().ended, Some(WallTime(12)));
-    repository.delete_stream_sessions(WallTime(20)).await.unwrap();
+    repository
+        .delete_stream_sessions(WallTime(20))
+        .await
+        .unwrap();
     assert_eq!(ids(&ALL).await, ["st-2"]);
 }
 

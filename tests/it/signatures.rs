@@ -68,16 +68,24 @@ fn changes() -> Vec<(&'static str, fn(&mut Signed))> {
         ("method", |s| s.method = "PUT".to_owned()),
         ("path", |s| s.path.push_str("x")),
         ("a parameter more", |s| {
-            s.query = format!("{}{}x=1", s.query, if s.query.is_empty() { "" } else { "&" });
+            s.query = format!(
+                "{}{}x=1",
+                s.query,
+                if s.query.is_empty() { "" } else { "&" }
+            );
         }),
         ("host", |s| {
-            s.headers.insert("host", HeaderValue::from_static("evil.example"));
+            s.headers
+                .insert("host", HeaderValue::from_static("evil.example"));
         }),
         ("body", |s| s.body.push(b' ')),
         ("secret", |s| s.secret.push('x')),
         ("a signed header", |s| {
-            let name = ["x-test-0", "x-amz-date", "host"].into_iter().find(|n| s.headers.contains_key(*n));
-            s.headers.insert(name.unwrap(), HeaderValue::from_static("20200101T000000Z"));
+            let name = ["x-test-0", "x-amz-date", "host"]
+                .into_iter()
+                .find(|n| s.headers.contains_key(*n));
+            s.headers
+                .insert(name.unwrap(), HeaderValue::from_static("20200101T000000Z"));
         }),
         ("a signed header less", |s| {
             s.headers.remove("host");
@@ -89,7 +97,11 @@ fn changes() -> Vec<(&'static str, fn(&mut Signed))> {
 async fn a_thousand_requests_of_botocore_verify_and_none_that_was_changed() {
     let output = script("sign.py").arg("1000").output();
     let output = within(60, "signed requests", output).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let lines = String::from_utf8(output.stdout).unwrap();
     let mut presigned = 0;
     for line in lines.lines() {
@@ -100,7 +112,10 @@ async fn a_thousand_requests_of_botocore_verify_and_none_that_was_changed() {
         assert_eq!(canonical.as_deref(), Ok(&*signed.canonical), "{line}");
         assert_eq!(signed.verify(signed.at), Ok(()), "{line}");
         for late_ms in [-16 * 60_000, 8 * 86_400_000] {
-            assert!(signed.verify(signed.at.plus_millis(late_ms)).is_err(), "{line}");
+            assert!(
+                signed.verify(signed.at.plus_millis(late_ms)).is_err(),
+                "{line}"
+            );
         }
         for (part, change) in changes() {
             let mut changed = Signed::read(line);

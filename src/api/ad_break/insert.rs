@@ -36,9 +36,14 @@ pub(in crate::api) async fn run(state: &State, input: Input) -> Result<Value, Er
     let start: WallTime = wanted.map_or(now, |wanted: WallTime| wanted.max(now));
     let end = start.plus_millis(i64::from(input.duration_seconds) * 1000);
     if !state.ad_breaks.begin(&status.stream_id, end, now) {
-        return Err(Error::new(Code::Conflict, "an ad break runs, or is to come"));
+        return Err(Error::new(
+            Code::Conflict,
+            "an ad break runs, or is to come",
+        ));
     }
-    let id = input.ad_break_id.unwrap_or_else(|| ids::alphanumeric(ID_CHARS));
+    let id = input
+        .ad_break_id
+        .unwrap_or_else(|| ids::alphanumeric(ID_CHARS));
     let kind = Kind::AdBreakInserted {
         ad_break_id: id.clone(),
         duration_seconds: input.duration_seconds,

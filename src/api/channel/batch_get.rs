@@ -17,7 +17,8 @@ pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value
         match sources.channel(&arn).await {
             Ok(channel) => channels.push(super::present(sources, &channel)),
             Err(error) if error.code == Code::ResourceNotFound => {
-                errors.push(json!({"arn": arn, "code": error.code.name(), "message": error.message}));
+                errors
+                    .push(json!({"arn": arn, "code": error.code.name(), "message": error.message}));
             }
             Err(error) => return Err(error),
         }

@@ -29,7 +29,10 @@ pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value
     }
     let key = StreamKey::create(&channel.id, sources.endpoints.scope().region(), now);
     let most = sources.config.max_channels;
-    sources.repository.create_channel(&channel, &key, most).await?;
+    sources
+        .repository
+        .create_channel(&channel, &key, most)
+        .await?;
     Ok(json!({
         "channel": super::present(sources, &channel),
         "streamKey": stream_key::present(sources, &key),

@@ -38,7 +38,10 @@ impl Input {
                 &self.filter_by_playback_restriction_policy_arn,
                 Filter::PlaybackRestrictionPolicy,
             ),
-            filter(&self.filter_by_ad_configuration_arn, Filter::AdConfiguration),
+            filter(
+                &self.filter_by_ad_configuration_arn,
+                Filter::AdConfiguration,
+            ),
             filter(
                 &self.filter_by_failover_slate_configuration_arn,
                 Filter::FailoverSlateConfiguration,
@@ -47,7 +50,10 @@ impl Input {
         let mut filters = filters.into_iter().flatten();
         match (filters.next(), filters.next()) {
             (filter, None) => Ok(filter),
-            _ => Err(Error::new(Code::Conflict, "only one filter may be used at a time")),
+            _ => Err(Error::new(
+                Code::Conflict,
+                "only one filter may be used at a time",
+            )),
         }
     }
 }
@@ -59,6 +65,9 @@ pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value
         Some(filter) => sources.repository.filter_channels(&filter, &page).await?,
     };
     let next = cut(LISTING, &page, &mut rows, |c| (c.created, c.id.to_string()));
-    let channels: Vec<_> = rows.iter().map(|row| super::summary(sources, row)).collect();
+    let channels: Vec<_> = rows
+        .iter()
+        .map(|row| super::summary(sources, row))
+        .collect();
     Ok(json!({"channels": channels, "nextToken": next}))
 }

@@ -20,6 +20,9 @@ pub(in crate::api) async fn run(
 ) -> Result<Value, Error> {
     let arn = &input.arn;
     let document = sources.document(kind, arn).await?;
-    sources.repository.delete_document(kind, &document.id, arn).await?;
+    sources
+        .repository
+        .delete_document(kind, &document.id, arn)
+        .await?;
     Ok(json!({}))
 }

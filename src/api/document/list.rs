@@ -22,6 +22,9 @@ pub(in crate::api) async fn run(
     let page = asked.page(listing, usual)?;
     let mut rows = sources.repository.list_documents(kind, &page).await?;
     let next = cut(listing, &page, &mut rows, |d| (d.created, d.id.to_string()));
-    let summaries: Vec<_> = rows.iter().map(|row| super::summary(sources, row)).collect();
+    let summaries: Vec<_> = rows
+        .iter()
+        .map(|row| super::summary(sources, row))
+        .collect();
     Ok(json!({listing: summaries, "nextToken": next}))
 }

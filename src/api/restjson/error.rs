@@ -92,13 +92,18 @@ impl Error {
     pub fn invalid(member: &str, rule: impl std::fmt::Display) -> Self {
         Self::new(
             Code::Validation,
-            format!("1 validation error detected: Value at '{member}' failed to satisfy constraint: {rule}"),
+            format!(
+                "1 validation error detected: Value at '{member}' failed to satisfy constraint: {rule}"
+            ),
         )
     }
 
     /// `what` does not exist.
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::ResourceNotFound, format!("Resource: {what} not found"))
+        Self::new(
+            Code::ResourceNotFound,
+            format!("Resource: {what} not found"),
+        )
     }
 }
 

@@ -39,9 +39,14 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Routes every operation.
 pub(super) fn router(state: State) -> Router {
-    let paths = IVS.operations.values().map(|operation| operation.uri.as_str());
+    let paths = IVS
+        .operations
+        .values()
+        .map(|operation| operation.uri.as_str());
     let plain = paths.filter(|path| !path.starts_with(TAGS));
-    let router = Router::new().route("/tags/{*resource_arn}", any(handle)).route(TAGS, any(handle));
+    let router = Router::new()
+        .route("/tags/{*resource_arn}", any(handle))
+        .route(TAGS, any(handle));
     let router = plain.fold(router, |router, path| router.route(path, any(handle)));
     router.with_state(state)
 }
@@ -73,7 +78,10 @@ async fn answer(
     let path = parts.uri.path();
     let route = IVS.route(parts.method.as_str(), path);
     let (name, operation) = route.ok_or_else(|| {
-        Error::new(Code::UnknownOperation, "there is no operation of that method and path")
+        Error::new(
+            Code::UnknownOperation,
+            "there is no operation of that method and path",
+        )
     })?;
     let (caller, body) = state.guard.admit(&parts, body).await?;
     let rate = operation.tps.saturating_mul(sources.config.rate_factor);
@@ -87,7 +95,12 @@ async fn answer(
     }
     authorise(sources, &caller, name, operation, &found.arns)?;
     let output = operations::run(state, name, input).await?;
-    tracing::debug!(request_id, operation = name, key = caller.key_id, "answered");
+    tracing::debug!(
+        request_id,
+        operation = name,
+        key = caller.key_id,
+        "answered"
+    );
     Ok(success(operation.status, &output))
 }
 
@@ -152,7 +165,9 @@ fn authorise(
     operation: &Operation,
     arns: &[String],
 ) -> Result<(), Error> {
-    let reads = ["Get", "List", "BatchGet"].iter().any(|verb| name.starts_with(verb));
+    let reads = ["Get", "List", "BatchGet"]
+        .iter()
+        .any(|verb| name.starts_with(verb));
     let tells_secret = matches!(name, "GetStreamKey" | "BatchGetStreamKey");
     let is_role = match caller.role {
         Role::Admin => true,
@@ -168,7 +183,10 @@ fn authorise(
     if is_role && is_within {
         return Ok(());
     }
-    let words = format!("the access key {} may not perform ivs:{name} here", caller.key_id);
+    let words = format!(
+        "the access key {} may not perform ivs:{name} here",
+        caller.key_id
+    );
     Err(Error::new(Code::AccessDenied, words))
 }
 
@@ -189,7 +207,10 @@ mod tests {
         let stripped = input(nulls, "/ListChannels", "").unwrap();
         assert_eq!(stripped, json!({"b": {"d": [{}, null]}}));
         for body in ["[]", "1", "{", "nul", "\"x\""] {
-            assert!(input(body.as_bytes(), "/ListChannels", "").is_err(), "{body}");
+            assert!(
+                input(body.as_bytes(), "/ListChannels", "").is_err(),
+                "{body}"
+            );
         }
         assert!(input(b"", "/tags/%ff", "").is_err());
     }

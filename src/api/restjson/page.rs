@@ -40,7 +40,9 @@ pub(in crate::api) fn cut<T>(
     rows: &mut Vec<T>,
     place: impl Fn(&T) -> (WallTime, String),
 ) -> Option<String> {
-    let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX).saturating_sub(1);
+    let wanted = usize::try_from(page.limit)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(1);
     if rows.len() <= wanted {
         return None;
     }
@@ -52,7 +54,10 @@ pub(in crate::api) fn cut<T>(
 fn read(listing: &str, token: &str) -> Result<(WallTime, String), Error> {
     let place = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-        let (at, id) = text.strip_prefix(listing)?.strip_prefix(' ')?.split_once(' ')?;
+        let (at, id) = text
+            .strip_prefix(listing)?
+            .strip_prefix(' ')?
+            .split_once(' ')?;
         Some((WallTime(at.parse().ok()?), id.to_owned()))
     };
     let words = "1 validation error detected: Value at 'nextToken' failed to satisfy constraint: \

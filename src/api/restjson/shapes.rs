@@ -94,7 +94,8 @@ pub(super) struct Findings {
 impl Findings {
     fn tell(&mut self, path: &str, rule: &str) {
         if self.violations.len() < MAX_VIOLATIONS {
-            let words = format!("Value at '{path}' failed to satisfy constraint: Member must {rule}");
+            let words =
+                format!("Value at '{path}' failed to satisfy constraint: Member must {rule}");
             self.violations.push(words);
         }
     }
@@ -245,7 +246,10 @@ impl Shape {
         if let Some(pattern) = &self.pattern
             && !self.regex(pattern).is_match(text)
         {
-            found.tell(path, &format!("satisfy regular expression pattern: {pattern}"));
+            found.tell(
+                path,
+                &format!("satisfy regular expression pattern: {pattern}"),
+            );
         }
     }
 
@@ -280,7 +284,8 @@ mod tests {
     use super::*;
 
     fn message(operation: &str, input: &Value) -> Option<String> {
-        IVS.check(&IVS.operations[operation], input, false).message()
+        IVS.check(&IVS.operations[operation], input, false)
+            .message()
     }
 
     #[test]
@@ -322,7 +327,7 @@ mod tests {
             "multitrackInputConfiguration": {"policy": 1},
         });
         insta::assert_snapshot!(message("CreateChannel", &several).unwrap().replace("; ", "\n"), @r"
-        5 validation errors detected: Value at 'authorized' failed to satisfy constraint: Member must be a boolean
+        6 validation errors detected: Value at 'authorized' failed to satisfy constraint: Member must be a boolean
         Value at 'multitrackInputConfiguration.policy' failed to satisfy constraint: Member must be a string
         Value at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9-_]*
         Value at 'tags.' failed to satisfy constraint: Member must have length greater than or equal to 1
@@ -334,9 +339,7 @@ mod tests {
     #[test]
     fn numbers_lists_and_times_are_bounded() {
         let arn = "arn:aws:ivs:us-east-1:000000000000:channel/abcdABCDefgh";
-        let ad_break = |duration: Value, at: &str| {
-            json!({"channelArn": arn, "durationSeconds": duration, "targetStartAt": at})
-        };
+        let ad_break = |duration: Value, at: &str| json!({"channelArn": arn, "durationSeconds": duration, "targetStartAt": at});
         let now = "2026-11-26T00:00:00Z";
         assert_eq!(message("InsertAdBreak", &ad_break(json!(300), now)), None);
         for (duration, at) in [
@@ -351,9 +354,16 @@ mod tests {
         }
         let many = json!({"arns": vec![arn; 51]});
         let told = message("BatchGetChannel", &many).unwrap();
-        assert!(told.contains("'arns' failed") && told.contains("less than or equal to 50"), "{told}");
+        assert!(
+            told.contains("'arns' failed") && told.contains("less than or equal to 50"),
+            "{told}"
+        );
         assert!(message("BatchGetChannel", &json!({"arns": [null]})).is_some());
-        assert!(message("BatchGetChannel", &json!({})).unwrap().contains("'arns'"));
+        assert!(
+            message("BatchGetChannel", &json!({}))
+                .unwrap()
+                .contains("'arns'")
+        );
     }
 
     #[test]
@@ -362,6 +372,9 @@ mod tests {
         let operation = &IVS.operations["UpdateChannel"];
         assert_eq!(IVS.check(operation, &input, false).violations.len(), 1);
         let lenient = IVS.check(operation, &input, true);
-        assert_eq!((lenient.message(), lenient.arns), (None, vec!["nope".to_owned()]));
+        assert_eq!(
+            (lenient.message(), lenient.arns),
+            (None, vec!["nope".to_owned()])
+        );
     }
 }

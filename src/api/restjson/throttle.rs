@@ -50,7 +50,11 @@ mod tests {
         let throttle = Throttle::default();
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let took = |name, rate, ms| (0..10).filter(|_| throttle.take(name, rate, at(ms))).count();
+        let took = |name, rate, ms| {
+            (0..10)
+                .filter(|_| throttle.take(name, rate, at(ms)))
+                .count()
+        };
         assert_eq!(took("a", 5, 0), 5);
         assert_eq!(took("b", 1, 0), 1, "each has its own");
         assert_eq!(took("a", 5, 200), 1);

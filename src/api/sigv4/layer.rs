@@ -128,7 +128,11 @@ impl Guard {
             return Ok(Some(Arc::new(self.root.clone())));
         }
         let known = self.known().get(id).cloned();
-        let is_within = |limit| known.as_ref().is_some_and(|(since, _)| since.elapsed() < limit);
+        let is_within = |limit| {
+            known
+                .as_ref()
+                .is_some_and(|(since, _)| since.elapsed() < limit)
+        };
         if is_within(FRESH) {
             return Ok(known.map(|(_, key)| key));
         }

@@ -80,13 +80,18 @@ impl Claim {
     }
 
     fn from_parts(found: Found, is_presigned: bool) -> Result<Self, Refusal> {
-        let incomplete = |what: &str| Refusal::Incomplete(format!("the signature has no valid {what}"));
+        let incomplete =
+            |what: &str| Refusal::Incomplete(format!("the signature has no valid {what}"));
         let part = |value: Option<String>, what| value.ok_or_else(|| incomplete(what));
         let credential = part(found.credential, "Credential")?;
         let mut pieces = credential.rsplitn(5, '/').map(str::to_owned);
-        let (Some(end), Some(service), Some(region), Some(day), Some(access_key_id)) =
-            (pieces.next(), pieces.next(), pieces.next(), pieces.next(), pieces.next())
-        else {
+        let (Some(end), Some(service), Some(region), Some(day), Some(access_key_id)) = (
+            pieces.next(),
+            pieces.next(),
+            pieces.next(),
+            pieces.next(),
+            pieces.next(),
+        ) else {
             return Err(incomplete("Credential"));
         };
         let date = part(found.date, "X-Amz-Date")?;
@@ -127,7 +132,10 @@ impl Claim {
         let words = if age_ms > life_ms {
             format!("Signature expired: {} is too long before {now}", self.date)
         } else if age_ms < -SKEW_MS {
-            format!("Signature not yet current: {} is too long after {now}", self.date)
+            format!(
+                "Signature not yet current: {} is too long after {now}",
+                self.date
+            )
         } else {
             return Ok(());
         };
@@ -151,7 +159,12 @@ impl Claim {
     }
 
     /// Whether this very request, body included, was signed with `secret`.
-    pub fn check_signature(&self, head: &Head<'_>, body: &[u8], secret: &str) -> Result<(), Refusal> {
+    pub fn check_signature(
+        &self,
+        head: &Head<'_>,
+        body: &[u8],
+        secret: &str,
+    ) -> Result<(), Refusal> {
         let canonical = self.canonical_request(head, body)?;
         let hash = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
         let scope = format!("{}/aws4_request", self.scope.join("/"));
@@ -166,7 +179,10 @@ impl Claim {
     /// What was hashed and signed.
     pub fn canonical_request(&self, head: &Head<'_>, body: &[u8]) -> Result<String, Refusal> {
         let payload_hash = hex(digest::digest(&digest::SHA256, body).as_ref());
-        if head.header("x-amz-content-sha256").is_some_and(|said| said != payload_hash) {
+        if head
+            .header("x-amz-content-sha256")
+            .is_some_and(|said| said != payload_hash)
+        {
             let words = "x-amz-content-sha256 is not the hash of the body";
             return Err(Refusal::Invalid(words.to_owned()));
         }
@@ -176,18 +192,24 @@ impl Claim {
 
     fn signing_key(&self, secret: &str) -> hmac::Key {
         let first = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{secret}").as_bytes());
-        let parts = self.scope.iter().map(String::as_str).chain(["aws4_request"]);
+        let parts = self
+            .scope
+            .iter()
+            .map(String::as_str)
+            .chain(["aws4_request"]);
         parts.fold(first, |key, part| {
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
+            hmac::Key::new(
+                hmac::HMAC_SHA256,
+                hmac::sign(&key, part.as_bytes()).as_ref(),
+            )
         })
     }
 }
 
 fn from_header(head: &Head<'_>, authorization: &str) -> Result<Found, Refusal> {
     let fields = authorization.strip_prefix(ALGORITHM);
-    let fields = fields.ok_or_else(|| {
-        Refusal::Incomplete(format!("Authorization must begin with {ALGORITHM}"))
-    })?;
+    let fields = fields
+        .ok_or_else(|| Refusal::Incomplete(format!("Authorization must begin with {ALGORITHM}")))?;
     let mut found = Found {
         date: head.header("x-amz-date"),
         token: head.header("x-amz-security-token"),
@@ -225,7 +247,9 @@ fn from_query(head: &Head<'_>) -> Result<Found, Refusal> {
     match algorithm {
         None => Err(Refusal::Unsigned),
         Some(name) if name == ALGORITHM => Ok(found),
-        Some(_) => Err(Refusal::Incomplete(format!("X-Amz-Algorithm must be {ALGORITHM}"))),
+        Some(_) => Err(Refusal::Incomplete(format!(
+            "X-Amz-Algorithm must be {ALGORITHM}"
+        ))),
     }
 }
 
@@ -281,7 +305,10 @@ mod tests {
             "AKID/20260101/mars-1/ivs/aws3_request",
         ] {
             let refused = header(credential, &signature()).unwrap_err();
-            assert!(matches!(refused, Refusal::Invalid(_)), "{credential}: {refused}");
+            assert!(
+                matches!(refused, Refusal::Invalid(_)),
+                "{credential}: {refused}"
+            );
         }
         let zeros = "0".repeat(64);
         for (credential, rest) in [
@@ -291,14 +318,24 @@ mod tests {
             (good, format!("Signature={zeros}")),
             (good, "SignedHeaders=host".to_owned()),
             (good, "SignedHeaders=host,Signature=00".to_owned()),
-            (good, format!("SignedHeaders=host,Signature={}", "g".repeat(64))),
-            (good, format!("SignedHeaders={}host,Signature={zeros}", "a;".repeat(64))),
+            (
+                good,
+                format!("SignedHeaders=host,Signature={}", "g".repeat(64)),
+            ),
+            (
+                good,
+                format!("SignedHeaders={}host,Signature={zeros}", "a;".repeat(64)),
+            ),
         ] {
             let refused = header(credential, &rest).unwrap_err();
-            assert!(matches!(refused, Refusal::Incomplete(_)), "{rest}: {refused}");
+            assert!(
+                matches!(refused, Refusal::Incomplete(_)),
+                "{rest}: {refused}"
+            );
         }
         assert_eq!(read(&HeaderMap::new(), ""), Err(Refusal::Unsigned));
-        let basic = HeaderMap::from_iter([(http::header::AUTHORIZATION, "Basic x".parse().unwrap())]);
+        let basic =
+            HeaderMap::from_iter([(http::header::AUTHORIZATION, "Basic x".parse().unwrap())]);
         assert!(matches!(read(&basic, ""), Err(Refusal::Incomplete(_))));
     }
 
@@ -312,7 +349,10 @@ mod tests {
             )
         };
         for expires in ["0", "604801", "-1", "x", ""] {
-            assert!(read(&HeaderMap::new(), &query(expires)).is_err(), "{expires}");
+            assert!(
+                read(&HeaderMap::new(), &query(expires)).is_err(),
+                "{expires}"
+            );
         }
         let claim = read(&HeaderMap::new(), &query("3600")).unwrap();
         for (late_s, is_good) in [(-901, false), (-899, true), (3599, true), (3601, false)] {

@@ -35,7 +35,9 @@ pub(in crate::api) fn run(sources: &Sources, input: &Input) -> Result<Value, Err
     let streams = new.filter_map(|id| Some((super::summary(sources, &id)?, id)));
     let wanted = streams.filter(|(stream, _)| is_wanted(stream));
     let mut rows: Vec<_> = wanted.collect();
-    let next = cut(LISTING, &page, &mut rows, |(_, id)| (WallTime(0), id.to_string()));
+    let next = cut(LISTING, &page, &mut rows, |(_, id)| {
+        (WallTime(0), id.to_string())
+    });
     let streams: Vec<_> = rows.into_iter().map(|(stream, _)| stream).collect();
     Ok(json!({"streams": streams, "nextToken": next}))
 }

@@ -37,5 +37,8 @@ fn summary(sources: &Sources, id: &ChannelId) -> Option<Value> {
 }
 
 pub(super) fn not_broadcasting() -> Error {
-    Error::new(Code::ChannelNotBroadcasting, "the channel is not broadcasting")
+    Error::new(
+        Code::ChannelNotBroadcasting,
+        "the channel is not broadcasting",
+    )
 }

@@ -17,7 +17,8 @@ pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value
         match super::load(sources, &arn).await {
             Ok(key) => keys.push(super::present(sources, &key)),
             Err(error) if error.code == Code::ResourceNotFound => {
-                errors.push(json!({"arn": arn, "code": error.code.name(), "message": error.message}));
+                errors
+                    .push(json!({"arn": arn, "code": error.code.name(), "message": error.message}));
             }
             Err(error) => return Err(error),
         }

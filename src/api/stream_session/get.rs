@@ -17,7 +17,10 @@ pub(in crate::api) struct Input {
 pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value, Error> {
     let channel = sources.channel_id(&input.channel_arn)?;
     let stream_id = input.stream_id.as_deref();
-    let session = sources.repository.load_stream_session(&channel, stream_id).await?;
+    let session = sources
+        .repository
+        .load_stream_session(&channel, stream_id)
+        .await?;
     let missing = || Error::not_found(stream_id.unwrap_or(&input.channel_arn));
     let mut session = session.ok_or_else(missing)?;
     if session.ended.is_none() {

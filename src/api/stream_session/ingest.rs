@@ -23,7 +23,9 @@ pub(super) fn members(sources: &Sources, session: &StreamSession) -> Map<String,
 
 fn describe(status: &Status, ingest: &Ingest) -> Map<String, Value> {
     let audio_bps = ingest.audio.as_ref().map_or(0, |audio| audio.bps);
-    let video_bps = ingest.declared_bps.map_or(0, |bps| bps.saturating_sub(u64::from(audio_bps)));
+    let video_bps = ingest
+        .declared_bps
+        .map_or(0, |bps| bps.saturating_sub(u64::from(audio_bps)));
     let (profile, level) = profile_and_level(&ingest.video_codec);
     let (width, height) = status.size;
     let video = json!({
@@ -67,7 +69,9 @@ fn describe(status: &Status, ingest: &Ingest) -> Map<String, Value> {
 
 /// Of `avc1.PPCCLL`; empty for another codec.
 fn profile_and_level(codec: &str) -> (&'static str, String) {
-    let digits = codec.strip_prefix("avc1.").filter(|digits| digits.len() == 6);
+    let digits = codec
+        .strip_prefix("avc1.")
+        .filter(|digits| digits.len() == 6);
     let byte = |range| u8::from_str_radix(digits?.get(range)?, 16).ok();
     let (Some(profile), Some(level)) = (byte(0..2), byte(4..6)) else {
         return ("", String::new());
@@ -98,7 +102,11 @@ mod tests {
             ("hvc1.1.6.L93.B0", "", ""),
             ("avc1.64", "", ""),
         ] {
-            assert_eq!(profile_and_level(codec), (profile, level.to_owned()), "{codec}");
+            assert_eq!(
+                profile_and_level(codec),
+                (profile, level.to_owned()),
+                "{codec}"
+            );
         }
     }
 }

@@ -20,11 +20,16 @@ pub(in crate::api) struct Input {
 pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value, Error> {
     let page = input.asked.page(LISTING, USUAL)?;
     let channel = sources.channel_id(&input.channel_arn)?;
-    let mut rows = sources.repository.list_stream_sessions(&channel, &page).await?;
+    let mut rows = sources
+        .repository
+        .list_stream_sessions(&channel, &page)
+        .await?;
     if rows.is_empty() {
         sources.channel(&input.channel_arn).await?;
     }
-    let next = cut(LISTING, &page, &mut rows, |s| (s.started, s.stream_id.clone()));
+    let next = cut(LISTING, &page, &mut rows, |s| {
+        (s.started, s.stream_id.clone())
+    });
     let summaries = rows.iter().map(|session| {
         let mut value = super::members(session);
         value["hasErrorEvent"] = json!(session.has_error);

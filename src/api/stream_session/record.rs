@@ -49,11 +49,16 @@ pub async fn record(sources: Sources, mut events: Subscription, token: Cancellat
         };
         match heard {
             None => return,
-            Some(Heard::Missed(count)) => tracing::warn!(count, "events of stream sessions were missed"),
+            Some(Heard::Missed(count)) => {
+                tracing::warn!(count, "events of stream sessions were missed")
+            }
             Some(Heard::Event(event)) => {
                 let note = note(&sources, &mut open, &event);
                 if tokio::time::timeout(DEADLINE, note).await.is_err() {
-                    tracing::error!(event.id, "the database is slow; an event waits for the session's next");
+                    tracing::error!(
+                        event.id,
+                        "the database is slow; an event waits for the session's next"
+                    );
                 }
             }
         }
@@ -103,13 +108,23 @@ async fn note(sources: &Sources, open: &mut Open, event: &Event) {
 
 /// The channel and what it refers to, as they are now.
 async fn snapshot(sources: &Sources, event: &Event) -> Option<Map<String, Value>> {
-    let channel = sources.repository.load_channel(&event.channel_id).await.ok()??;
+    let channel = sources
+        .repository
+        .load_channel(&event.channel_id)
+        .await
+        .ok()??;
     let mut details = Map::new();
     details.insert("channel".to_owned(), channel::present(sources, &channel));
     let attached = &channel.attached;
     for (member, arn) in [
-        ("recordingConfiguration", &attached.recording_configuration_arn),
-        ("failoverSlateConfiguration", &attached.failover_slate_configuration_arn),
+        (
+            "recordingConfiguration",
+            &attached.recording_configuration_arn,
+        ),
+        (
+            "failoverSlateConfiguration",
+            &attached.failover_slate_configuration_arn,
+        ),
     ] {
         if let Some(Resource::Document(kind, id)) = sources.endpoints.scope().resource(arn)
             && let Ok(Some(document)) = sources.repository.load_document(kind, &id).await
@@ -130,6 +145,8 @@ async fn sweep(sources: &Sources) {
     match tokio::time::timeout(DEADLINE, swept).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "cannot forget old stream sessions"),
-        Err(_) => tracing::error!("the database is slow; old stream sessions stay for an hour more"),
+        Err(_) => {
+            tracing::error!("the database is slow; old stream sessions stay for an hour more")
+        }
     }
 }

@@ -14,7 +14,10 @@ pub(in crate::api) struct Input {
 
 pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value, Error> {
     let arn = &input.resource_arn;
-    let tags = sources.repository.load_tags(&sources.resource(arn)?).await?;
+    let tags = sources
+        .repository
+        .load_tags(&sources.resource(arn)?)
+        .await?;
     let tags = tags.ok_or_else(|| Error::not_found(arn))?;
     Ok(json!({"tags": tags}))
 }

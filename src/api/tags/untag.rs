@@ -15,5 +15,10 @@ pub(in crate::api) struct Input {
 }
 
 pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value, Error> {
-    super::change(sources, &input.resource_arn, TagChange::Remove(input.tag_keys)).await
+    super::change(
+        sources,
+        &input.resource_arn,
+        TagChange::Remove(input.tag_keys),
+    )
+    .await
 }

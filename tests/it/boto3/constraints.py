@@ -50,7 +50,9 @@ def valid(name):
         needed = list(shape.get("required", [])) or (["s3"] if name == "DestinationConfiguration" else [])
         return {member: valid(shape["members"][member]["shape"]) for member in needed}
     if kind == "list":
-        return [valid(shape["member"]["shape"]) for _ in range(shape.get("min", 0))]
+        # An empty list of the query is none at all.
+        least = 1 if name == "TagKeyList" else shape.get("min", 0)
+        return [valid(shape["member"]["shape"]) for _ in range(least)]
     if kind == "map":
         return {}
     if kind in ("integer", "long"):
@@ -143,9 +145,10 @@ def send(operation, value):
     return status, headers.get("x-amzn-errortype"), error
 
 
-def in_url(operation, path):
+def where(operation, path):
+    """Where in the URL a member stands; None for the body."""
     member = path.lstrip(".").split("[")[0].split(".")[0]
-    return "location" in SHAPES[operation["input"]["shape"]]["members"].get(member, {})
+    return SHAPES[operation["input"]["shape"]]["members"].get(member, {}).get("location")
 
 
 def main():
@@ -161,8 +164,9 @@ def main():
         for word, path, value in wrong(shape):
             if path == "":
                 continue  # a body that is no object: below
-            if in_url(operation, path) and word in ("type", "null", "required"):
-                continue  # all that stands in a URL is text, and there
+            location = where(operation, path)
+            if location and word in ("type", "null") or location == "uri" and word == "required":
+                continue  # all that stands in a URL is text, and its path is always there
             status, code, error = send(operation, value)
             requests += 1
             case = (name, word, path, status, error)

@@ -302,8 +302,10 @@ def protocol():
     hashed = {"x-amz-content-sha256": "0" * 64}
     assert code(signed("POST", "/ListChannels", b"{}", headers=hashed)) == (403, "InvalidSignatureException")
     url = IVS.generate_presigned_url("list_channels", ExpiresIn=60, HttpMethod="POST")
-    status, _, body = raw("POST", url[len(ENDPOINT):])
+    as_json = {"Content-Type": "application/json"}
+    status, _, body = raw("POST", url[len(ENDPOINT):], headers=as_json)
     assert status == 200 and "channels" in json.loads(body), body
+    assert code(raw("POST", url[len(ENDPOINT):], b"{}", as_json)) == (403, "InvalidSignatureException")
     assert code(raw("POST", url[len(ENDPOINT):] + "0")) == (403, "IncompleteSignature")
 
 

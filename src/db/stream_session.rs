@@ -79,15 +79,12 @@ impl StreamSessionRepository for Repository {
         channel: &ChannelId,
         stream_id: Option<&str>,
     ) -> Result<Option<StreamSession>, Error> {
-        let row: Option<Row> = on!(&self.db, pool => match stream_id {
-            Some(id) => {
-                let query = sqlx::query_as(LOAD).bind(channel.as_str()).bind(id);
-                query.fetch_optional(pool).await?
-            }
-            None => {
-                let query = sqlx::query_as(LOAD_NEWEST).bind(channel.as_str());
-                query.fetch_optional(pool).await?
-            }
+        let row: Option<Row> = on!(&self.db, pool => {
+            let query = match stream_id {
+                Some(id) => sqlx::query_as(LOAD).bind(channel.as_str()).bind(id),
+                None => sqlx::query_as(LOAD_NEWEST).bind(channel.as_str()),
+            };
+            query.fetch_optional(pool).await?
         });
         row.map(StreamSession::try_from).transpose()
     }

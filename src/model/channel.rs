@@ -443,6 +443,8 @@ mod tests {
 
     #[test]
     fn what_stands_in_a_container_needs_the_right_one() {
+        use ChannelType::{Basic, Standard};
+        use ContainerFormat::{FragmentedMp4, Ts};
         let multitrack = |policy| Multitrack {
             enabled: true,
             policy,
@@ -455,8 +457,6 @@ mod tests {
             ad_configuration_arn: Some(ads.to_owned()),
             ..Settings::default()
         };
-        use ChannelType::{Basic, Standard};
-        use ContainerFormat::{FragmentedMp4, Ts};
         let whole = Some(multitrack(Some(MultitrackPolicy::Allow)));
         let off = Some(Multitrack::default());
         for (settings, expected) in [

@@ -34,7 +34,7 @@ const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a key is not looked up again.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a key still opens while the database fails.
-const STALE: Duration = Duration::from_secs(3600);
+const STALE: Duration = Duration::from_hours(1);
 /// Keys remembered.
 const MAX_KEYS: usize = 1000;
 
@@ -174,5 +174,94 @@ impl From<Refusal> for Error {
             Refusal::Invalid(_) => Code::InvalidSignature,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+    use futures_util::stream;
+
+    use super::*;
+    use crate::base::clock::{SimulatedClock, WallTime};
+    use crate::model::repository;
+
+    /// One key, until it is deleted; a database that fails when told to.
+    struct Keys {
+        key: Mutex<Option<AccessKey>>,
+        is_down: AtomicBool,
+    }
+
+    #[async_trait]
+    impl AccessKeyRepository for Keys {
+        async fn create_access_key(&self, key: &AccessKey) -> Result<(), repository::Error> {
+            *self.key.lock().unwrap() = Some(key.clone());
+            Ok(())
+        }
+        async fn load_access_key(&self, id: &str) -> Result<Option<AccessKey>, repository::Error> {
+            if self.is_down.load(Ordering::SeqCst) {
+                return Err(repository::Error::Database("down".into()));
+            }
+            Ok(self.key.lock().unwrap().clone().filter(|key| key.id == id))
+        }
+        async fn list_access_keys(&self, _: u32) -> Result<Vec<AccessKey>, repository::Error> {
+            Ok(self.key.lock().unwrap().clone().into_iter().collect())
+        }
+        async fn delete_access_key(&self, _: &str) -> Result<(), repository::Error> {
+            *self.key.lock().unwrap() = None;
+            Ok(())
+        }
+    }
+
+    fn guard() -> (Guard, Arc<Keys>, String) {
+        let key = AccessKey::create(Role::Admin, "", None, WallTime(0));
+        let id = key.id.clone();
+        let keys = Arc::new(Keys {
+            key: Mutex::new(Some(key)),
+            is_down: AtomicBool::new(false),
+        });
+        let root = AccessKey::create(Role::Admin, "", None, WallTime(0));
+        let clock = Arc::new(SimulatedClock::new(WallTime(0)));
+        (Guard::new(keys.clone(), root, clock), keys, id)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deleted_key_is_forgotten_and_one_outlives_an_outage() {
+        let (guard, keys, id) = guard();
+        let is_known = async || guard.key(&id).await.map(|key| key.is_some());
+        assert_eq!(is_known().await, Ok(true));
+        keys.is_down.store(true, Ordering::SeqCst);
+        tokio::time::advance(STALE / 2).await;
+        assert_eq!(is_known().await, Ok(true), "the database is down");
+        tokio::time::advance(STALE).await;
+        let refused = is_known().await.unwrap_err();
+        assert_eq!(refused.code, Code::ServiceUnavailable);
+        keys.is_down.store(false, Ordering::SeqCst);
+        assert_eq!(is_known().await, Ok(true));
+        keys.delete_access_key(&id).await.unwrap();
+        assert_eq!(is_known().await, Ok(true), "not looked up again yet");
+        tokio::time::advance(FRESH).await;
+        assert_eq!(is_known().await, Ok(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_bounded_in_size_and_time() {
+        let (guard, ..) = guard();
+        let whole = guard.read(Body::from(vec![0; MAX_BODY_BYTES])).await;
+        assert_eq!(whole.unwrap().len(), MAX_BODY_BYTES);
+        let large = guard.read(Body::from(vec![0; MAX_BODY_BYTES + 1])).await;
+        assert_eq!(large.unwrap_err().code, Code::RequestEntityTooLarge);
+        let never = stream::pending::<Result<Bytes, std::io::Error>>();
+        let slow = guard.read(Body::from_stream(never)).await;
+        assert_eq!(slow.unwrap_err().code, Code::RequestTimeout);
+        // Who waits for a place is not kept for longer either.
+        let _taken = guard
+            .places
+            .acquire_many(u32::try_from(MAX_BODIES).unwrap())
+            .await;
+        let crowded = guard.read(Body::empty()).await;
+        assert_eq!(crowded.unwrap_err().code, Code::RequestTimeout);
     }
 }

@@ -19,13 +19,13 @@ use crate::model::arn::Resource;
 use crate::model::stream_session::{KEPT_MS, StreamEvent, StreamSession};
 
 /// How often old sessions are looked for.
-const SWEEP: Duration = Duration::from_secs(3600);
+const SWEEP: Duration = Duration::from_hours(1);
 /// How long the database may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Sessions whose end is waited for: a session's last event may come after `Session Ended`.
 const MAX_OPEN: usize = 10_000;
 /// How long an ended session's last events are waited for.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// Records until `token` is cancelled, and then what was told until then.
 pub async fn record(sources: Sources, mut events: Subscription, token: CancellationToken) {
@@ -50,7 +50,7 @@ pub async fn record(sources: Sources, mut events: Subscription, token: Cancellat
         match heard {
             None => return,
             Some(Heard::Missed(count)) => {
-                tracing::warn!(count, "events of stream sessions were missed")
+                tracing::warn!(count, "events of stream sessions were missed");
             }
             Some(Heard::Event(event)) => {
                 let note = note(&sources, &mut open, &event);
@@ -146,7 +146,7 @@ async fn sweep(sources: &Sources) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "cannot forget old stream sessions"),
         Err(_) => {
-            tracing::error!("the database is slow; old stream sessions stay for an hour more")
+            tracing::error!("the database is slow; old stream sessions stay for an hour more");
         }
     }
 }

@@ -18,15 +18,16 @@ use crate::model::repository::{self, Revocation};
 pub(super) struct ViewerSession {
     channel_arn: String,
     viewer_id: String,
-    #[serde(default)]
-    viewer_session_versions_less_than_or_equal_to: u32,
+    /// Tokens of this version, and of lower ones.
+    #[serde(default, rename = "viewerSessionVersionsLessThanOrEqualTo")]
+    version: u32,
 }
 
 async fn revoke(sources: &Sources, session: &ViewerSession) -> Result<(), Error> {
     let revocation = Revocation {
         channel_id: sources.channel_id(&session.channel_arn)?,
         viewer_id: session.viewer_id.clone(),
-        version: session.viewer_session_versions_less_than_or_equal_to,
+        version: session.version,
         at: sources.clock.now(),
     };
     match sources.repository.revoke(&revocation).await {

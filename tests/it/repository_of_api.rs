@@ -1,6 +1,7 @@
 //! What the IVS API stores beside channels: every case on SQLite and on PostgreSQL.
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use weir::base::clock::WallTime;
 use weir::db::Repository;
 use weir::model::access_key::{AccessKey, Role};
@@ -138,15 +139,14 @@ async fn documents_come_back_as_they_were_stored(place: Place) {
 
 async fn at_most_so_many_are_there_however_many_come_at_once(place: Place) {
     let repository = place.open().await;
-    let tasks: Vec<_> = (0..12)
-        .map(|n| {
-            let repository = repository.clone();
-            tokio::spawn(async move { repository.create_document(&policy(n), 3).await })
-        })
-        .collect();
+    let mut tasks = JoinSet::new();
+    for n in 0..12 {
+        let repository = repository.clone();
+        tasks.spawn(async move { repository.create_document(&policy(n), 3).await });
+    }
     let (mut made, mut refused) = (0, 0);
-    for task in tasks {
-        match task.await.unwrap() {
+    for outcome in tasks.join_all().await {
+        match outcome {
             Ok(()) => made += 1,
             Err(Error::Full(3)) => refused += 1,
             Err(other) => panic!("{other}"),
@@ -259,17 +259,16 @@ async fn tags_of_every_resource_change(place: Place) {
 async fn tags_that_are_set_at_once_are_all_there(place: Place) {
     let repository = place.open().await;
     let (channel, _) = stored(&repository, "first", 1).await;
-    let tasks: Vec<_> = (0..20)
-        .map(|n| {
-            let (repository, id) = (repository.clone(), channel.id.clone());
-            tokio::spawn(async move {
-                let set = TagChange::Set(Tags::from([(format!("k{n}"), String::new())]));
-                repository.change_tags(&Resource::Channel(id), &set).await
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap().unwrap();
+    let mut tasks = JoinSet::new();
+    for n in 0..20 {
+        let (repository, id) = (repository.clone(), channel.id.clone());
+        tasks.spawn(async move {
+            let set = TagChange::Set(Tags::from([(format!("k{n}"), String::new())]));
+            repository.change_tags(&Resource::Channel(id), &set).await
+        });
+    }
+    for outcome in tasks.join_all().await {
+        outcome.unwrap();
     }
     let tags = repository
         .load_tags(&Resource::Channel(channel.id))

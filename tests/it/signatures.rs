@@ -62,11 +62,13 @@ impl Signed {
     }
 }
 
+type Change = fn(&mut Signed);
+
 /// Changes one signed part at a time; the name of the part.
-fn changes() -> Vec<(&'static str, fn(&mut Signed))> {
+fn changes() -> Vec<(&'static str, Change)> {
     vec![
-        ("method", |s| s.method = "PUT".to_owned()),
-        ("path", |s| s.path.push_str("x")),
+        ("method", |s| "PUT".clone_into(&mut s.method)),
+        ("path", |s| s.path.push('x')),
         ("a parameter more", |s| {
             s.query = format!(
                 "{}{}x=1",

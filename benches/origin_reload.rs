@@ -4,6 +4,7 @@
     reason = "a benchmark that cannot go on has failed"
 )]
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use weir::playlist::{
     Audience, Config, Directory, Listed, LiveChannel, RenditionHandle, Variant, Window,
 };
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const CHANNEL: &str = "abcdABCDefgh";
 const TICKS_PER_PART: i64 = 30_000;
 const PARTS_PER_SEGMENT: i64 = 6;
@@ -73,7 +75,7 @@ impl Stage {
             directory,
             scope,
             config.target_duration_s,
-            origin::Config::default(),
+            &origin::Config::default(),
             Arc::new(SystemClock),
         );
         let mut stage = Self {
@@ -150,7 +152,7 @@ fn reload(c: &mut Criterion) {
                 };
                 let requests: Vec<_> = (0..viewers).map(|_| request()).collect();
                 let origin = stage.origin.clone();
-                let waiting = join_all(requests.iter().map(|request| origin.handle(request)));
+                let waiting = join_all(requests.iter().map(|request| origin.handle(request, CLIENT)));
                 let push = async {
                     tokio::task::yield_now().await;
                     stage.push();

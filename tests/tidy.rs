@@ -65,6 +65,7 @@ const DOORS: &str = "
     rcgen              src/base/tls/dev
     proxy_header       src/base/proxy
     ipnet              src/base/proxy
+    maxminddb          src/origin/protection/countries
     axum               src/base/http src/origin/ src/api/ src/chat/ src/console/ src/app
     tokio_tungstenite  src/chat/
 ";

@@ -99,6 +99,13 @@ pub trait Buckets: Send + Sync {
     async fn reach(&self, bucket: &str) -> Result<(), String>;
 }
 
+/// Who may watch, as those who serve media know it.
+#[async_trait]
+pub trait Playback: Send + Sync {
+    /// What is stored about it has changed; every request is judged by that from the return on.
+    async fn refresh(&self);
+}
+
 /// What the handlers answer from.
 #[derive(Clone)]
 pub struct Sources {
@@ -116,6 +123,8 @@ pub struct Sources {
     pub config: Arc<Config>,
     /// Where recordings go.
     pub buckets: Arc<dyn Buckets>,
+    /// Who may watch.
+    pub playback: Arc<dyn Playback>,
     /// Times of creation, and of signatures.
     pub clock: SharedClock,
     /// What goes on after an answer.

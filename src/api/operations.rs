@@ -109,6 +109,22 @@ async fn run_more(state: &State, name: &str, input: Value) -> Result<Value, Erro
     }
 }
 
+/// Whether an operation changes who may watch what.
+pub(super) fn changes_playback(name: &str, input: &Value) -> bool {
+    let names = |member: &str| input.get(member).is_some();
+    match name {
+        "CreateChannel" | "UpdateChannel" => {
+            names("authorized") || names("playbackRestrictionPolicyArn")
+        }
+        "BatchStartViewerSessionRevocation"
+        | "DeletePlaybackKeyPair"
+        | "ImportPlaybackKeyPair"
+        | "StartViewerSessionRevocation"
+        | "UpdatePlaybackRestrictionPolicy" => true,
+        _ => false,
+    }
+}
+
 /// An input as its type. What the type refuses and the shapes do not would be a fault of ours.
 pub(super) fn read<T: DeserializeOwned>(input: Value) -> Result<T, Error> {
     serde_json::from_value(input).map_err(|error| Error::new(Code::Validation, error.to_string()))

@@ -13,6 +13,7 @@ use crate::base::clock::SystemClock;
 use crate::base::tasks::Tasks;
 use crate::config::Config;
 use crate::live::Registry;
+use crate::origin::protection::Protection;
 use crate::storage::{self, Location, Store};
 
 /// What the handlers answer from. Their tasks end with HTTP, after the channels: what those tell last is recorded.
@@ -20,6 +21,7 @@ pub(super) fn sources(
     config: &Config,
     opened: &Opened,
     registry: &Arc<Registry>,
+    protection: Arc<Protection>,
     tasks: &Tasks,
 ) -> api::Sources {
     let credentials = &opened.credentials;
@@ -38,6 +40,7 @@ pub(super) fn sources(
             data_dir: opened.data_dir.clone(),
             limits: config.storage.clone(),
         }),
+        playback: protection,
         clock: Arc::new(SystemClock),
         tasks: tasks.clone(),
     }
@@ -51,6 +54,13 @@ pub(super) fn start(sources: &api::Sources) {
     tasks.spawn("stream sessions", recording);
     let settling = api::settle_recording_configurations(sources.clone());
     tasks.spawn_cancellable("recording buckets", settling);
+}
+
+#[async_trait]
+impl api::Playback for Protection {
+    async fn refresh(&self) {
+        Self::refresh(self).await;
+    }
 }
 
 /// The buckets of the recording store.

@@ -36,6 +36,8 @@ pub struct Opened {
     pub repository: Arc<db::Repository>,
     /// The first API key.
     pub credentials: Credentials,
+    /// What stored secrets and viewer sessions are sealed under.
+    pub secret: Secret,
     /// The URLs handed out.
     pub endpoints: Arc<Endpoints>,
     /// The folder of all local state.
@@ -57,6 +59,7 @@ pub async fn open(config: &Config, clock: &dyn Clock) -> anyhow::Result<Opened> 
     Ok(Opened {
         repository: Arc::new(repository),
         credentials,
+        secret,
         endpoints: Arc::new(config.endpoints()?),
         data_dir,
     })

@@ -6,7 +6,7 @@
 //!       uploads the ends), HTTP and TLS (waiting viewers are answered); all within [`DRAIN_DEADLINE`], or
 //!       until a second signal.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ use crate::events::Bus;
 use crate::live::registry::Context;
 use crate::live::{self, Admission, Registry, Transcoding};
 use crate::model::repository::{ChannelRepository as _, EpochRepository as _, Page};
+use crate::origin::protection::{self, Countries, Protection};
 use crate::origin::{Growing, Origin, request};
 use crate::playlist::Directory;
 use crate::recording::restore::Restorer;
@@ -127,7 +128,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let viewers = live::viewers::report(Arc::clone(&directory));
     groups.live.spawn_cancellable("viewer gauges", viewers);
-    let take_http = serve_http(&config, &opened, &directory, &registry, http, &groups.http);
+    let protection = open_protection(&config, &opened, &groups.http).await?;
+    let served = (&directory, &registry, protection);
+    let take_http = serve_http(&config, &opened, served, http, &groups.http);
     let repository = Arc::clone(&opened.repository);
     serve_admin(
         &config,
@@ -254,12 +257,38 @@ fn serve_tls(
     tasks.spawn("tls listener", listening);
 }
 
+/// Who may watch, kept fresh.
+async fn open_protection(
+    config: &Config,
+    opened: &Opened,
+    tasks: &Tasks,
+) -> anyhow::Result<Arc<Protection>> {
+    let path = &config.origin.country_database;
+    let countries = match path.as_os_str().is_empty() {
+        true => None,
+        false => {
+            let bytes = tokio::fs::read(path).await.map_err(anyhow::Error::from);
+            let countries = bytes.and_then(|bytes| Ok(Countries::new(bytes)?));
+            let words = || format!("origin.country_database: cannot use {}", path.display());
+            Some(countries.with_context(words)?)
+        }
+    };
+    let sources = protection::Sources {
+        repository: opened.repository.clone(),
+        countries,
+        clock: Arc::new(SystemClock),
+    };
+    let scope = opened.endpoints.scope().clone();
+    let protection = Protection::open(scope, opened.secret.expose(), sources).await?;
+    tasks.spawn_cancellable("who may watch", Arc::clone(&protection).keep_fresh());
+    Ok(protection)
+}
+
 /// Media straight to the origin, everything else through axum. Returns what takes further connections.
 fn serve_http(
     config: &Config,
     opened: &Opened,
-    directory: &Arc<Directory>,
-    registry: &Arc<Registry>,
+    (directory, registry, protection): (&Arc<Directory>, &Arc<Registry>, Arc<Protection>),
     listener: TcpListener,
     tasks: &Tasks,
 ) -> impl Fn(Stream, SocketAddr) + Send + Sync + 'static {
@@ -268,13 +297,16 @@ fn serve_http(
         Arc::clone(directory),
         (scope.region(), scope.account()),
         config.hls.target_duration_s,
-        config.origin,
+        &config.origin,
         Arc::new(SystemClock),
     );
-    let sources = control::sources(config, opened, registry, tasks);
+    let origin = origin.protected_by(Arc::clone(&protection));
+    let sources = control::sources(config, opened, registry, protection, tasks);
     control::start(&sources);
     let router = api::router(sources).merge(console::router());
-    let handle = move |request| answer(origin.clone(), router.clone(), request);
+    let handle = move |request, client: SocketAddr| {
+        answer(origin.clone(), router.clone(), request, client.ip())
+    };
     let server = http_server::Server::new(config.http.clone(), tasks.clone(), handle);
     tasks.spawn("http listener", Arc::clone(&server).listen(listener));
     move |stream, client| server.take(stream, client)
@@ -282,9 +314,14 @@ fn serve_http(
 
 type Answer = Response<Either<Either<Pieces, Growing>, axum::body::Body>>;
 
-async fn answer(origin: Origin, mut router: Router, mut request: Request<Incoming>) -> Answer {
+async fn answer(
+    origin: Origin,
+    mut router: Router,
+    mut request: Request<Incoming>,
+    client: IpAddr,
+) -> Answer {
     if request.uri().path().starts_with(request::PREFIX) {
-        return origin.handle(&request).await.map(Either::Left);
+        return origin.handle(&request, client).await.map(Either::Left);
     }
     // HTTP/2 has the host in the URI.
     let authority = request.uri().authority().map(|it| it.as_str().parse());
@@ -329,7 +366,7 @@ fn serve_admin(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(move || async move { rendered.render() }));
-    let handle = move |request: Request<Incoming>| {
+    let handle = move |request: Request<Incoming>, _: SocketAddr| {
         let mut router = router.clone();
         async move {
             let Ok(answer) = router.call(request).await;

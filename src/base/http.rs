@@ -1,6 +1,6 @@
 //! HTTP connections: bounded in number, with deadlines, HTTP/1.1 and HTTP/2 on one port.
 //!
-//! In:  a function from request to response; a bound listener, and connections that came through TLS. Out: served
+//! In:  a function from request and client to response; a bound listener, and connections that came through TLS. Out: served
 //! connections, until the task group is cancelled; then each connection finishes its current answer and closes.
 //! HTTP/1.1 connections can be upgraded. Each request is told of at level debug, as `weir::access`.
 //! Not here: routes, TLS (`tls`).
@@ -156,7 +156,7 @@ pub struct Server<H> {
 
 impl<H, R, B> Server<H>
 where
-    H: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
+    H: Fn(Request<Incoming>, SocketAddr) -> R + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -223,7 +223,7 @@ where
                 version = ?request.version(),
                 "request"
             );
-            let answer = (self.handle)(request);
+            let answer = (self.handle)(request, client);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let io = timed(stream, &self.config);
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     /// Says back what comes, once the connection is no longer HTTP.
-    async fn echo(mut request: Request<Incoming>) -> Response<Pieces> {
+    async fn echo(mut request: Request<Incoming>, _: SocketAddr) -> Response<Pieces> {
         let upgraded = hyper::upgrade::on(&mut request);
         let tasks = Tasks::new();
         tasks.spawn("echo", async move {

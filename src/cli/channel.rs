@@ -77,9 +77,9 @@ pub(super) struct Options {
     /// Stored and echoed; playback is fragmented MP4.
     #[arg(long, value_name = "FORMAT", value_parser = words(ContainerFormat::ALL, ContainerFormat::word))]
     container_format: Option<ContainerFormat>,
-    /// Whether playback needs a token; tokens are not built yet, so only false is taken.
-    #[arg(long, value_name = "BOOL", value_parser = ["false"])]
-    authorized: Option<String>,
+    /// Whether playback needs a token.
+    #[arg(long, value_name = "BOOL")]
+    authorized: Option<bool>,
     /// Whether plain RTMP may publish where TLS is required.
     #[arg(long, value_name = "BOOL")]
     insecure_ingest: Option<bool>,
@@ -96,7 +96,7 @@ impl From<Options> for Settings {
             latency_mode: options.latency_mode,
             preset: options.preset,
             container_format: options.container_format,
-            is_authorized: options.authorized.map(|_| false),
+            is_authorized: options.authorized,
             is_insecure_ingest: options.insecure_ingest,
             part_target_ms: options.part_target_ms,
             ..Self::default()

@@ -51,6 +51,7 @@ statements! {
     LIST_OF_RESTRICTION_POLICY = listing!(" AND playback_restriction_policy_arn = $4");
     LIST_OF_AD_CONFIGURATION = listing!(" AND ad_configuration_arn = $4");
     LIST_OF_SLATE_CONFIGURATION = listing!(" AND failover_slate_configuration_arn = $4");
+    LIST_PROTECTED = listing!(" AND (is_authorized OR playback_restriction_policy_arn <> $4)");
     DELETE = "DELETE FROM channels WHERE id = $1";
 }
 
@@ -179,6 +180,7 @@ impl ChannelRepository for Repository {
             Filter::PlaybackRestrictionPolicy(arn) => (LIST_OF_RESTRICTION_POLICY, arn),
             Filter::AdConfiguration(arn) => (LIST_OF_AD_CONFIGURATION, arn),
             Filter::FailoverSlateConfiguration(arn) => (LIST_OF_SLATE_CONFIGURATION, arn),
+            Filter::Protected => (LIST_PROTECTED, &String::new()),
         };
         let (created_ms, id) = after(page);
         let rows: Vec<Row> = on!(&self.db, pool => {

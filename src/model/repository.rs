@@ -100,6 +100,8 @@ pub enum Filter {
     AdConfiguration(String),
     /// To this slate configuration.
     FailoverSlateConfiguration(String),
+    /// Those that not everybody may watch: private, or with a restriction policy.
+    Protected,
 }
 
 /// Channels.

@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 use http_body_util::Either;
 
 use super::growing::Growing;
+use super::protection::Refusal;
 use crate::base::http::Pieces;
 
 /// An HTTP answer of the origin: ready bytes, or a segment that is being made.
@@ -103,6 +104,29 @@ pub(super) fn refusal(status: StatusCode, code: &str, words: &str, age: Age) -> 
         HeaderValue::from_static("application/json"),
         age,
     )
+}
+
+/// The refusal of somebody who may not watch. Every page may read it: else players could not tell what is wrong.
+pub(super) fn forbidden(refusal: Refusal) -> Answer {
+    let status = match refusal {
+        Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
+    };
+    self::refusal(status, refusal.code(), &refusal.to_string(), Age::NoStore)
+}
+
+/// An answer of a protected channel: no cache that others share keeps it, for it cannot check who may have it. If the
+/// right to it is of one page, only that page may read it.
+pub(super) fn protect(answer: &mut Answer, page: Option<&HeaderValue>) {
+    let headers = answer.headers_mut();
+    let age = headers.get(CACHE_CONTROL).and_then(|age| age.to_str().ok());
+    let private = age.and_then(|age| age.replace("public", "private").try_into().ok());
+    let no_store = HeaderValue::from_static("no-store");
+    headers.insert(CACHE_CONTROL, private.unwrap_or(no_store));
+    if let Some(page) = page {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page.clone());
+        headers.append(VARY, HeaderValue::from_static("origin"));
+    }
 }
 
 /// The refusal of everything but GET, HEAD and OPTIONS.

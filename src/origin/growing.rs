@@ -1,7 +1,8 @@
 //! A segment that is being made, in one answer: its parts as they come.
 //!
 //! In:  a rendition's snapshots, the number of a segment that has begun. Out: a body that ends with the segment.
-//! If it does not close in time the body breaks off, so that nobody takes what came for all of it.
+//! If it does not close in time the body breaks off, so that nobody takes what came for all of it; so it does if its viewer
+//! may not see the rest.
 //! Not here: whether a segment can be had so (`reload`), headers (`answer`).
 
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -23,7 +24,7 @@ pub type Growing = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Bro
 
 /// The rest of the segment does not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the segment was not finished in time")]
+#[error("the segment did not come to its end")]
 pub struct BrokenOff;
 
 /// How far one viewer is.
@@ -51,6 +52,22 @@ pub(super) fn body(
         match reader.next().await? {
             Ok(part) => Some((Ok(Frame::data(part)), Some(reader))),
             Err(broken_off) => Some((Err(broken_off), None)),
+        }
+    });
+    StreamBody::new(Box::pin(parts))
+}
+
+/// The same, broken off as soon as `over` comes.
+pub(super) fn until<F>(body: Growing, over: F) -> Growing
+where
+    F: Future + Send + 'static,
+{
+    let parts = unfold(Some((body, Box::pin(over))), |state| async {
+        let (mut body, mut over) = state?;
+        tokio::select! {
+            biased;
+            _ = &mut over => Some((Err(BrokenOff), None)),
+            frame = body.frame() => Some((frame?, Some((body, over)))),
         }
     });
     StreamBody::new(Box::pin(parts))
@@ -84,7 +101,7 @@ impl Reader {
 mod tests {
     use std::time::Duration;
 
-    use http_body_util::{BodyExt, Collected};
+    use http_body_util::Collected;
 
     use super::*;
     use crate::playlist::{Config, Window, fixtures};
@@ -188,6 +205,21 @@ mod tests {
         }
         assert_eq!(next(&mut body).await, Some(Err(BrokenOff)));
         assert_eq!(begin.elapsed(), Duration::from_secs(6));
+        assert_eq!(next(&mut body).await, None);
+        drop(snapshot_tx);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_breaks_off_when_its_viewer_may_not_see_the_rest() {
+        let begin = Instant::now();
+        let (_window, snapshot_tx, body) = stage();
+        let revoked = tokio::time::sleep(Duration::from_secs(2));
+        let mut body = until(body, revoked);
+        for part in 0..2 {
+            assert_eq!(next(&mut body).await, Some(Ok(named(part))));
+        }
+        assert_eq!(next(&mut body).await, Some(Err(BrokenOff)));
+        assert_eq!(begin.elapsed(), Duration::from_secs(2));
         assert_eq!(next(&mut body).await, None);
         drop(snapshot_tx);
     }

@@ -1,15 +1,18 @@
 //! Playlist requests: which text, after which wait, for how long in caches.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{Request, StatusCode};
+use http::header::ORIGIN;
+use http::{Method, Request, StatusCode};
 
-use super::Origin;
 use super::answer::{self, Age, Answer};
+use super::protection::{Refusal, Ticket, Visitor};
 use super::reload::{self, Answer as Decision, Cached, Edge, Policy};
 use super::request::{self, Directives};
+use super::{Origin, is_within, said_origin};
 use crate::base::coding::accepts_gzip;
 use crate::base::ids;
 use crate::playlist::snapshot::compress;
@@ -21,12 +24,14 @@ const VIEWER_SESSION_CHARS: usize = 16;
 impl Origin {
     /// The entry: each fetch mints a viewer session, which is in every URL from here on.
     /// Renditions that are behind at the start are listed too: their playlists make players wait.
-    pub(super) async fn multivariant(
+    pub(super) async fn multivariant<B>(
         &self,
         channel_id: &str,
-        query: &str,
-        is_gzip: bool,
-    ) -> Answer {
+        request: &Request<B>,
+        client: IpAddr,
+    ) -> Result<Answer, Refusal> {
+        let query = request.uri().query().unwrap_or_default();
+        let ticket = self.admit_visitor(channel_id, request, client)?;
         let allows_audio_only = request::allows_audio_only(query);
         let offline = || {
             let age = self.age(Cached::Failure);
@@ -39,14 +44,26 @@ impl Origin {
         };
         let find = || self.directory.live(channel_id);
         let Some(channel) = self.find(channel_id, find).await else {
-            return offline();
+            return Ok(offline());
         };
         if !self.is_playable(&channel).await {
-            return offline();
+            return Ok(offline());
         }
-        let session = ids::alphanumeric(VIEWER_SESSION_CHARS);
-        let is_listed =
-            |handle: &&Arc<RenditionHandle>| handle.listed == Listed::Always || allows_audio_only;
+        let largest = ticket.as_ref().and_then(|it| it.session.maximum_resolution);
+        let is_listed = |handle: &&Arc<RenditionHandle>| {
+            let is_listed = handle.listed == Listed::Always || allows_audio_only;
+            is_listed && is_within(largest, handle)
+        };
+        if !channel.renditions.iter().any(|handle| is_listed(&handle)) {
+            return Err(Refusal::Resolution);
+        }
+        let session = match (&ticket, &self.protection) {
+            // A question about the answer uses up no token.
+            (Some(ticket), Some(protection)) if request.method() != Method::HEAD => {
+                protection.begin(channel_id, ticket)?
+            }
+            _ => ids::alphanumeric(VIEWER_SESSION_CHARS),
+        };
         let entries = channel
             .renditions
             .iter()
@@ -64,8 +81,32 @@ impl Origin {
             ("SERVER-TIME", &now),
         ];
         let text = multivariant::render(&said, entries).into();
+        let is_gzip = accepts_gzip(request.headers());
         let text = if is_gzip { compress(&text) } else { text };
-        answer::playlist(text, is_gzip, Age::NoStore)
+        let mut answer = answer::playlist(text, is_gzip, Age::NoStore);
+        if ticket.is_some_and(|ticket| ticket.is_of_origin) {
+            answer::protect(&mut answer, request.headers().get(ORIGIN));
+        }
+        Ok(answer)
+    }
+
+    /// The ticket of whoever asks for a protected channel; nothing if everybody may watch.
+    fn admit_visitor<B>(
+        &self,
+        channel_id: &str,
+        request: &Request<B>,
+        client: IpAddr,
+    ) -> Result<Option<Ticket>, Refusal> {
+        let Some(protection) = &self.protection else {
+            return Ok(None);
+        };
+        let token = request::token(request.uri().query().unwrap_or_default());
+        let visitor = Visitor {
+            token: token.as_deref(),
+            origin: said_origin(request),
+            address: client,
+        };
+        protection.admit_visitor(channel_id, &visitor)
     }
 
     /// Rule 64: nobody is sent to a playlist that cannot be played yet. Waits for any of those that are
@@ -185,11 +226,14 @@ mod tests {
             directory,
             ("here", "1"),
             2,
-            Config::default(),
+            &Config::default(),
             Arc::new(SystemClock),
         );
         let begin = tokio::time::Instant::now();
-        let answer = origin.multivariant("abcdABCDefgh", "", false).await;
+        let request = Request::get("/").body(()).unwrap();
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let answer = origin.multivariant("abcdABCDefgh", &request, client).await;
+        let answer = answer.unwrap();
         drop(alive);
         let has_waited = begin.elapsed() >= origin.longest_wait();
         (answer.status(), has_waited)

@@ -4,6 +4,9 @@
 //! Not here: whether it exists (`playlist::directory`), whether it must wait (`reload`).
 //! Read: rfc8216bis §6.2.5 for delivery directives.
 
+use std::borrow::Cow;
+
+use super::viewer_session;
 use crate::playlist::file_name::{MediaFile, decimal};
 
 /// What all playback paths begin with.
@@ -13,7 +16,7 @@ const MAX_PATH_BYTES: usize = 512;
 /// Most bytes of a query; a playback token takes up to two thousand.
 const MAX_QUERY_BYTES: usize = 8 * 1024;
 /// Most characters of a viewer session, a rendition's name, a region.
-const MAX_NAME: usize = 64;
+const MAX_NAME: usize = viewer_session::CHARS;
 
 /// A playback path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +101,19 @@ fn is_channel_id(text: &str) -> bool {
 
 /// Whether the query of a multivariant playlist asks for sound alone, too, as Amazon IVS spells it.
 pub fn allows_audio_only(query: &str) -> bool {
-    if query.len() > MAX_QUERY_BYTES {
-        return false;
-    }
-    url::form_urlencoded::parse(query.as_bytes())
-        .any(|(key, value)| key == "allow_audio_only" && value == "true")
+    parameter(query, "allow_audio_only").is_some_and(|value| value == "true")
+}
+
+/// The playback token in the query of a multivariant playlist.
+pub fn token(query: &str) -> Option<Cow<'_, str>> {
+    parameter(query, "token").filter(|token| !token.is_empty())
+}
+
+/// The first value of a parameter.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let query = (query.len() <= MAX_QUERY_BYTES).then_some(query)?;
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 /// The delivery directives of a media playlist request. Whether they go together is
@@ -192,7 +203,7 @@ mod tests {
         assert_eq!(file(good), Some(expected));
         let long = format!(
             "/api/video/v1/s/{}/abcdABCDefgh/7/720p60/1.m4s",
-            "a".repeat(65)
+            "a".repeat(73)
         );
         let refused = [
             "/api/video/v1/s//abcdABCDefgh/7/720p60/1057.m4s",

@@ -6,6 +6,7 @@ use crate::playlist::multivariant::Variant;
 use crate::playlist::{self, Audience, Listed, LiveChannel, Window, fixtures};
 
 const CHANNEL: &str = "abcdABCDefgh";
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const PLAYBACK: &str = "/api/video/v1/us-east-1.000000000000.channel.abcdABCDefgh.m3u8";
 
 /// A channel with two segments, and who serves it.
@@ -37,7 +38,7 @@ fn stage() -> (Origin, Arc<Directory>) {
             Arc::clone(&directory),
             scope,
             2,
-            config,
+            &config,
             Arc::new(SystemClock),
         ),
         directory,
@@ -46,7 +47,7 @@ fn stage() -> (Origin, Arc<Directory>) {
 
 async fn status(origin: &Origin, path: &str) -> StatusCode {
     let request = Request::get(path).body(()).unwrap();
-    origin.handle(&request).await.status()
+    origin.handle(&request, CLIENT).await.status()
 }
 
 /// Rule 43, for seven renditions in no order.
@@ -81,13 +82,13 @@ async fn playlists_come_first_and_higher_bitrates_never_before_lower_ones() {
         ] {
             let path = format!("/api/video/v1/s/v/{CHANNEL}/8/r{bitrate}/{file}");
             let request = Request::get(path).body(()).unwrap();
-            let answer = origin.handle(&request).await;
+            let answer = origin.handle(&request, CLIENT).await;
             assert_eq!(answer.status(), StatusCode::OK, "{file}");
             assert_eq!(answer.headers()["priority"], expected, "{file}");
         }
     }
     let request = Request::get(PLAYBACK).body(()).unwrap();
-    let entry = origin.handle(&request).await;
+    let entry = origin.handle(&request, CLIENT).await;
     assert_eq!(entry.headers()["priority"], "u=1");
 }
 

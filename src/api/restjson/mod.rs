@@ -94,7 +94,13 @@ async fn answer(
         return Err(Error::new(Code::Validation, message));
     }
     authorise(sources, &caller, name, operation, &found.arns)?;
-    let output = operations::run(state, name, input).await?;
+    let changes_playback = operations::changes_playback(name, &input);
+    let outcome = operations::run(state, name, input).await;
+    if changes_playback {
+        // Of a batch that failed, a part may have been done.
+        sources.playback.refresh().await;
+    }
+    let output = outcome?;
     tracing::debug!(
         request_id,
         operation = name,

@@ -47,7 +47,7 @@ pub struct Viewer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViewerSession {
     /// Makes sessions differ that are alike.
-    pub id: [u8; ID_BYTES],
+    pub id: [u8; 9],
     /// When it began, in seconds since 1970.
     pub begun_s: u32,
     /// Whether it began with a playback token.

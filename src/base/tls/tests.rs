@@ -305,7 +305,7 @@ async fn a_viewer_who_reads_nothing_is_cut_off_as_without_tls() {
         _held_tx: held_tx,
     });
     let held = Arc::new(Mutex::new(Some(body)));
-    let answer = move |_: Request<Incoming>| {
+    let answer = move |_: Request<Incoming>, _: SocketAddr| {
         let piece = held.lock().unwrap().take().unwrap();
         // More than all buffers on the way together.
         let pieces = http::Pieces::new(vec![piece; 256]);

@@ -353,6 +353,3 @@ impl Protection {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,9 +1,11 @@
 //! The IVS API: an unmodified boto3 drives it, on SQLite and on PostgreSQL. The scripts are in `boto3/`.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
 
 use super::support::clips::clip;
 use super::support::postgres;
@@ -13,7 +15,7 @@ use super::support::within;
 const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// Most scripts ask more often than IVS lets a client.
-const UNLIMITED: (&str, &str) = ("WEIR__API__RATE_FACTOR", "0");
+pub(crate) const UNLIMITED: (&str, &str) = ("WEIR__API__RATE_FACTOR", "0");
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,12 +44,44 @@ async fn succeeds(command: &mut Command, seconds: u64) -> String {
     words
 }
 
-async fn server(extra: &[(&str, &str)]) -> TestServer {
+pub(crate) async fn server(extra: &[(&str, &str)]) -> TestServer {
     let keys = [
         ("WEIR_ROOT_ACCESS_KEY_ID", KEY_ID),
         ("WEIR_ROOT_SECRET_ACCESS_KEY", SECRET),
     ];
     TestServer::start_with(&[&keys[..], extra].concat()).await
+}
+
+/// An operation that is about to be called: what takes boto3 long is behind it.
+pub(crate) struct Call(Child);
+
+impl Call {
+    /// The operation by its name as boto3 spells it.
+    pub(crate) async fn prepare(server: &TestServer, name: &str, input: &Value) -> Self {
+        let mut call = script("call.py");
+        call.env("ENDPOINT", format!("http://{}", server.http));
+        call.env("CALL", name).env("INPUT", input.to_string());
+        let piped = call.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let mut ready = [0; 6];
+        let output = child.stdout.as_mut().unwrap();
+        within(60, "boto3", output.read_exact(&mut ready)).await.unwrap();
+        assert_eq!(&ready, b"ready\n");
+        Self(child)
+    }
+
+    /// Calls it; its output.
+    pub(crate) async fn make(mut self) -> Value {
+        self.0.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+        let output = within(60, "answer", self.0.wait_with_output()).await.unwrap();
+        assert!(output.status.success());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// The output of an operation.
+pub(crate) async fn call(server: &TestServer, name: &str, input: &Value) -> Value {
+    Call::prepare(server, name, input).await.make().await
 }
 
 async fn passes(server: &TestServer, name: &str) -> String {

@@ -10,6 +10,8 @@ mod support;
 mod one_frame;
 mod publishing;
 mod playback;
+mod protected;
+mod protected_players;
 mod reconnect;
 mod restart;
 mod viewers;

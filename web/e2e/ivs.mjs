@@ -3,7 +3,8 @@
 //   node ivs.mjs --url http://127.0.0.1:8080/api/video/v1/....m3u8 --seconds 10
 //     prints one line {isLowLatency, latency, buffer, qualities, quality, cues, session, states, errors, frames, position,
 //     ...}; latency and buffer are the medians of the samples of each half second after --settle seconds; exit status 1
-//     after an error. --log tells on standard error what the player does.
+//     after an error. --at-once lets the player be the first to fetch the URL, which may be good for one use; --until-error
+//     ends with the first error. --log tells on standard error what the player does.
 //
 // The player begins with the last complete segment and then catches up by three percent: how late it is depends on how
 // old the open segment was. So that runs compare, it is made to begin when a segment has just begun.
@@ -12,10 +13,18 @@
 import { print, readArguments } from "./arguments.mjs";
 import { waitForPlaylist, withPlayerPage } from "./page.mjs";
 
-const options = readArguments({ url: "", seconds: 10, settle: 5, "start-timeout": 20, log: false });
+const options = readArguments({
+  url: "",
+  seconds: 10,
+  settle: 5,
+  "start-timeout": 20,
+  "at-once": false,
+  "until-error": false,
+  log: false,
+});
 
 /** Runs in the page: resolves with what was seen. */
-async function play({ url, seconds, settle, log }) {
+async function play({ url, seconds, settle, log, "at-once": isAtOnce, "until-error": untilError }) {
   const { create, PlayerEventType, PlayerState } = window.IVS;
   const asset = (name) => new URL(`/ivs/${name}`, location.href).href;
   const player = create({
@@ -37,10 +46,12 @@ async function play({ url, seconds, settle, log }) {
   player.attachHTMLVideoElement(video);
   player.setMuted(true);
   player.setAutoplay(true);
-  await nextSegment();
+  if (!isAtOnce) {
+    await nextSegment();
+  }
   player.load(url);
   const begin = performance.now();
-  while (performance.now() - begin < seconds * 1000) {
+  while (performance.now() - begin < seconds * 1000 && !(untilError && errors.length > 0)) {
     await new Promise((resolve) => setTimeout(resolve, 500));
     if (performance.now() - begin > settle * 1000) {
       samples.push({
@@ -70,7 +81,7 @@ async function play({ url, seconds, settle, log }) {
     qualities: player.getQualities(),
     quality: player.getQuality(),
     position: player.getPosition(),
-    advanced: samples.at(-1).position - samples[0].position,
+    advanced: samples.length > 0 ? samples.at(-1).position - samples[0].position : 0,
     frames: totalVideoFrames,
     dropped: droppedVideoFrames,
     samples, cues, session, states, errors,
@@ -79,7 +90,7 @@ async function play({ url, seconds, settle, log }) {
   return outcome;
 }
 
-const status = await waitForPlaylist(options.url, options["start-timeout"]);
+const status = options["at-once"] ? null : await waitForPlaylist(options.url, options["start-timeout"]);
 const outcome = await withPlayerPage(async (page, errors) => {
   if (options.log) {
     page.on("console", (message) => process.stderr.write(`${message.text()}\n`));

@@ -83,7 +83,7 @@ impl Authority {
         let address = listener.local_addr().unwrap();
         let tasks = Tasks::new();
         let answering = Arc::clone(&shared);
-        let handle = move |request| answer(Arc::clone(&answering), address, request);
+        let handle = move |request, _| answer(Arc::clone(&answering), address, request);
         let http = Server::new(Config::default(), tasks.clone(), handle);
         let take = move |greeted: tls::Greeted| http.take(greeted.stream, greeted.client);
         let listening = tls::listen(listener, config, certificates, tasks.clone(), take);

@@ -7,6 +7,7 @@ pub(crate) mod flv;
 pub(crate) mod fragments;
 pub(crate) mod ladder;
 pub(crate) mod mirror;
+pub(crate) mod playback;
 pub(crate) mod postgres;
 pub(crate) mod publisher;
 pub(crate) mod reference_origin;

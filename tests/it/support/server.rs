@@ -135,12 +135,17 @@ impl TestServer {
 
     /// The value of `GET /v1/live` for a channel, if it is listed.
     pub(crate) async fn live(&self, channel: &Channel) -> Option<Value> {
+        self.live_by_id(&channel.id).await
+    }
+
+    /// The same by the channel's id.
+    pub(crate) async fn live_by_id(&self, id: &str) -> Option<Value> {
         let url = format!("http://{}/v1/live", self.http);
         let list: Value = serde_json::from_str(&super::viewer::text(url).await).unwrap();
         let channels = list.get("channels").unwrap().as_array().unwrap().clone();
         channels
             .into_iter()
-            .find(|entry| entry.get("channelId").unwrap() == channel.id.as_str())
+            .find(|entry| entry.get("channelId").unwrap() == id)
     }
 
     /// What the events of a channel tell, the first one first.

@@ -66,7 +66,7 @@ impl ReferenceOrigin {
             start_wall_ms: SystemClock.now().0,
             defect,
         });
-        let handle = move |request: http::Request<Incoming>| {
+        let handle = move |request: http::Request<Incoming>, _| {
             let origin = Arc::clone(&origin);
             async move { origin.answer(&request).await }
         };

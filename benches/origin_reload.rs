@@ -152,7 +152,11 @@ fn reload(c: &mut Criterion) {
                 };
                 let requests: Vec<_> = (0..viewers).map(|_| request()).collect();
                 let origin = stage.origin.clone();
-                let waiting = join_all(requests.iter().map(|request| origin.handle(request, CLIENT)));
+                let waiting = join_all(
+                    requests
+                        .iter()
+                        .map(|request| origin.handle(request, CLIENT)),
+                );
                 let push = async {
                     tokio::task::yield_now().await;
                     stage.push();

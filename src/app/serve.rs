@@ -264,14 +264,13 @@ async fn open_protection(
     tasks: &Tasks,
 ) -> anyhow::Result<Arc<Protection>> {
     let path = &config.origin.country_database;
-    let countries = match path.as_os_str().is_empty() {
-        true => None,
-        false => {
-            let bytes = tokio::fs::read(path).await.map_err(anyhow::Error::from);
-            let countries = bytes.and_then(|bytes| Ok(Countries::new(bytes)?));
-            let words = || format!("origin.country_database: cannot use {}", path.display());
-            Some(countries.with_context(words)?)
-        }
+    let countries = if path.as_os_str().is_empty() {
+        None
+    } else {
+        let bytes = tokio::fs::read(path).await.map_err(anyhow::Error::from);
+        let countries = bytes.and_then(|bytes| Ok(Countries::new(bytes)?));
+        let words = || format!("origin.country_database: cannot use {}", path.display());
+        Some(countries.with_context(words)?)
     };
     let sources = protection::Sources {
         repository: opened.repository.clone(),

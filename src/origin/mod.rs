@@ -147,7 +147,7 @@ impl Origin {
                 Either::Right(growing) => {
                     Either::Right(growing::until(growing, protection.revoked(session)))
                 }
-                ready => ready,
+                ready @ Either::Left(_) => ready,
             }),
         };
         let is_strict = protection.is_strict(path.channel_id, &session);

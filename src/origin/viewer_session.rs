@@ -193,7 +193,9 @@ impl Sealer {
 
 fn digest(key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     context.sign()
 }
 
@@ -214,6 +216,7 @@ mod tests {
     }
 
     fn sessions() -> Vec<ViewerSession> {
+        use MaximumResolution::{FullHd, Hd, Sd};
         let sealer = sealer();
         let plain = ViewerSession {
             id: [7; ID_BYTES],
@@ -236,7 +239,6 @@ mod tests {
             viewer: Some(viewer(version)),
             ..of_token
         }));
-        use MaximumResolution::{FullHd, Hd, Sd};
         all.extend([Sd, Hd, FullHd].map(|most| ViewerSession {
             maximum_resolution: Some(most),
             origin: Some(sealer.origin("https://a.example")),
@@ -250,7 +252,10 @@ mod tests {
         for session in sessions() {
             let text = sealer().seal(CHANNEL, &session);
             assert_eq!(text.len(), CHARS);
-            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+            assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            );
             assert_eq!(sealer().open(CHANNEL, &text), Some(session));
         }
     }

@@ -65,7 +65,9 @@ impl Call {
         let mut child = piped.spawn().unwrap();
         let mut ready = [0; 6];
         let output = child.stdout.as_mut().unwrap();
-        within(60, "boto3", output.read_exact(&mut ready)).await.unwrap();
+        within(60, "boto3", output.read_exact(&mut ready))
+            .await
+            .unwrap();
         assert_eq!(&ready, b"ready\n");
         Self(child)
     }
@@ -73,7 +75,9 @@ impl Call {
     /// Calls it; its output.
     pub(crate) async fn make(mut self) -> Value {
         self.0.stdin.take().unwrap().write_all(b"\n").await.unwrap();
-        let output = within(60, "answer", self.0.wait_with_output()).await.unwrap();
+        let output = within(60, "answer", self.0.wait_with_output())
+            .await
+            .unwrap();
         assert!(output.status.success());
         serde_json::from_slice(&output.stdout).unwrap()
     }

@@ -49,7 +49,11 @@ impl Protected {
         }
         let made = call(&server, "create_channel", &channel).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let ingest = format!("rtmp://{}/app/{}", server.rtmp, text(&made["streamKey"]["value"]));
+        let ingest = format!(
+            "rtmp://{}/app/{}",
+            server.rtmp,
+            text(&made["streamKey"]["value"])
+        );
         let protected = Self {
             publisher: Publisher::looping(&clip(clip_name), &ingest),
             arn: text(&made["channel"]["arn"]),
@@ -89,7 +93,9 @@ impl Protected {
 
     fn first_child(&self, multivariant: &str) -> Url {
         let mut lines = multivariant.lines();
-        let child = lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap();
+        let child = lines
+            .find(|line| !line.is_empty() && !line.starts_with('#'))
+            .unwrap();
         Url::parse(&self.url).unwrap().join(child).unwrap()
     }
 
@@ -110,7 +116,9 @@ async fn ask(url: impl reqwest::IntoUrl, origin: Option<&str>) -> Response {
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).map_or("", |value| value.to_str().unwrap())
+    headers
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
 }
 
 /// A refusal as players of Amazon IVS read it: its word.
@@ -138,34 +146,56 @@ async fn a_private_channel_opens_to_tokens_only() {
         stage.with("nonsense"),
         stage.with(&stage.token(&json!({"exp": now_s() - 1}))),
         stage.with(&stage.token(&json!({"aws:channel-arn": format!("{}x", stage.arn)}))),
-        stage.with(&Signer::new().sign(&json!({"aws:channel-arn": stage.arn, "exp": now_s() + 60}))),
-        stage.with(&format!("{}A", good)),
+        stage
+            .with(&Signer::new().sign(&json!({"aws:channel-arn": stage.arn, "exp": now_s() + 60}))),
+        stage.with(&format!("{good}A")),
     ] {
         assert_eq!(refused(ask(&url, None).await).await, bad, "{url}");
     }
     let list_url = stage.media_playlist(&good, None).await;
     let list = ask(list_url.clone(), None).await;
-    assert_eq!(header(list.headers(), "cache-control"), "private, max-age=1");
+    assert_eq!(
+        header(list.headers(), "cache-control"),
+        "private, max-age=1"
+    );
     let list = MediaPlaylist::parse(&list.text().await.unwrap());
     let segment = list_url.join(&list.segments[0].2).unwrap();
     let media = ask(segment.clone(), None).await;
     assert_eq!(media.status(), StatusCode::OK);
-    assert_eq!(header(media.headers(), "cache-control"), "private, max-age=3600, immutable");
+    assert_eq!(
+        header(media.headers(), "cache-control"),
+        "private, max-age=3600, immutable"
+    );
     assert_eq!(header(media.headers(), "access-control-allow-origin"), "*");
 
     // Sessions that were not begun here, or for another channel.
     let session = list_url.path_segments().unwrap().nth(4).unwrap();
-    for made_up in ["v", "aaaaaaaaaaaaaaaa", &session.replace(&session[20..21], "-")] {
+    for made_up in [
+        "v",
+        "aaaaaaaaaaaaaaaa",
+        &session.replace(&session[20..21], "-"),
+    ] {
         for url in [&list_url, &segment] {
             let url = url.as_str().replace(session, made_up);
-            assert_eq!(refused(ask(&url, None).await).await, "playback_auth_error", "{url}");
+            assert_eq!(
+                refused(ask(&url, None).await).await,
+                "playback_auth_error",
+                "{url}"
+            );
         }
     }
 
     // The default channel is open as ever, with or without a token.
     let public = stage.server.channel().await;
-    for url in [public.playback_url.clone(), format!("{}?token=x", public.playback_url)] {
-        assert_eq!(ask(&url, None).await.status(), StatusCode::NOT_FOUND, "offline: {url}");
+    for url in [
+        public.playback_url.clone(),
+        format!("{}?token=x", public.playback_url),
+    ] {
+        assert_eq!(
+            ask(&url, None).await.status(),
+            StatusCode::NOT_FOUND,
+            "offline: {url}"
+        );
     }
 
     // A key that is gone opens nothing any more; who watches goes on.
@@ -182,7 +212,11 @@ async fn a_session_outlives_the_server_and_a_token_for_one_use_is_used_once() {
     let mut stage = Protected::start("fps30.flv", channel, None).await;
     let once = || json!({"aws:single-use-uuid": weir::base::ids::uuid()});
     let token = stage.token(&once());
-    let head = client().request(Method::HEAD, stage.with(&token)).send().await.unwrap();
+    let head = client()
+        .request(Method::HEAD, stage.with(&token))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(head.status(), StatusCode::OK, "a question uses nothing up");
     let list_url = stage.media_playlist(&token, None).await;
     let again = stage.enter(&token, None).await;
@@ -195,7 +229,9 @@ async fn a_session_outlives_the_server_and_a_token_for_one_use_is_used_once() {
     let token = stage.token(&once());
     let many = (0..8).map(|_| stage.enter(&token, None));
     let statuses = futures_util::future::join_all(many).await;
-    let begun = statuses.iter().filter(|answer| answer.status() == StatusCode::OK);
+    let begun = statuses
+        .iter()
+        .filter(|answer| answer.status() == StatusCode::OK);
     assert_eq!(begun.count(), 1);
 
     stage.server.kill_and_restart().await;
@@ -204,7 +240,10 @@ async fn a_session_outlives_the_server_and_a_token_for_one_use_is_used_once() {
         (answer.status() == StatusCode::OK).then_some(())
     };
     eventually(10, "the session's playlist", answers).await;
-    assert_eq!(refused(ask(&stage.url, None).await).await, "invalid_playback_auth_token");
+    assert_eq!(
+        refused(ask(&stage.url, None).await).await,
+        "invalid_playback_auth_token"
+    );
     stage.end().await;
 }
 
@@ -217,13 +256,19 @@ async fn a_revocation_ends_requests_that_wait() {
     };
     let (old, new, other) = (of("ann", 3), of("ann", 4), of("bob", 0));
     let list_url = stage.media_playlist(&old, None).await;
-    let (newer, others) =
-        (stage.media_playlist(&new, None).await, stage.media_playlist(&other, None).await);
+    let (newer, others) = (
+        stage.media_playlist(&new, None).await,
+        stage.media_playlist(&other, None).await,
+    );
     let revocation = json!({
         "channelArn": stage.arn, "viewerId": "ann", "viewerSessionVersionsLessThanOrEqualTo": 3,
     });
-    let revocation =
-        Call::prepare(&stage.server, "start_viewer_session_revocation", &revocation).await;
+    let revocation = Call::prepare(
+        &stage.server,
+        "start_viewer_session_revocation",
+        &revocation,
+    )
+    .await;
 
     // A publisher that has stopped sending: for three seconds nothing comes that would end the wait.
     stage.publisher.pause().await;
@@ -264,9 +309,16 @@ async fn a_revocation_ends_requests_that_wait() {
     }
     assert!(status == StatusCode::OK && broke_off, "{status}");
 
-    assert_eq!(refused(ask(list_url, None).await).await, "playback_auth_error");
+    assert_eq!(
+        refused(ask(list_url, None).await).await,
+        "playback_auth_error"
+    );
     let again = stage.enter(&of("ann", 2), None).await;
-    assert_eq!(refused(again).await, "playback_auth_error", "the tokens, too");
+    assert_eq!(
+        refused(again).await,
+        "playback_auth_error",
+        "the tokens, too"
+    );
     for url in [newer, others] {
         assert_eq!(ask(url, None).await.status(), StatusCode::OK);
     }
@@ -279,15 +331,23 @@ async fn a_token_says_from_where_and_how_large() {
     let channel = json!({"authorized": true});
     let stage = Protected::start("ladder_720p30.flv", channel, None).await;
     let (own, foreign) = (Some("https://www.a.example"), Some("https://b.example"));
-    let listed = json!({"aws:access-control-allow-origin": "https://a.example,https://*.a.example"});
+    let listed =
+        json!({"aws:access-control-allow-origin": "https://a.example,https://*.a.example"});
     let denied = "unauthorized_entitlements";
     let token = stage.token(&listed);
     assert_eq!(refused(stage.enter(&token, foreign).await).await, denied);
     let answer = stage.enter(&token, own).await;
-    assert_eq!(header(answer.headers(), "access-control-allow-origin"), own.unwrap());
+    assert_eq!(
+        header(answer.headers(), "access-control-allow-origin"),
+        own.unwrap()
+    );
     let url = stage.first_child(&answer.text().await.unwrap());
     for origin in [own, foreign, None] {
-        assert_eq!(ask(url.clone(), origin).await.status(), StatusCode::OK, "at the start only");
+        assert_eq!(
+            ask(url.clone(), origin).await.status(),
+            StatusCode::OK,
+            "at the start only"
+        );
     }
     let url = stage.media_playlist(&token, None).await;
     assert_eq!(ask(url, None).await.status(), StatusCode::OK, "no page");
@@ -300,7 +360,10 @@ async fn a_token_says_from_where_and_how_large() {
     }
     let url = stage.media_playlist(&token, own).await;
     let list = ask(url.clone(), own).await;
-    assert_eq!(header(list.headers(), "access-control-allow-origin"), own.unwrap());
+    assert_eq!(
+        header(list.headers(), "access-control-allow-origin"),
+        own.unwrap()
+    );
     let varies: Vec<_> = list.headers().get_all("vary").iter().collect();
     assert_eq!(varies, ["accept-encoding", "origin"]);
     let list = MediaPlaylist::parse(&list.text().await.unwrap());
@@ -308,7 +371,11 @@ async fn a_token_says_from_where_and_how_large() {
     assert_eq!(ask(segment.clone(), own).await.status(), StatusCode::OK);
     for url in [url, segment] {
         for origin in [foreign, None] {
-            assert_eq!(refused(ask(url.clone(), origin).await).await, denied, "{url}");
+            assert_eq!(
+                refused(ask(url.clone(), origin).await).await,
+                denied,
+                "{url}"
+            );
         }
     }
 
@@ -321,8 +388,17 @@ async fn a_token_says_from_where_and_how_large() {
     let rendition = parts.len() - 2;
     parts[rendition] = "source";
     let source = child.join(&parts.join("/")).unwrap();
-    assert_eq!(refused(ask(source, None).await).await, denied, "not by guessing, either");
-    let all = stage.enter(&stage.token(&json!({})), None).await.text().await.unwrap();
+    assert_eq!(
+        refused(ask(source, None).await).await,
+        denied,
+        "not by guessing, either"
+    );
+    let all = stage
+        .enter(&stage.token(&json!({})), None)
+        .await
+        .text()
+        .await
+        .unwrap();
     assert!(all.contains("x720"), "{all}");
     stage.end().await;
 }
@@ -333,49 +409,75 @@ async fn a_policy_restricts_a_public_channel() {
     let policy = json!({"allowedOrigins": origins, "allowedCountries": ["KR"]});
     let folder = tempfile::tempdir().unwrap();
     let (seoul, elsewhere, unknown) = ([127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 4]);
-    let places = [(Ipv4Addr::from(seoul), "KR"), (Ipv4Addr::from(elsewhere), "SE")];
+    let places = [
+        (Ipv4Addr::from(seoul), "KR"),
+        (Ipv4Addr::from(elsewhere), "SE"),
+    ];
     let path = folder.path().join("countries.mmdb");
     std::fs::write(&path, country_database(&places)).unwrap();
     let path = path.to_str().unwrap();
     let server = server(&[UNLIMITED, ("WEIR__ORIGIN__COUNTRY_DATABASE", path)]).await;
-    let stage = Protected::start_on(server, "fps30.flv", json!({"type": "BASIC"}), Some(policy)).await;
+    let stage =
+        Protected::start_on(server, "fps30.flv", json!({"type": "BASIC"}), Some(policy)).await;
     let from = |address: [u8; 4]| {
-        Client::builder().local_address(Some(address.into())).build().unwrap()
+        Client::builder()
+            .local_address(Some(address.into()))
+            .build()
+            .unwrap()
     };
-    let page = |client: Client, origin: &'static str| {
-        client.get(&stage.url).header(ORIGIN, origin).send()
-    };
+    let page =
+        |client: Client, origin: &'static str| client.get(&stage.url).header(ORIGIN, origin).send();
     for (address, origin, expected) in [
         (seoul, "https://a.example", None),
         (unknown, "https://x.b.example", None),
         (elsewhere, "https://a.example", Some("content_geoblocked")),
-        (seoul, "https://c.example", Some("unauthorized_entitlements")),
+        (
+            seoul,
+            "https://c.example",
+            Some("unauthorized_entitlements"),
+        ),
     ] {
         let answer = page(from(address), origin).await.unwrap();
-        match expected {
-            Some(code) => assert_eq!(refused(answer).await, code),
-            None => {
-                assert_eq!(answer.status(), StatusCode::OK, "{address:?} {origin}");
-                let allowed = header(answer.headers(), "access-control-allow-origin");
-                assert_eq!(allowed, origin);
-            }
+        if let Some(code) = expected {
+            assert_eq!(refused(answer).await, code);
+        } else {
+            assert_eq!(answer.status(), StatusCode::OK, "{address:?} {origin}");
+            let allowed = header(answer.headers(), "access-control-allow-origin");
+            assert_eq!(allowed, origin);
         }
     }
     let url = stage.media_playlist("", None).await;
-    assert_eq!(ask(url.clone(), Some("https://c.example")).await.status(), StatusCode::OK);
+    assert_eq!(
+        ask(url.clone(), Some("https://c.example")).await.status(),
+        StatusCode::OK
+    );
     let session = url.path_segments().unwrap().nth(4).unwrap();
     let made_up = url.as_str().replace(session, "v");
-    assert_eq!(refused(ask(made_up, None).await).await, "playback_auth_error");
+    assert_eq!(
+        refused(ask(made_up, None).await).await,
+        "playback_auth_error"
+    );
 
     // The policy becomes strict under those who watch.
-    let policies = call(&stage.server, "list_playback_restriction_policies", &json!({})).await;
+    let policies = call(
+        &stage.server,
+        "list_playback_restriction_policies",
+        &json!({}),
+    )
+    .await;
     let arn = policies["playbackRestrictionPolicies"][0]["arn"].clone();
     let strict = json!({"arn": arn, "enableStrictOriginEnforcement": true});
     call(&stage.server, "update_playback_restriction_policy", &strict).await;
     for origin in [None, Some("https://c.example")] {
-        assert_eq!(refused(ask(url.clone(), origin).await).await, "unauthorized_entitlements");
+        assert_eq!(
+            refused(ask(url.clone(), origin).await).await,
+            "unauthorized_entitlements"
+        );
     }
-    assert_eq!(ask(url, Some("https://a.example")).await.status(), StatusCode::OK);
+    assert_eq!(
+        ask(url, Some("https://a.example")).await.status(),
+        StatusCode::OK
+    );
     stage.end().await;
 }
 
@@ -383,7 +485,10 @@ async fn a_policy_restricts_a_public_channel() {
 async fn a_country_database_that_cannot_be_read_stops_the_start() {
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let (garbage, missing) = (folder.path().join("garbage.mmdb"), folder.path().join("missing"));
+    let (garbage, missing) = (
+        folder.path().join("garbage.mmdb"),
+        folder.path().join("missing"),
+    );
     std::fs::write(&garbage, b"nonsense").unwrap();
     let words = async |path: &Path| {
         let extra = [

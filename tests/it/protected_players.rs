@@ -10,15 +10,24 @@ use super::support::viewer::{MediaPlaylist, text};
 use super::support::{MACHINE, eventually};
 
 async fn private() -> Protected {
-    Protected::start("fps30.flv", json!({"authorized": true, "type": "BASIC"}), None).await
+    Protected::start(
+        "fps30.flv",
+        json!({"authorized": true, "type": "BASIC"}),
+        None,
+    )
+    .await
 }
 
 /// Revokes a viewer once somebody watches.
 async fn revoke_while_watching(stage: &Protected, viewer: &str) {
     let id = stage.arn.rsplit('/').next().unwrap();
     let revocation = json!({"channelArn": stage.arn, "viewerId": viewer});
-    let revocation =
-        Call::prepare(&stage.server, "start_viewer_session_revocation", &revocation).await;
+    let revocation = Call::prepare(
+        &stage.server,
+        "start_viewer_session_revocation",
+        &revocation,
+    )
+    .await;
     let is_watched = async || {
         let live = stage.server.live_by_id(id).await?;
         (live["viewerCount"].as_u64()? > 0).then_some(())
@@ -37,18 +46,39 @@ async fn revoke_while_watching(stage: &Protected, viewer: &str) {
 async fn hls_js_plays_a_private_channel_until_its_viewer_is_revoked() {
     let _shared = MACHINE.read().await;
     let stage = private().await;
-    let refused = ["--url", &stage.url, "--start-timeout", "0", "--seconds", "10"];
+    let refused = [
+        "--url",
+        &stage.url,
+        "--start-timeout",
+        "0",
+        "--seconds",
+        "10",
+    ];
     let refused = script("frames.mjs", &refused).await;
     assert_eq!(refused["fatal"], "manifestLoadError", "{refused}");
     assert_eq!(refused["playlistStatus"], 403, "{refused}");
 
     let strict = json!({"aws:viewer-id": "ann", "aws:strict-origin-enforcement": true});
     let url = stage.with(&stage.token(&strict));
-    let args = ["--url", &url, "--from-live-edge", "--start-timeout", "0", "--seconds", "60"];
-    let (seen, ()) = tokio::join!(script("frames.mjs", &args), revoke_while_watching(&stage, "ann"));
+    let args = [
+        "--url",
+        &url,
+        "--from-live-edge",
+        "--start-timeout",
+        "0",
+        "--seconds",
+        "60",
+    ];
+    let (seen, ()) = tokio::join!(
+        script("frames.mjs", &args),
+        revoke_while_watching(&stage, "ann")
+    );
     assert!(number(&seen, "totalVideoFrames") > 60.0, "{seen}");
     let fatal = seen["fatal"].as_str().unwrap_or_default();
-    assert!(["levelLoadError", "fragLoadError"].contains(&fatal), "{seen}");
+    assert!(
+        ["levelLoadError", "fragLoadError"].contains(&fatal),
+        "{seen}"
+    );
     stage.end().await;
 }
 
@@ -58,13 +88,24 @@ async fn the_ivs_player_tells_what_is_wrong_with_a_token() {
     let stage = private().await;
     let plays = async |token: &str, seconds: &str| {
         let url = stage.with(token);
-        let args = ["--url", &url, "--at-once", "--settle", "2", "--seconds", seconds];
+        let args = [
+            "--url",
+            &url,
+            "--at-once",
+            "--settle",
+            "2",
+            "--seconds",
+            seconds,
+        ];
         script("ivs.mjs", &args).await
     };
     let fails = async |token: &str, code: &str| {
         let seen = plays(token, "4").await;
         let first = seen["errors"][0].as_str().unwrap_or_default();
-        assert!(first.starts_with(&format!("ErrorAuthorization {code}")), "{code}: {seen}");
+        assert!(
+            first.starts_with(&format!("ErrorAuthorization {code}")),
+            "{code}: {seen}"
+        );
     };
     fails("", "7 ").await;
     fails("nonsense", "7 ").await;
@@ -83,10 +124,32 @@ async fn the_ivs_player_stops_when_its_viewer_is_revoked() {
     let _shared = MACHINE.read().await;
     let stage = private().await;
     let url = stage.with(&stage.token(&json!({"aws:viewer-id": "bob"})));
-    let args = ["--url", &url, "--seconds", "40", "--until-error"];
-    let (seen, ()) = tokio::join!(script("ivs.mjs", &args), revoke_while_watching(&stage, "bob"));
+    let args = [
+        "--url",
+        &url,
+        "--at-once",
+        "--seconds",
+        "40",
+        "--until-error",
+    ];
+    let (seen, ()) = tokio::join!(
+        script("ivs.mjs", &args),
+        revoke_while_watching(&stage, "bob")
+    );
     let first = seen["errors"][0].as_str().unwrap_or_default();
     assert!(first.starts_with("ErrorNetwork 403 "), "{seen}");
-    assert!(number(&seen, "frames") > 60.0, "{seen}");
+    // It has shown a segment and more, and does not try for ever.
+    assert!(
+        number(seen["cues"].as_array().unwrap().last().unwrap(), "seen") > 1.9,
+        "{seen}"
+    );
+    let states: Vec<_> = seen["states"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .take(2)
+        .collect();
+    assert_eq!(states, ["Idle", "Playing"], "{seen}");
     stage.end().await;
 }

@@ -159,8 +159,7 @@ impl PlaybackToken {
         let (signed, signature) = text.rsplit_once('.').ok_or(Invalid::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(Invalid::Malformed)?;
         let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
-        let header: Header<'_> =
-            serde_json::from_slice(&header).map_err(|_| Invalid::Malformed)?;
+        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| Invalid::Malformed)?;
         if header.alg != "ES384" || header.crit.is_some() {
             return Err(Invalid::Algorithm);
         }
@@ -192,7 +191,11 @@ impl Claims {
         }
         let origins = self.origins.map(|list| Origins::new(list.split(',')));
         let is_strict = self.is_strict.unwrap_or_default();
-        if is_strict && origins.as_ref().is_some_and(|list| list.len() > MAX_STRICT_ORIGINS) {
+        if is_strict
+            && origins
+                .as_ref()
+                .is_some_and(|list| list.len() > MAX_STRICT_ORIGINS)
+        {
             return Err(Invalid::TooManyOrigins);
         }
         let version = match self.version {

@@ -1,6 +1,6 @@
 //! Where a client is, by its address.
 //!
-//! In:  a database in MaxMind's format, as GeoLite2 Country or the free ones of DB-IP and IPinfo are; an address. Out:
+//! In:  a database in MaxMind's format, for example `GeoLite2-Country`; an address. Out:
 //! a country, or nothing if nobody knows.
 //! Read: the MaxMind DB File Format Specification 2.0.
 

@@ -89,7 +89,7 @@ pub struct Visitor<'a> {
 }
 
 /// The right to begin a viewer session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Ticket {
     /// What is sealed into the session.
     pub session: ViewerSession,
@@ -151,7 +151,9 @@ impl Protection {
         let channels = self.protected_channels().await?;
         let mut policies = HashMap::new();
         for (id, policy) in self.documents::<PlaybackRestrictionPolicy>().await? {
-            let arn = self.scope.document_arn(DocumentKind::PlaybackRestrictionPolicy, &id);
+            let arn = self
+                .scope
+                .document_arn(DocumentKind::PlaybackRestrictionPolicy, &id);
             policies.insert(arn.to_string(), Arc::new(Policy::from(&policy)));
         }
         let keys = self.documents::<PlaybackKeyPair>().await?;
@@ -183,10 +185,14 @@ impl Protection {
         loop {
             let page = Page { after, limit: PAGE };
             let repository = &self.sources.repository;
-            let channels = repository.filter_channels(&Filter::Protected, &page).await?;
+            let channels = repository
+                .filter_channels(&Filter::Protected, &page)
+                .await?;
             let is_last = channels.len() < PAGE as usize;
             found.extend(channels);
-            after = found.last().map(|it: &Channel| (it.created, it.id.as_str().to_owned()));
+            after = found
+                .last()
+                .map(|it: &Channel| (it.created, it.id.as_str().to_owned()));
             if is_last {
                 return Ok(found);
             }
@@ -194,8 +200,15 @@ impl Protection {
     }
 
     async fn documents<C: Contents>(&self) -> Result<Vec<(DocumentId, C)>, Error> {
-        let all = Page { after: None, limit: NO_LIMIT };
-        let documents = self.sources.repository.list_documents(C::KIND, &all).await?;
+        let all = Page {
+            after: None,
+            limit: NO_LIMIT,
+        };
+        let documents = self
+            .sources
+            .repository
+            .list_documents(C::KIND, &all)
+            .await?;
         let read = |document: Document| Some((document.id.clone(), document.read()?));
         Ok(documents.into_iter().filter_map(read).collect())
     }
@@ -336,10 +349,7 @@ impl Protection {
     }
 
     /// Comes when the session is revoked.
-    pub fn revoked(
-        &self,
-        session: ViewerSession,
-    ) -> impl Future<Output = Refusal> + Send + use<> {
+    pub fn revoked(&self, session: ViewerSession) -> impl Future<Output = Refusal> + Send + use<> {
         let mut rules = self.rules.subscribe();
         async move {
             loop {

@@ -19,7 +19,10 @@ enum Entry {
 impl Origins {
     /// The origins of such entries; none of them: nobody is let in.
     pub fn new<'a>(entries: impl IntoIterator<Item = &'a str>) -> Self {
-        let entries = entries.into_iter().map(str::trim).filter(|entry| !entry.is_empty());
+        let entries = entries
+            .into_iter()
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
         Self(entries.map(Entry::parse).collect())
     }
 
@@ -101,18 +104,46 @@ mod tests {
             ("https://example.com", "http://example.com", false),
             ("https://example.com", "https://example.com:8443", false),
             ("https://example.com", "https://www.example.com", false),
-            ("https://a.example, https://b.example", "https://b.example", true),
-            ("https://a.example,,https://b.example", "https://c.example", false),
+            (
+                "https://a.example, https://b.example",
+                "https://b.example",
+                true,
+            ),
+            (
+                "https://a.example,,https://b.example",
+                "https://c.example",
+                false,
+            ),
             ("https://*.example.com", "https://www.example.com", true),
             ("https://*.example.com", "https://a.b.example.com", true),
             ("https://*.example.com", "https://example.com", false),
             ("https://*.example.com", "https://.example.com", false),
             ("https://*.example.com", "http://www.example.com", false),
-            ("https://*.example.com", "https://www.example.com.evil.test", false),
-            ("https://*.example.com", "https://evil.test/.example.com", false),
-            ("https://*.example.com", "https://evil.test#.example.com", false),
-            ("https://*.example.com:8443", "https://www.example.com:8443", true),
-            ("https://*.example.com:8443", "https://www.example.com", false),
+            (
+                "https://*.example.com",
+                "https://www.example.com.evil.test",
+                false,
+            ),
+            (
+                "https://*.example.com",
+                "https://evil.test/.example.com",
+                false,
+            ),
+            (
+                "https://*.example.com",
+                "https://evil.test#.example.com",
+                false,
+            ),
+            (
+                "https://*.example.com:8443",
+                "https://www.example.com:8443",
+                true,
+            ),
+            (
+                "https://*.example.com:8443",
+                "https://www.example.com",
+                false,
+            ),
             ("https://*.exämple.com", "https://ä", false),
             ("*", "https://anything.example", true),
             ("*", "null", true),

@@ -79,7 +79,9 @@ impl From<&PlaybackRestrictionPolicy> for Policy {
         let origins = policy.allowed_origins.iter().map(String::as_str);
         let has_origins = !policy.allowed_origins.is_empty();
         Self {
-            countries: codes.filter_map(|code| code.as_bytes().try_into().ok()).collect(),
+            countries: codes
+                .filter_map(|code| code.as_bytes().try_into().ok())
+                .collect(),
             origins: has_origins.then(|| Origins::new(origins)),
             is_strict: policy.enable_strict_origin_enforcement,
         }
@@ -116,7 +118,10 @@ impl ChannelRule {
         let policy = self.policy.as_deref();
         let is_strict = policy.is_some_and(|policy| policy.is_strict);
         let origins = policy.and_then(|policy| policy.origins.as_ref());
-        (is_strict || origins.is_some_and(|origins| !origins.is_any()), is_strict)
+        (
+            is_strict || origins.is_some_and(|origins| !origins.is_any()),
+            is_strict,
+        )
     }
 }
 
@@ -201,10 +206,10 @@ impl Rules {
     /// Whether a session that was let in may go on.
     pub fn judge(&self, session: &ViewerSession) -> Result<(), Refusal> {
         let is_revoked = |viewer| self.revocations.holds(viewer);
-        match session.viewer.as_ref().is_some_and(is_revoked) {
-            true => Err(Refusal::Revoked),
-            false => Ok(()),
+        if session.viewer.as_ref().is_some_and(is_revoked) {
+            return Err(Refusal::Revoked);
         }
+        Ok(())
     }
 }
 
@@ -253,7 +258,11 @@ mod tests {
             (Some(&strict), us, None, Err(Refusal::Country)),
         ] {
             let rule = rule(false, policy.cloned());
-            assert_eq!(rule.admit(country, origin), expected, "{policy:?} {country:?} {origin:?}");
+            assert_eq!(
+                rule.admit(country, origin),
+                expected,
+                "{policy:?} {country:?} {origin:?}"
+            );
         }
     }
 
@@ -275,8 +284,14 @@ mod tests {
 
     impl Stage {
         fn new(rule: Option<ChannelRule>) -> Self {
-            let channels = rule.map(|rule| (CHANNEL.to_owned(), rule)).into_iter().collect();
-            let rules = Rules { channels, ..Rules::default() };
+            let channels = rule
+                .map(|rule| (CHANNEL.to_owned(), rule))
+                .into_iter()
+                .collect();
+            let rules = Rules {
+                channels,
+                ..Rules::default()
+            };
             let sealer = Sealer::new("secret");
             Self { sealer, rules }
         }
@@ -289,12 +304,17 @@ mod tests {
 
         fn of(&self, name: &str, version: i64) -> ViewerSession {
             let tag = self.sealer.viewer(CHANNEL, name);
-            ViewerSession { viewer: Some(Viewer { tag, version }), ..session(true) }
+            ViewerSession {
+                viewer: Some(Viewer { tag, version }),
+                ..session(true)
+            }
         }
 
         fn asks(&self, session: &ViewerSession, origin: Option<&str>) -> Result<(), Refusal> {
             let text = self.sealer.seal(CHANNEL, session);
-            let admitted = self.rules.admit(&self.sealer, (CHANNEL, &text), origin, NOW);
+            let admitted = self
+                .rules
+                .admit(&self.sealer, (CHANNEL, &text), origin, NOW);
             admitted.map(|admitted| {
                 let is_open = self.rules.channels.is_empty();
                 assert_eq!(admitted, (!is_open).then_some(*session));
@@ -306,17 +326,23 @@ mod tests {
     fn a_protected_channel_takes_only_sessions_that_began_as_it_asks() {
         let public = Stage::new(None);
         assert_eq!(public.asks(&session(false), None), Ok(()));
-        let anything = public.rules.admit(&public.sealer, (CHANNEL, "anything"), None, NOW);
+        let anything = public
+            .rules
+            .admit(&public.sealer, (CHANNEL, "anything"), None, NOW);
         assert_eq!(anything, Ok(None));
 
         let private = Stage::new(Some(rule(true, None)));
         assert_eq!(private.asks(&session(true), None), Ok(()));
         assert_eq!(private.asks(&session(false), None), Err(Refusal::Session));
-        let made_up = private.rules.admit(&private.sealer, (CHANNEL, "anything"), None, NOW);
+        let made_up = private
+            .rules
+            .admit(&private.sealer, (CHANNEL, "anything"), None, NOW);
         assert_eq!(made_up, Err(Refusal::Session));
         let late = WallTime(NOW.0 + 49 * 3_600_000);
         let text = private.sealer.seal(CHANNEL, &session(true));
-        let over = private.rules.admit(&private.sealer, (CHANNEL, &text), None, late);
+        let over = private
+            .rules
+            .admit(&private.sealer, (CHANNEL, &text), None, late);
         assert_eq!(over, Err(Refusal::Session));
 
         let restricted = Stage::new(Some(rule(false, Some(policy(&["KR"], &[], false)))));
@@ -326,9 +352,19 @@ mod tests {
     #[test]
     fn who_enforces_origins_strictly_does_with_each_request() {
         let (a, b) = (Some("https://a.example"), Some("https://b.example"));
-        let lax = Stage::new(Some(rule(false, Some(policy(&[], &["https://a.example"], false)))));
-        assert_eq!(lax.asks(&session(false), b), Ok(()), "judged at the start only");
-        let strict = Stage::new(Some(rule(false, Some(policy(&[], &["https://a.example"], true)))));
+        let lax = Stage::new(Some(rule(
+            false,
+            Some(policy(&[], &["https://a.example"], false)),
+        )));
+        assert_eq!(
+            lax.asks(&session(false), b),
+            Ok(()),
+            "judged at the start only"
+        );
+        let strict = Stage::new(Some(rule(
+            false,
+            Some(policy(&[], &["https://a.example"], true)),
+        )));
         assert_eq!(strict.asks(&session(false), a), Ok(()));
         for origin in [b, None] {
             assert_eq!(strict.asks(&session(false), origin), Err(Refusal::Origin));
@@ -351,7 +387,10 @@ mod tests {
         assert_eq!(stage.asks(&ann, None), Ok(()));
         stage.revoke("ann", 3);
         assert_eq!(stage.asks(&ann, None), Err(Refusal::Revoked));
-        assert_eq!(stage.asks(&stage.of("ann", -1), None), Err(Refusal::Revoked));
+        assert_eq!(
+            stage.asks(&stage.of("ann", -1), None),
+            Err(Refusal::Revoked)
+        );
         for session in [newer, bob, session(true)] {
             assert_eq!(stage.asks(&session, None), Ok(()));
         }
@@ -364,10 +403,18 @@ mod tests {
         let viewer = |n: i64| sealer.viewer(CHANNEL, &n.to_string());
         let most = i64::try_from(MOST_REVOCATIONS + MOST_REVOCATIONS / 8).unwrap();
         for n in 0..=most {
-            let revoked = Revoked { version: 0, at: WallTime(n) };
+            let revoked = Revoked {
+                version: 0,
+                at: WallTime(n),
+            };
             revocations.add(viewer(n), revoked);
         }
-        let holds = |n| revocations.holds(&Viewer { tag: viewer(n), version: 0 });
+        let holds = |n| {
+            revocations.holds(&Viewer {
+                tag: viewer(n),
+                version: 0,
+            })
+        };
         assert!((MOST_REVOCATIONS..=MOST_REVOCATIONS + 1).contains(&revocations.0.len()));
         assert!(holds(most) && !holds(0));
     }
@@ -381,8 +428,16 @@ mod tests {
             ..stage.of("bob", 0)
         };
         let text = stage.sealer.seal(CHANNEL, &session);
-        for path in [(CHANNEL, &*text), (CHANNEL, "anything"), ("abcdABCDefgi", "anything")] {
-            let ask = || stage.rules.admit(&stage.sealer, path, Some("https://a.example"), NOW);
+        for path in [
+            (CHANNEL, &*text),
+            (CHANNEL, "anything"),
+            ("abcdABCDefgi", "anything"),
+        ] {
+            let ask = || {
+                stage
+                    .rules
+                    .admit(&stage.sealer, path, Some("https://a.example"), NOW)
+            };
             let mut outcome = None;
             let made = allocation_counter::measure(|| outcome = Some(ask()));
             assert_eq!(made.count_total, 0, "{path:?}: {outcome:?}");

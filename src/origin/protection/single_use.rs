@@ -56,7 +56,11 @@ mod tests {
         }
         assert_eq!(used.spend(0, 1600, 1000), Use::Again);
         assert_eq!(used.spend(MOST as u128, 1600, 1599), Use::Full);
-        assert_eq!(used.spend(MOST as u128, 1700, 1600), Use::First, "the others have expired");
+        assert_eq!(
+            used.spend(MOST as u128, 1700, 1600),
+            Use::First,
+            "the others have expired"
+        );
         assert_eq!(used.spend(MOST as u128, 1700, 1600), Use::Again);
         assert_eq!(used.expiries_s.len(), 1);
     }

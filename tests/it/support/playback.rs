@@ -42,7 +42,10 @@ impl Signer {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let header = encode(r#"{"alg":"ES384","typ":"JWT"}"#);
         let signed = format!("{header}.{}", encode(&claims.to_string()));
-        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        let signature = self
+            .0
+            .sign(&SystemRandom::new(), signed.as_bytes())
+            .unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
@@ -80,7 +83,8 @@ pub(crate) fn country_database(places: &[(Ipv4Addr, &str)]) -> Vec<u8> {
         Some(Child::Data(at)) => count + 16 + at,
     };
     let records = nodes.iter().flatten().map(record);
-    let tree = records.flat_map(|record| u32::try_from(record).unwrap().to_be_bytes()[1..].to_vec());
+    let tree =
+        records.flat_map(|record| u32::try_from(record).unwrap().to_be_bytes()[1..].to_vec());
     let mut bytes: Vec<u8> = tree.collect();
     bytes.extend([0; 16]);
     bytes.extend(data);

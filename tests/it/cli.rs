@@ -208,14 +208,14 @@ fn a_channel_is_made_listed_changed_and_deleted() {
         "--part-target-ms",
         "500",
         "--authorized",
-        "false",
+        "true",
         "--json",
     ]);
     assert_eq!(text(&changed, "name"), "games");
     assert_eq!(text(&changed, "preset"), "HIGHER_BANDWIDTH_DELIVERY");
     assert_eq!(text(&changed, "streamKey"), text(&made, "streamKey"));
     assert_eq!(changed.get("partTargetMs"), Some(&500.into()));
-    assert_eq!(changed.get("authorized"), Some(&false.into()));
+    assert_eq!(changed.get("authorized"), Some(&true.into()));
     assert_eq!(desk.json(&["channel", "show", arn, "--json"]), changed);
     assert!(desk.ok(&["channel", "show", id]).contains("ADVANCED_HD"));
 

@@ -295,7 +295,11 @@ async fn channels_are_filtered(place: Place) {
     let page = Page { after, limit: 5 };
     assert_eq!(listed(of_name, &page).await, std::slice::from_ref(&second));
     let of_policy = Filter::PlaybackRestrictionPolicy("arn:x".to_owned());
-    assert_eq!(listed(of_policy, &ALL).await, [second]);
+    assert_eq!(listed(of_policy, &ALL).await, std::slice::from_ref(&second));
+    let mut private = first;
+    private.is_authorized = true;
+    repository.save_channel(&private).await.unwrap();
+    assert_eq!(listed(Filter::Protected, &ALL).await, [private, second]);
     for filter in [
         Filter::RecordingConfiguration,
         Filter::AdConfiguration,

@@ -466,18 +466,22 @@ async fn a_policy_restricts_a_public_channel() {
     )
     .await;
     let arn = policies["playbackRestrictionPolicies"][0]["arn"].clone();
-    let strict = json!({"arn": arn, "enableStrictOriginEnforcement": true});
-    call(&stage.server, "update_playback_restriction_policy", &strict).await;
-    for origin in [None, Some("https://c.example")] {
-        assert_eq!(
-            refused(ask(url.clone(), origin).await).await,
-            "unauthorized_entitlements"
-        );
+    // Each change holds when it is answered: not only once everything is loaded again.
+    for is_strict in [true, false, true, false, true] {
+        let change = json!({"arn": arn, "enableStrictOriginEnforcement": is_strict});
+        let change = Call::prepare(&stage.server, "update_playback_restriction_policy", &change);
+        change.await.make().await;
+        let answer = ask(url.clone(), None).await;
+        if is_strict {
+            assert_eq!(refused(answer).await, "unauthorized_entitlements");
+        } else {
+            assert_eq!(answer.status(), StatusCode::OK);
+        }
     }
-    assert_eq!(
-        ask(url, Some("https://a.example")).await.status(),
-        StatusCode::OK
-    );
+    let foreign = ask(url.clone(), Some("https://c.example")).await;
+    assert_eq!(refused(foreign).await, "unauthorized_entitlements");
+    let own = ask(url, Some("https://a.example")).await;
+    assert_eq!(own.status(), StatusCode::OK);
     stage.end().await;
 }
 

@@ -101,6 +101,15 @@ impl Recording {
         self
     }
 
+    /// The sound as an encoder stamps it that looks at the clock and is held up for the first `held_ms` of each second.
+    pub(crate) fn held_up(mut self, held_ms: u32) -> Self {
+        let is_sound = |tag: &&mut Tag| tag.kind == kind::AUDIO && !tag.is_config();
+        for tag in self.tags.iter_mut().filter(is_sound) {
+            tag.at_ms += held_ms.saturating_sub(tag.at_ms % 1000);
+        }
+        self
+    }
+
     /// Without the pictures whose timestamp lies in `range` (milliseconds): a screen that stands still.
     pub(crate) fn without_pictures(mut self, range: std::ops::Range<u32>) -> Self {
         self.tags

@@ -182,6 +182,18 @@ impl Decoded {
         offsets.map(f64::abs).fold(0.0, f64::max)
     }
 
+    /// How often a frame of sound does not begin where the one before it ended.
+    pub(crate) fn holes(&self) -> usize {
+        let holes = self.files.iter().map(|file| {
+            let sound = packets(file, "a:0", "pts_time");
+            let starts: Vec<f64> = sound.iter().map(|at| at.parse().unwrap()).collect();
+            let usual = starts[1] - starts[0];
+            let steps = starts.windows(2).map(|pair| pair[1] - pair[0]);
+            steps.filter(|step| (step - usual).abs() > 0.001).count()
+        });
+        holes.sum()
+    }
+
     /// The loudest 20 ms of the last `seconds` of the sound, as a peak in dB; and how many milliseconds
     /// in all are silence.
     pub(crate) fn loudness(&self, seconds: f64) -> (f64, usize) {
@@ -259,20 +271,25 @@ fn probe(media: &Path) -> Vec<Value> {
 
 /// When each picture is shown, in seconds and in that order, and whether it is a keyframe.
 fn pictures(media: &Path) -> Vec<(f64, bool)> {
+    let packets = packets(media, "v:0", "pts_time,flags");
+    let pictures = packets.iter().filter_map(|line| {
+        let (at, flags) = line.split_once(',')?;
+        Some((at.parse().ok()?, flags.starts_with('K')))
+    });
+    let mut pictures: Vec<(f64, bool)> = pictures.collect();
+    pictures.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    pictures
+}
+
+/// What ffprobe says of each packet of a track: `fields`, with commas between them.
+fn packets(media: &Path, track: &str, fields: &str) -> Vec<String> {
     let output = Command::new("ffprobe")
-        .args(["-v", "error", "-select_streams", "v:0"])
-        .args(["-show_entries", "packet=pts_time,flags", "-of", "csv=p=0"])
+        .args(["-v", "error", "-select_streams", track])
+        .args(["-show_entries", &format!("packet={fields}")])
+        .args(["-of", "csv=p=0"])
         .arg(media)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut pictures: Vec<(f64, bool)> = text
-        .lines()
-        .filter_map(|line| {
-            let (at, flags) = line.split_once(',')?;
-            Some((at.parse().ok()?, flags.starts_with('K')))
-        })
-        .collect();
-    pictures.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    pictures
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(str::to_owned).collect()
 }

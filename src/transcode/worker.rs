@@ -23,7 +23,7 @@ use super::placement::{Affinity, Placement};
 use super::raw_frame::RawFrame;
 use super::transcoder::{Job, Output, VideoRung};
 use crate::media::Sample;
-use crate::media::codec::avc;
+use crate::media::codec::VideoConfig;
 
 /// Most bytes of the current GOP that are kept for a decoder made anew.
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
@@ -56,7 +56,7 @@ pub(super) enum Input {
         arrival: Option<Instant>,
         opens_at: Option<i64>,
         /// Its configuration, if it is another than before.
-        config: Option<Arc<avc::Config>>,
+        config: Option<Arc<VideoConfig>>,
         /// Pictures before it were lost.
         follows_loss: bool,
     },
@@ -66,7 +66,7 @@ pub(super) enum Input {
 
 /// The decode thread's state.
 pub(super) struct Worker {
-    config: Arc<avc::Config>,
+    config: Arc<VideoConfig>,
     fps_millis: u32,
     /// Of the largest rung.
     most_pixels: u32,
@@ -95,6 +95,7 @@ pub(super) struct Worker {
     lanes: Vec<LaneQueue>,
     frame_count: u64,
     rung_count: usize,
+    keeps_last: bool,
     shed: u32,
     load: Load,
     patience: Patience,
@@ -140,6 +141,7 @@ impl Worker {
             lanes,
             frame_count: 0,
             rung_count: job.rungs.len(),
+            keeps_last: job.keeps_last && !job.rungs.is_empty(),
             shed: job.shed,
             load: Load::new(max_lag, Instant::now()),
             patience: Patience::new(Instant::now()),
@@ -323,7 +325,7 @@ impl Worker {
         self.emit(drained.unwrap_or_default())
     }
 
-    fn restart_with(&mut self, config: Arc<avc::Config>) -> Result<(), Gone> {
+    fn restart_with(&mut self, config: Arc<VideoConfig>) -> Result<(), Gone> {
         self.drain()?;
         self.config = config;
         self.gop.clear();
@@ -458,8 +460,8 @@ impl Worker {
         let output = match self.load.observe(now, lag, self.shed != 0) {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
-                // Where no source is passed on, the cheapest stays: better few pictures than none.
-                let most = self.rung_count - usize::from(self.has_ticks);
+                // Where nobody could do with the source, the cheapest stays: better few pictures than none.
+                let most = self.rung_count - usize::from(self.keeps_last);
                 let is_most = |rung: &usize| *rung < most;
                 let slow = losing.filter(is_most);
                 let Some(rung) = slow.or_else(|| working.clone().find(is_most)) else {
@@ -538,6 +540,7 @@ mod tests {
             first_pts: None,
             rungs: Vec::new(),
             shed: 0,
+            keeps_last: true,
             audio_encodes: Vec::new(),
             config: Config::default(),
         };

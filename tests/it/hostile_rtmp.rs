@@ -72,7 +72,7 @@ async fn an_encoder_publishes_and_unpublishes() {
         panic!("{:?}", &events[..4])
     };
     assert_eq!(
-        (metadata.frame_rate, video.width, audio.sample_rate),
+        (metadata.frame_rate, video.width, audio.sample_rate()),
         (Some(30.0), 640, 48_000)
     );
     let samples: Vec<&Sample> = samples

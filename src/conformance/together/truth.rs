@@ -99,7 +99,11 @@ fn says(codec: &str, track: &Track) -> bool {
     if let Some(found) = &track.codec {
         // HE-AAC may be there without the configuration saying so.
         let is_implicit = found == "mp4a.40.2" && matches!(codec, "mp4a.40.5" | "mp4a.40.29");
-        return is_implicit || found.eq_ignore_ascii_case(codec);
+        // AV1's may go on with what is the same in most streams.
+        let (told, more) = codec.split_at_checked(found.len()).unwrap_or((codec, ""));
+        let goes_on = found.starts_with("av01") && more.starts_with('.');
+        let is_same = found.eq_ignore_ascii_case(told) && (more.is_empty() || goes_on);
+        return is_implicit || is_same;
     }
     let entry = track.entry.to_ascii_lowercase();
     codec == entry || codec.starts_with(&format!("{entry}."))
@@ -238,7 +242,7 @@ mod tests {
             size: pixels,
             display: pixels.map(|(_, height)| (1024, height)),
             edit: 0,
-            avc: None,
+            video: None,
             default_duration: 0,
             default_size: 0,
             default_flags: 0,

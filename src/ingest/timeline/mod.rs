@@ -8,7 +8,7 @@
 //! What encoders do, and what becomes of it:
 //! - timestamps wrap after 49.7 days: unwrapped by signed differences;
 //! - milliseconds are rounded: video goes onto its frame grid, audio is counted in
-//!   frames of 1024 samples and only moved when it is 80 ms away from its timestamps;
+//!   samples and only moved when it is 80 ms away from its timestamps;
 //! - a timestamp repeats or steps back: that frame gets the next free tick (video) or is left out
 //!   (audio, which cannot be shortened); if it stays behind, it is a jump;
 //! - timestamps jump by more than 3 s: the track goes on where wall time puts it, the other track
@@ -19,7 +19,6 @@ mod frame_grid;
 use std::time::Duration;
 
 use self::frame_grid::{FrameGrid, Placed};
-use crate::media::codec::aac::SAMPLES_PER_FRAME;
 use crate::media::{Timescale, TrackKind};
 
 /// Output time of the first message, so that an earlier one of the other track is not negative.
@@ -146,8 +145,8 @@ impl Timeline {
         }
     }
 
-    /// Places an audio frame of 1024 samples; `None` if there is no room for it.
-    pub fn audio(&mut self, timestamp: u32, now: Duration) -> Option<i64> {
+    /// Places an audio frame of so many samples; `None` if there is no room for it.
+    pub fn audio(&mut self, timestamp: u32, samples: i64, now: Duration) -> Option<i64> {
         let ms = self.place(TrackKind::Audio, timestamp, now);
         let sent = Timescale::MILLIS.convert(ms, self.audio_scale);
         let max_drift = Timescale::MILLIS.convert(MAX_AUDIO_DRIFT_MS, self.audio_scale);
@@ -160,7 +159,7 @@ impl Timeline {
         }
         self.front = self.audio.last;
         let start = if drift > max_drift { sent } else { counted };
-        self.next_audio = Some(start.saturating_add(SAMPLES_PER_FRAME));
+        self.next_audio = Some(start.saturating_add(samples));
         Some(start)
     }
 

@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::live::start;
+use crate::media::codec::AudioKind;
 
 const STEREO: &[u8] = &[0x11, 0x90];
 const SURROUND: &[u8] = &[0x11, 0xb0];
@@ -33,7 +34,7 @@ fn video(width: u16) -> MediaEvent {
 
 fn audio(bytes: &'static [u8]) -> MediaEvent {
     MediaEvent::AudioConfig(Arc::new(
-        aac::Config::parse(&Bytes::from_static(bytes)).unwrap(),
+        AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(bytes)).unwrap(),
     ))
 }
 

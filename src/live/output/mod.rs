@@ -28,7 +28,8 @@ use super::SourceConfig;
 use super::plan::Setup;
 use super::silence::Silence;
 use crate::base::clock::WallTime;
-use crate::media::{Sample, TrackKind};
+use crate::media::codec::VideoConfig;
+use crate::media::{Sample, TrackKind, Tracks};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
 use crate::playlist::{self, Directory, Expected, LiveChannel, Variant};
@@ -140,6 +141,10 @@ impl Output {
             ..Run::led_by_ticks(Segmenter::new(&self.packaging, true))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
+            if rung.video == RungVideo::Missing {
+                run.missing_slots.push(slot);
+                continue;
+            }
             let tracks = run.tracks(slot, rung, source, &made);
             let is_leader = matches!(rung.video, RungVideo::Source);
             let mut packager = if is_leader {
@@ -173,12 +178,31 @@ impl Output {
                 rendition.keep_gop();
             }
         }
+        self.begin_missing(&run.missing_slots, at)?;
         run.silence = silence(source, run.source_audio_slots.is_empty());
         self.ladder = setup.ladder;
         self.run = Some(run);
         if self.is_announced() {
             // The hint of the coming MAP (rule 29).
             self.publish(&vec![true; self.renditions.len()]);
+        }
+        Ok(())
+    }
+
+    /// Renditions that this source does not fill have gaps. The multivariant playlist says of them what it said.
+    fn begin_missing(&mut self, slots: &[usize], at: WallTime) -> Result<(), packaging::Error> {
+        let known = self.renditions.iter().find_map(Rendition::tracks).cloned();
+        for slot in slots {
+            let rendition = &mut self.renditions[*slot];
+            let Some(tracks) = rendition.tracks().or(known.as_ref()) else {
+                continue;
+            };
+            let tracks = Tracks {
+                audio: None,
+                ..tracks.clone()
+            };
+            let packager = Packager::following(&self.packaging, tracks)?;
+            rendition.begin_filler(packager, at);
         }
         Ok(())
     }
@@ -227,6 +251,9 @@ impl Output {
                 self.renditions[*slot].picture_until(sample.dts, false);
             }
         }
+        for slot in &run.missing_slots {
+            self.renditions[*slot].picture_until(sample.dts, true);
+        }
         if let Some(transcoder) = &mut run.transcoder
             && !transcoder.video(sample, arrival, opens_at)
         {
@@ -265,7 +292,7 @@ impl Output {
     }
 
     /// The source's parameter sets change, at the next picture; viewers see nothing of it.
-    pub(super) fn reconfigure(&mut self, config: Arc<crate::media::codec::avc::Config>) {
+    pub(super) fn reconfigure(&mut self, config: Arc<VideoConfig>) {
         if let Some(transcoder) = self.run.as_mut().and_then(|run| run.transcoder.as_mut()) {
             transcoder.video_config(config);
         }
@@ -350,6 +377,9 @@ impl Output {
                 }
                 for slot in &run.sound_only_slots {
                     self.renditions[*slot].picture_until(pts, false);
+                }
+                for slot in &run.missing_slots {
+                    self.renditions[*slot].picture_until(pts, true);
                 }
             }
             Made::Video {
@@ -554,11 +584,12 @@ fn push_made(rendition: &mut Rendition, sample: Sample, arrival: Option<Instant>
 /// silent one: it counts as lost, and what is lost is silence in all that is encoded.
 fn silence(source: &SourceConfig, is_encoded: bool) -> Option<Silence> {
     let config = source.audio.as_ref()?;
-    match silent_frame(config) {
-        Ok(frame) => Some(Silence::new(config, frame)),
-        Err(_) if is_encoded => Some(Silence::new(config, Bytes::new())),
-        Err(error) => {
-            tracing::debug!(%error, "no silence for this sound");
+    let silent = config.as_aac().and_then(|aac| silent_frame(aac).ok());
+    match silent {
+        Some(frame) => Some(Silence::new(config, frame)),
+        None if is_encoded => Some(Silence::new(config, Bytes::new())),
+        None => {
+            tracing::debug!("no silence for this sound");
             None
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::media::Timescale;
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, AudioKind, aac};
 use crate::transcode::ladder::Rung;
 use crate::transcode::slate::Reel;
 use crate::transcode::slate::tests::black;
@@ -21,8 +21,8 @@ const HE_AAC: &[u8] = &[0x2b, 0x92, 0x08, 0x00];
 /// More than any thread here needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn audio(config: &'static [u8]) -> Arc<aac::Config> {
-    Arc::new(aac::Config::parse(&Bytes::from_static(config)).unwrap())
+fn audio(config: &'static [u8]) -> Arc<AudioConfig> {
+    Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(config)).unwrap())
 }
 
 /// An output that passes its source on, and what the source sends.
@@ -59,7 +59,7 @@ impl Bench {
             reel,
             source,
             sound,
-            frame: silent_frame(&audio(LC)).unwrap(),
+            frame: silent_frame(audio(LC).as_aac().unwrap()).unwrap(),
             next: 0,
             heard: 0,
         }
@@ -87,6 +87,7 @@ impl Bench {
                 bitrate_bps: 100_000,
             }],
             shed: 0,
+            keeps_last: false,
             audio_encodes,
             config: transcode::Config::default(),
         };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use super::*;
 use crate::base::clock::WallTime;
 use crate::live::start::tests::video;
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, AudioKind};
 use crate::model::channel::Settings;
 
 const STEREO_48K: Option<&[u8]> = Some(&[0x11, 0x90]);
@@ -30,7 +30,8 @@ fn channel(channel_type: ChannelType) -> Channel {
 
 /// 720p at 30 frames a second.
 fn facts(is_passable: bool, audio: Option<&'static [u8]>) -> Facts {
-    let parse = |bytes| Arc::new(aac::Config::parse(&Bytes::from_static(bytes)).unwrap());
+    let parse =
+        |bytes| Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(bytes)).unwrap());
     let encoded = Way::Transcode {
         rate: FrameRate::near(30_000),
         reason: None,

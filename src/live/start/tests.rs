@@ -1,6 +1,8 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::media::codec::video::Coding;
+use crate::media::codec::{AudioKind, Picture, avc};
 
 const AAC_STEREO_48K: &[u8] = &[0x11, 0x90];
 
@@ -27,18 +29,22 @@ fn sound(dts: i64) -> Sample {
 }
 
 /// A usual configuration, of `width` times 720.
-pub(in crate::live) fn video(width: u16) -> Arc<avc::Config> {
+pub(in crate::live) fn video(width: u16) -> Arc<VideoConfig> {
     let bytes = Bytes::from_static(avc::tests::X264_360P30);
-    let parsed = avc::Config::parse(&bytes).unwrap();
-    Arc::new(avc::Config {
+    let parsed = avc::parse(&bytes).unwrap();
+    Arc::new(VideoConfig {
         width,
         height: 720,
         ..parsed
     })
 }
 
-fn audio() -> Arc<aac::Config> {
-    Arc::new(aac::Config::parse(&Bytes::from_static(AAC_STEREO_48K)).unwrap())
+fn aac(bytes: &'static [u8]) -> Arc<AudioConfig> {
+    Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(bytes)).unwrap())
+}
+
+fn audio() -> Arc<AudioConfig> {
+    aac(AAC_STEREO_48K)
 }
 
 /// A start that knows its video.
@@ -210,10 +216,10 @@ fn a_few_lost_pictures_and_jitter_change_no_rate() {
 #[test]
 fn forms_that_players_do_not_take_are_transcoded() {
     let mut start = Start::new(Config::default(), true);
-    let high_10 = avc::Config {
-        profile: 110,
-        ..avc::Config::clone(&video(1280))
-    };
+    let mut high_10 = VideoConfig::clone(&video(1280));
+    if let Coding::Avc(coding) = &mut high_10.coding {
+        coding.profile = 110;
+    }
     start.video_config(Arc::new(high_10));
     let (reason, _) = transcoded(run(&mut start, 30, 60).1);
     assert!(reason.contains("H.264"), "{reason}");
@@ -222,12 +228,12 @@ fn forms_that_players_do_not_take_are_transcoded() {
 #[test]
 fn pictures_that_are_too_large_are_refused() {
     let sized = |width, height, sample_aspect| {
-        let parsed = avc::Config::clone(&video(1280));
+        let parsed = VideoConfig::clone(&video(1280));
         let mut start = Start::new(Config::default(), true);
-        start.video_config(Arc::new(avc::Config {
+        start.video_config(Arc::new(VideoConfig {
             width,
             height,
-            picture: avc::Picture {
+            picture: Picture {
                 sample_aspect,
                 ..parsed.picture
             },
@@ -300,12 +306,11 @@ fn audio_that_turns_into_something_else_is_held_from_there_on() {
     let mut start = start();
     start.audio_config(audio());
     start.push(sound(0));
-    let mono = aac::Config::parse(&Bytes::from_static(&[0x13, 0x88])).unwrap();
-    start.audio_config(Arc::new(mono));
+    start.audio_config(aac(&[0x13, 0x88]));
     start.push(sound(4096));
     let (_, verdict) = run(&mut start, 30, 60);
     let ready = go(verdict);
-    assert_eq!(ready.source.audio.map(|audio| audio.channels), Some(1));
+    assert_eq!(ready.source.audio.map(|audio| audio.is_mono()), Some(true));
     let sounds = ready.samples.iter().filter(|s| s.track == TrackKind::Audio);
     assert_eq!(sounds.map(|s| s.dts).collect::<Vec<_>>(), [4096]);
 }

@@ -24,6 +24,7 @@ mod store;
 mod ladder;
 mod ladder_changes;
 mod ladder_trouble;
+mod codecs;
 mod lifecycle;
 mod live_mirror;
 mod handover;

@@ -109,6 +109,35 @@ fn a_changed_video_configuration_waits_for_its_idr() {
 }
 
 #[test]
+fn what_only_some_players_take_needs_an_encoder() {
+    for (may_transcode, expected) in [(true, 'B'), (false, 'L')] {
+        let mut intake = Intake::new(means(may_transcode));
+        intake.take(MediaEvent::VideoConfig(start::tests::hevc()));
+        let pictures = (0..=60).map(|n| picture(n, n % 60 == 0));
+        let letters = letters(&mut intake, pictures);
+        assert_eq!(letters.chars().last(), Some(expected), "{letters}");
+    }
+    // It comes in mid-stream: it takes its place, or the stream ends with a word.
+    for (may_transcode, expected) in [(true, "PC"), (false, "PL")] {
+        let mut intake = live_with(means(may_transcode), false);
+        intake.take(MediaEvent::VideoConfig(start::tests::hevc()));
+        let samples = [picture(61, false), picture(62, true)];
+        assert_eq!(letters(&mut intake, samples), expected);
+    }
+    let mut intake = live_with(means(false), false);
+    intake.take(MediaEvent::VideoConfig(start::tests::hevc()));
+    let action = intake.take(MediaEvent::Sample(picture(61, true)));
+    let Action::Leave(Ending::Refused(words)) = action else {
+        panic!("{action:?}");
+    };
+    assert!(words.contains("HEVC") && words.contains("H.264"), "{words}");
+    // What no player takes is transcoded.
+    let mut intake = live(false);
+    intake.take(MediaEvent::VideoConfig(start::tests::vp9()));
+    assert_eq!(letters(&mut intake, [picture(61, true)]), "X");
+}
+
+#[test]
 fn audio_joins_changes_and_goes_at_idr_pictures() {
     let mut intake = live(false);
     assert_eq!(

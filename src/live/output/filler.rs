@@ -388,6 +388,33 @@ mod tests {
     }
 
     #[test]
+    fn who_promised_another_codec_has_gaps_beside_the_slate() {
+        let began = Instant::now();
+        let mut filler = Filler::slate(grid(), vec![None, Some(reel())], Vec::new(), began);
+        let made = filler.make(began);
+        assert!(!filler.is_gap());
+        let of = |wanted: usize| {
+            let made = made.iter().filter_map(move |made| match made {
+                Made::Video { rung, .. } => (*rung == wanted).then_some("shown"),
+                Made::VideoUntil {
+                    rung,
+                    is_lost: true,
+                    ..
+                } => (*rung == wanted).then_some("lost"),
+                _ => None,
+            });
+            made.collect::<Vec<_>>()
+        };
+        assert_eq!((of(0), of(1)), (vec!["lost"], vec!["shown"]));
+        let tracks = |config| Tracks {
+            video: Some(VideoTrack { config }),
+            audio: None,
+        };
+        assert_eq!(slate_form(&tracks(crate::live::start::tests::hevc())), None);
+        assert!(slate_form(&tracks(reel().config)).is_some());
+    }
+
+    #[test]
     fn gaps_have_ticks_and_no_pictures_and_what_is_late_is_bounded() {
         let began = Instant::now();
         let mut filler = Filler::gaps(grid(), 2, began);

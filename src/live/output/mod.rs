@@ -9,6 +9,7 @@
 
 mod cadence;
 mod filler;
+mod missing;
 mod rendition;
 mod restored;
 mod run;
@@ -29,7 +30,7 @@ use super::plan::Setup;
 use super::silence::Silence;
 use crate::base::clock::WallTime;
 use crate::media::codec::VideoConfig;
-use crate::media::{Sample, TrackKind, Tracks};
+use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Packager, Part};
 use crate::playlist::{self, Directory, Expected, LiveChannel, Variant};
@@ -185,24 +186,6 @@ impl Output {
         if self.is_announced() {
             // The hint of the coming MAP (rule 29).
             self.publish(&vec![true; self.renditions.len()]);
-        }
-        Ok(())
-    }
-
-    /// Renditions that this source does not fill have gaps. The multivariant playlist says of them what it said.
-    fn begin_missing(&mut self, slots: &[usize], at: WallTime) -> Result<(), packaging::Error> {
-        let known = self.renditions.iter().find_map(Rendition::tracks).cloned();
-        for slot in slots {
-            let rendition = &mut self.renditions[*slot];
-            let Some(tracks) = rendition.tracks().or(known.as_ref()) else {
-                continue;
-            };
-            let tracks = Tracks {
-                audio: None,
-                ..tracks.clone()
-            };
-            let packager = Packager::following(&self.packaging, tracks)?;
-            rendition.begin_filler(packager, at);
         }
         Ok(())
     }

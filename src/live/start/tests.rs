@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::media::codec::video::Coding;
-use crate::media::codec::{AudioKind, Picture, avc};
+use crate::media::codec::{AudioKind, Picture, VideoKind, avc, hevc};
 
 const AAC_STEREO_48K: &[u8] = &[0x11, 0x90];
 
@@ -37,6 +37,23 @@ pub(in crate::live) fn video(width: u16) -> Arc<VideoConfig> {
         height: 720,
         ..parsed
     })
+}
+
+/// The same in HEVC.
+pub(in crate::live) fn hevc() -> Arc<VideoConfig> {
+    let bytes = Bytes::from_static(hevc::tests::X265_360P30);
+    let parsed = VideoConfig::parse(VideoKind::Hevc, &bytes).unwrap();
+    Arc::new(VideoConfig {
+        width: 1280,
+        height: 720,
+        ..parsed
+    })
+}
+
+/// The same in VP9.
+pub(in crate::live) fn vp9() -> Arc<VideoConfig> {
+    let key = [0x82, 0x49, 0x83, 0x42, 0, 0x4f, 0xf0, 0x2c, 0xf0, 0];
+    Arc::new(VideoConfig::of_unit(VideoKind::Vp9, &key).unwrap())
 }
 
 fn aac(bytes: &'static [u8]) -> Arc<AudioConfig> {
@@ -223,6 +240,36 @@ fn forms_that_players_do_not_take_are_transcoded() {
     start.video_config(Arc::new(high_10));
     let (reason, _) = transcoded(run(&mut start, 30, 60).1);
     assert!(reason.contains("H.264"), "{reason}");
+}
+
+#[test]
+fn hevc_passes_in_closed_gops_and_vp9_never_does() {
+    let begun = |config: Arc<VideoConfig>, nal: [u8; 2]| {
+        let mut start = Start::new(Config::default(), true);
+        start.video_config(config);
+        for n in 0..60 {
+            start.push(picture(n * 3000, n == 0));
+        }
+        let [first, second] = nal;
+        let data = vec![0, 0, 0, 2, first, second];
+        start.push(Sample {
+            data: data.into(),
+            ..picture(180_000, true)
+        })
+    };
+    let (idr, cra) = ([19 << 1, 1], [21 << 1, 1]);
+    assert_eq!(go(begun(hevc(), idr)).way, Way::Pass);
+    let (reason, _) = transcoded(begun(hevc(), cra));
+    assert!(reason.contains("open"), "{reason}");
+    let (reason, rate) = transcoded(begun(vp9(), idr));
+    assert!(reason.contains("VP9") && rate == 30_000, "{reason}");
+    let mut hdr = VideoConfig::clone(&hevc());
+    hdr.picture.colour.transfer = 18;
+    let (reason, _) = transcoded(begun(Arc::new(hdr), idr));
+    assert!(
+        reason.contains("HEVC") && reason.contains("HDR"),
+        "{reason}"
+    );
 }
 
 #[test]

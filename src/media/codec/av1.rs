@@ -104,7 +104,7 @@ pub(super) fn examine(config: &VideoConfig, data: Bytes) -> Result<Option<Access
         }
         is_sync |= obu.is_key_picture();
         if obu.is_sequence() {
-            header = Some(obu.body);
+            header.get_or_insert(obu.body);
         }
     }
     if front >= data.len() {

@@ -82,7 +82,7 @@ impl Rendition {
         let of = |kind: &str| streams.iter().find(|stream| stream["codec_type"] == kind);
         let declared = variant.attribute("CODECS");
         let init = watched.inits.first_key_value().unwrap().1;
-        let mut codecs: Vec<String> = fragments::avc_codec(init).into_iter().collect();
+        let mut codecs: Vec<String> = fragments::video_codec(init).into_iter().collect();
         if let Some(audio) = of("audio") {
             assert_eq!(
                 (&audio["codec_name"], &audio["profile"]),
@@ -103,6 +103,7 @@ impl Rendition {
             );
             return;
         };
+        check_kind(&declared, video);
         let pixels = |name: &str| u32::try_from(video[name].as_u64().unwrap()).unwrap();
         let (width, height) = variant.resolution().unwrap();
         assert_eq!(
@@ -173,6 +174,15 @@ impl Decoded {
         self.worst_offset_ms_but(&(0.0..0.0))
     }
 
+    /// The same, when pictures are `later_ms` later than a reader of the file shows them.
+    pub(crate) fn worst_offset_ms_at(&self, later_ms: f64) -> f64 {
+        let files = self.files.iter();
+        let offsets = files.flat_map(|file| sync::offsets_ms(file, &(0.0..0.0)));
+        offsets
+            .map(|offset| (offset - later_ms).abs())
+            .fold(0.0, f64::max)
+    }
+
     /// The same where there is no sound in `silence`, in milliseconds.
     pub(crate) fn worst_offset_ms_but(&self, silence: &std::ops::Range<f64>) -> f64 {
         let files = self.files.iter();
@@ -222,6 +232,20 @@ impl Decoded {
             .find(|stream| stream["codec_type"] == kind)?;
         Some(stream[name].clone())
     }
+}
+
+/// The codec and its level as another program sees them.
+fn check_kind(declared: &str, video: &Value) {
+    let level = video["level"].as_i64().unwrap();
+    let (name, level) = match &declared[..4] {
+        "avc1" => ("h264", format!("{level:02X}")),
+        "hvc1" => ("hevc", format!(".L{level}.")),
+        "av01" => ("av1", format!(".{level:02}M.")),
+        other => panic!("{other}"),
+    };
+    assert_eq!(video["codec_name"], name, "{declared}");
+    let own = declared.split(',').next().unwrap();
+    assert!(own.contains(&level), "{declared}: {level}");
 }
 
 /// The width at which pixels are square.

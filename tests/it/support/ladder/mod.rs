@@ -55,6 +55,11 @@ impl Variant {
         Some((width.parse().unwrap(), height.parse().unwrap()))
     }
 
+    /// CODECS.
+    pub(crate) fn codecs(&self) -> String {
+        self.attribute("CODECS")
+    }
+
     /// FRAME-RATE, if the list knows it.
     pub(crate) fn frame_rate(&self) -> Option<f64> {
         attribute(&self.tag, "FRAME-RATE").map(|rate| rate.parse().unwrap())

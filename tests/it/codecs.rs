@@ -1,0 +1,148 @@
+//! What Enhanced RTMP adds: every codec that is taken becomes a ladder of H.264 and AAC, and HEVC and AV1 stand beside
+//! it as they are.
+
+use super::check_stream::{checked, musts};
+use super::support::clips::clip;
+use super::support::enhanced;
+use super::support::flv::kind;
+use super::support::fragments;
+use super::support::ladder::Ladder;
+use super::support::ladder::scene::{Frames, Scene, Source, play_all, scene};
+use super::support::rtmp_client::Publisher;
+use super::support::server::TestServer;
+use super::support::within;
+
+/// Sound and picture may be this far apart (EBU R37 allows 40 ms of early sound).
+const MAX_OFFSET_MS: f64 = 40.0;
+
+fn file(name: &str) -> Source {
+    Source::Edited(enhanced::recording(&clip(name)))
+}
+
+/// What each rendition with pictures says its picture is.
+fn kinds(ladder: &Ladder) -> Vec<String> {
+    let pictures = ladder.renditions.iter();
+    let pictures = pictures.filter(|rendition| rendition.variant.resolution().is_some());
+    let kind = |rendition: &super::support::ladder::Rendition| {
+        let codecs = rendition.variant.codecs();
+        format!("{} {}", rendition.variant.name, &codecs[..4])
+    };
+    let mut kinds: Vec<_> = pictures.map(kind).collect();
+    kinds.sort();
+    kinds
+}
+
+/// FFmpeg's reader shows all pictures of a file later by its most negative composition offset, the sound not; players
+/// of fragments take offsets as they are.
+fn check_sync(ladder: &Ladder) {
+    for rendition in &ladder.renditions {
+        if rendition.variant.resolution().is_some() {
+            let parts = rendition.watched.parts.values();
+            let least = parts.map(|(_, bytes)| fragments::least_offset(bytes)).min();
+            #[expect(clippy::cast_precision_loss, reason = "some frames")]
+            let shift_ms = least.unwrap().min(0) as f64 / 90.0;
+            let worst = rendition.decode().worst_offset_ms_at(shift_ms);
+            let name = &rendition.variant.name;
+            assert!(worst <= MAX_OFFSET_MS, "{name}: {worst:.0} ms");
+        }
+    }
+}
+
+/// Plays clips; which renditions there are is told as name and codec.
+async fn play(scenes: &[Scene], expected: &[&[&str]]) {
+    let ladders = play_all(scenes).await;
+    for ((scene, ladder), expected) in scenes.iter().zip(&ladders).zip(expected) {
+        assert_eq!(kinds(ladder), *expected, "{}", scene.name);
+        check_sync(ladder);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hevc_and_av1_stand_beside_a_ladder_of_h264() {
+    let heights = &[360, 360, 160];
+    let scenes = [
+        scene("hevc-aac", file("hevc_aac.mp4"), heights, Frames::All),
+        scene("av1-opus", file("av1_opus.mp4"), heights, Frames::All),
+        Scene {
+            options: &["--type", "BASIC"],
+            ..scene("basic", file("hevc_aac.mp4"), &[360, 360], Frames::All)
+        },
+    ];
+    play(
+        &scenes,
+        &[
+            &["160p30 avc1", "360p30 avc1", "360p30-hevc hvc1"],
+            &["160p30 avc1", "360p30 avc1", "360p30-av1 av01"],
+            &["360p30 avc1", "360p30-hevc hvc1"],
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_passed_on_is_a_ladder_of_h264() {
+    let heights = &[360, 160];
+    let scenes = [
+        scene("vp9-flac", file("vp9_flac.mp4"), heights, Frames::All),
+        // GOPs of ten seconds, and open ones.
+        scene("hevc-mp3", file("hevc_mp3.mp4"), heights, Frames::All),
+        scene("hevc-open", file("hevc_open.mp4"), heights, Frames::All),
+        // H.264 in the enhanced form is passed on, with sound that has to be encoded.
+        scene("avc-opus", file("avc_opus.mp4"), heights, Frames::All),
+        Scene {
+            options: &["--type", "ADVANCED_HD"],
+            ..scene(
+                "advanced",
+                file("hevc_aac.mp4"),
+                &[360, 160, 0],
+                Frames::All,
+            )
+        },
+    ];
+    let all = &["160p30 avc1", "360p30 avc1"][..];
+    play(&scenes, &[all; 5]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checker_finds_nothing_that_must_not_be() {
+    let server = TestServer::start().await;
+    for name in ["hevc_aac", "av1_opus"] {
+        let channel = server.new_channel_with(name, &["--type", "STANDARD"]).await;
+        let recording = enhanced::recording(&clip(&format!("{name}.mp4")));
+        let recording = recording.clone().then(recording);
+        let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
+        let check = async {
+            super::support::viewer::media_playlist_url(&channel.playback_url).await;
+            checked(&channel.playback_url, 10).await
+        };
+        let both = async { tokio::join!(recording.publish(publisher.unwrap()), check) };
+        let (published, report) = within(60, "end of the check", both).await;
+        published.unwrap();
+        assert!(musts(&report).is_empty(), "{report}");
+        let beside = report
+            .renditions
+            .iter()
+            .filter(|followed| followed.parts > 20);
+        assert!(beside.count() >= 3, "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codecs_that_are_not_taken_are_refused_by_name() {
+    let server = TestServer::start().await;
+    for (kind, body, name) in [
+        (kind::VIDEO, &b"\x90vvc1vvcC"[..], "VVC"),
+        (kind::VIDEO, b"\x90vp08", "VP8"),
+        (kind::AUDIO, b"\x90ac-3", "AC-3"),
+    ] {
+        let channel = server.new_channel(name).await;
+        let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
+        let mut publisher = publisher.unwrap();
+        publisher.send_message(kind, 0, body).await.unwrap();
+        let status = publisher.expect_status().await.unwrap();
+        assert_eq!(status.code, "NetStream.Publish.Rejected");
+        let words = format!("{name} is not supported");
+        assert!(status.description.starts_with(&words), "{status:?}");
+        publisher.expect_closed().await.unwrap();
+    }
+}

@@ -4,13 +4,14 @@
 use super::check_stream::{checked, musts};
 use super::support::clips::clip;
 use super::support::enhanced;
-use super::support::flv::kind;
+use super::support::flv::{Recording, kind};
 use super::support::fragments;
-use super::support::ladder::Ladder;
 use super::support::ladder::scene::{Frames, Scene, Source, play_all, scene};
+use super::support::ladder::{Ladder, Rendition, watch};
 use super::support::rtmp_client::Publisher;
 use super::support::server::TestServer;
-use super::support::within;
+use super::support::viewer::media_playlist_url;
+use super::support::{MACHINE, within};
 
 /// Sound and picture may be this far apart (EBU R37 allows 40 ms of early sound).
 const MAX_OFFSET_MS: f64 = 40.0;
@@ -23,7 +24,7 @@ fn file(name: &str) -> Source {
 fn kinds(ladder: &Ladder) -> Vec<String> {
     let pictures = ladder.renditions.iter();
     let pictures = pictures.filter(|rendition| rendition.variant.resolution().is_some());
-    let kind = |rendition: &super::support::ladder::Rendition| {
+    let kind = |rendition: &Rendition| {
         let codecs = rendition.variant.codecs();
         format!("{} {}", rendition.variant.name, &codecs[..4])
     };
@@ -112,11 +113,11 @@ async fn the_checker_finds_nothing_that_must_not_be() {
         let recording = recording.clone().then(recording);
         let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
         let check = async {
-            super::support::viewer::media_playlist_url(&channel.playback_url).await;
+            media_playlist_url(&channel.playback_url).await;
             checked(&channel.playback_url, 10).await
         };
         let both = async { tokio::join!(recording.publish(publisher.unwrap()), check) };
-        let (published, report) = within(60, "end of the check", both).await;
+        let (published, report) = Box::pin(within(60, "end of the check", both)).await;
         published.unwrap();
         assert!(musts(&report).is_empty(), "{report}");
         let beside = report
@@ -125,6 +126,49 @@ async fn the_checker_finds_nothing_that_must_not_be() {
             .filter(|followed| followed.parts > 20);
         assert!(beside.count() >= 3, "{report}");
     }
+}
+
+/// Plays a source that becomes another one; the renditions' gaps, by name.
+async fn gaps(server: &TestServer, name: &str, source: Recording) -> Vec<(String, usize)> {
+    let _shared = MACHINE.read().await;
+    let channel = server.new_channel_with(name, &["--type", "STANDARD"]).await;
+    let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
+    let publisher = publisher.unwrap();
+    let both = async { tokio::join!(watch(&channel.playback_url), source.publish(publisher)) };
+    let (ladder, published) = Box::pin(within(60, "end of the ladder", both)).await;
+    published.unwrap();
+    ladder.check_numbers();
+    let gaps = ladder.renditions.iter().map(|rendition| {
+        let watched = &rendition.watched;
+        assert_eq!(watched.discontinuities.len(), 1, "{name}");
+        let parts = watched.parts.values();
+        let gaps = parts.filter(|(part, _)| part.is_gap).count();
+        if gaps == 0 {
+            assert_eq!(rendition.decode().frames(), source.pictures(), "{name}");
+        }
+        (rendition.variant.name.clone(), gaps)
+    });
+    let mut gaps: Vec<_> = gaps.collect();
+    gaps.sort();
+    gaps
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_changes_its_codec_keeps_its_renditions() {
+    let server = TestServer::start().await;
+    let hevc = || enhanced::recording(&clip("hevc_aac.mp4")).gops(2);
+    let avc = || Recording::read(&clip("ladder_360p30.flv")).gops(2);
+    // There is no place for HEVC as it is: it is encoded.
+    let found = gaps(&server, "to-hevc", avc().then(hevc())).await;
+    assert_eq!(found, [("160p30".to_owned(), 0), ("360p30".to_owned(), 0)]);
+    // Its place stays when it has gone, and is empty: 4 s of parts.
+    let found = gaps(&server, "from-hevc", hevc().then(avc())).await;
+    let [low, high, (beside, gaps)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!((low.1, high.1, beside.as_str()), (0, 0, "360p30-hevc"));
+    assert!((12..=14).contains(gaps), "{found:?}");
+    assert!(server.metric("weir_task_panics_total").await < 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

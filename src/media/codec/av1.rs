@@ -36,7 +36,7 @@ pub struct Coding {
 
 impl Coding {
     /// For example `av01.0.04M.08`.
-    pub(super) fn codec_string(&self, bit_depth: u8) -> String {
+    pub(super) fn codec_string(self, bit_depth: u8) -> String {
         let tier = if self.is_high_tier { 'H' } else { 'M' };
         format!(
             "av01.{}.{:02}{tier}.{bit_depth:02}",
@@ -92,11 +92,11 @@ pub(super) fn of_unit(unit: &[u8]) -> Option<VideoConfig> {
 
 /// Looks at a temporal unit: delimiters at its front are taken off; a sequence header that is not the configuration's
 /// makes another one.
-pub(super) fn examine(config: &VideoConfig, data: Bytes) -> Result<Option<AccessUnit>, Error> {
+pub(super) fn examine(config: &VideoConfig, data: &Bytes) -> Result<Option<AccessUnit>, Error> {
     let mut front = 0usize;
     let mut is_front = true;
     let (mut is_sync, mut header) = (false, None);
-    for obu in Obus(&data) {
+    for obu in Obus(data) {
         let obu = obu?;
         is_front &= obu.kind == OBU_TEMPORAL_DELIMITER;
         if is_front {
@@ -113,7 +113,7 @@ pub(super) fn examine(config: &VideoConfig, data: Bytes) -> Result<Option<Access
     let known = config.bytes.get(HEAD_BYTES..).unwrap_or_default();
     let known = Obus(known).filter_map(Result::ok).find(Obu::is_sequence);
     let is_other = header.is_some_and(|body| known.is_none_or(|known| known.body != body));
-    let renewed = if is_other { of_unit(&data) } else { None };
+    let renewed = if is_other { of_unit(data) } else { None };
     Ok(Some(AccessUnit {
         is_sync,
         data: data.slice(front..),

@@ -12,6 +12,8 @@ use super::bits::Bits;
 const INFO_BYTES: usize = 34;
 /// Highest sampling rate that is believed.
 const MAX_RATE: u32 = 192_000;
+/// In the head of a block: none follows.
+const LAST: u8 = 0x80;
 const SYNC: u16 = 0xfff8;
 /// No block is shorter but the last.
 const LEAST_SAMPLES: i64 = 16;
@@ -34,7 +36,7 @@ impl Config {
     pub fn parse(bytes: &Bytes) -> Result<Self, Error> {
         let info = match bytes.strip_prefix(b"fLaC") {
             // The head of the first block: its type, and whether it is the last; its length.
-            Some([first, _, _, _, info @ ..]) if first & 0x7f == 0 => info,
+            Some([first, _, _, _, info @ ..]) if *first | LAST == LAST => info,
             Some(_) => return Err(malformed()),
             None => &bytes[..],
         };

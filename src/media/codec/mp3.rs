@@ -4,6 +4,9 @@
 
 use super::Error;
 
+/// How a header names layer III.
+const LAYER_3: u8 = 1;
+
 /// An MP3 configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -34,7 +37,6 @@ fn read(frame: &[u8]) -> Option<Config> {
     let [0xff, second, third, fourth] = *frame.first_chunk::<4>()? else {
         return None;
     };
-    const LAYER_3: u8 = 1;
     let (version, layer) = (second >> 3 & 3, second >> 1 & 3);
     let (bitrate, rate) = (third >> 4, third >> 2 & 3);
     let base = [44_100u32, 48_000, 32_000]
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_frame_tells_all() {
-        let cases: [([u8; 4], Option<(u32, u8, i64)>); 7] = [
+        let cases = [
             ([0xff, 0xfb, 0x94, 0x64], Some((48_000, 2, 1152))),
             ([0xff, 0xfb, 0x90, 0xc4], Some((44_100, 1, 1152))),
             ([0xff, 0xf3, 0x80, 0x64], Some((22_050, 2, 576))),

@@ -125,7 +125,7 @@ impl VideoConfig {
                 }))
             }
             Coding::Hevc(coding) => hevc::examine(self, coding, data),
-            Coding::Av1(_) => av1::examine(self, data),
+            Coding::Av1(_) => av1::examine(self, &data),
             Coding::Vp9(_) => Ok(Some(vp9::examine(self, data))),
         }
     }
@@ -233,4 +233,91 @@ impl VideoConfig {
 pub(super) fn size(width: u32, height: u32) -> Option<(u16, u16)> {
     let narrow = |pixels: u32| u16::try_from(pixels).ok().filter(|p| *p > 0);
     Some((narrow(width)?, narrow(height)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::codec::{AudioConfig, AudioKind};
+
+    const KINDS: [VideoKind; 4] = [
+        VideoKind::Avc,
+        VideoKind::Hevc,
+        VideoKind::Av1,
+        VideoKind::Vp9,
+    ];
+    const SOUNDS: [AudioKind; 4] = [
+        AudioKind::Aac,
+        AudioKind::Opus,
+        AudioKind::Flac,
+        AudioKind::Mp3,
+    ];
+
+    fn known() -> [VideoConfig; 4] {
+        let parse = |kind, record| VideoConfig::parse(kind, &Bytes::from_static(record));
+        let vp9 = [0x82, 0x49, 0x83, 0x42, 0, 0x27, 0xf0, 0x16, 0x70, 0];
+        [
+            parse(VideoKind::Avc, avc::tests::X264_360P30).unwrap(),
+            parse(VideoKind::Hevc, hevc::tests::X265_360P30).unwrap(),
+            parse(VideoKind::Av1, av1::tests::SVT_360P).unwrap(),
+            VideoConfig::of_unit(VideoKind::Vp9, &vp9).unwrap(),
+        ]
+    }
+
+    #[test]
+    fn each_codec_has_its_string_and_its_way() {
+        let seen = known().map(|config| {
+            let (name, form) = (config.kind().name(), config.codec_string());
+            format!("{name} {form} {:?}", config.passing())
+        });
+        let expected = [
+            "H.264 avc1.64001E Alone",
+            "HEVC hvc1.1.6.L63.90 Beside",
+            "AV1 av01.0.01M.08 Beside",
+            "VP9 vp09.00.21.08 Never",
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn records_of_another_codec_are_refused() {
+        for config in known() {
+            for kind in KINDS {
+                let parsed = VideoConfig::parse(kind, &config.bytes);
+                let is_own = kind == config.kind() && kind != VideoKind::Vp9;
+                assert_eq!(parsed.is_ok(), is_own, "{kind:?} of {:?}", config.kind());
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn survives_any_bytes(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), head in 0_usize..4) {
+            // Often enough they begin as something does.
+            let heads: [&[u8]; 4] = [&[], &[1], &[0x81, 0, 0, 0, 0x0a], &[0x82, 0x49, 0x83, 0x42]];
+            let bytes = Bytes::from([heads[head], &bytes].concat());
+            for kind in SOUNDS {
+                if let Ok(config) = AudioConfig::parse(kind, &bytes) {
+                    assert!(config.sample_rate() > 0 && config.least_samples() > 0);
+                    let samples = config.samples_in(&bytes);
+                    assert!(samples.is_none_or(|samples| (1..=65_536).contains(&samples)));
+                }
+            }
+            let parsed = KINDS.map(|kind| VideoConfig::parse(kind, &bytes).ok());
+            let brought = KINDS.map(|kind| VideoConfig::of_unit(kind, &bytes));
+            for config in parsed.into_iter().chain(brought).flatten().chain(known()) {
+                assert!(config.width > 0 && config.height > 0);
+                drop(config.is_sync(&bytes));
+                config.is_open(&bytes);
+                let Ok(Some(unit)) = config.examine(bytes.clone()) else {
+                    continue;
+                };
+                assert!(unit.data.len() <= bytes.len());
+                if let Some(renewed) = unit.renewed {
+                    let again = renewed.examine(bytes.clone()).unwrap();
+                    assert_eq!(again.and_then(|unit| unit.renewed), None);
+                }
+            }
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub struct Coding {
 
 impl Coding {
     /// For example `vp09.00.31.08`.
-    pub(super) fn codec_string(&self, bit_depth: u8) -> String {
+    pub(super) fn codec_string(self, bit_depth: u8) -> String {
         format!("vp09.{:02}.{:02}.{bit_depth:02}", self.profile, self.level)
     }
 }

@@ -239,14 +239,12 @@ impl Pipeline {
         let (at, timescale) = (sample.pts(), self.source.timescale());
         let encoders = &mut self.encoders;
         let mut encode = |frame: &_, dts| encode_all(encoders, frame, dts, exit);
-        match pcm {
-            Some(pcm) => self.mixer.push(at, timescale, &pcm, &mut encode),
-            None => {
-                let lasts = self.source.samples_in(&sample.data);
-                let lasts = lasts.unwrap_or(FRAME_TICKS);
-                self.mixer.push_lost((at, lasts), timescale, &mut encode)
-            }
+        if let Some(pcm) = pcm {
+            return self.mixer.push(at, timescale, &pcm, &mut encode);
         }
+        let lasts = self.source.samples_in(&sample.data);
+        let lost = (at, lasts.unwrap_or(FRAME_TICKS));
+        self.mixer.push_lost(lost, timescale, &mut encode)
     }
 
     fn finish<E>(&mut self, exit: &mut Exit<E>) -> Result<(), Failure>

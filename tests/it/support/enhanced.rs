@@ -7,12 +7,12 @@ use std::process::Command;
 
 use super::flv::{Recording, Tag, kind};
 
-/// The FourCC of a sample entry, the box of its configuration, the FourCC in FLV.
-const VIDEO: [(&[u8; 4], &[u8; 4]); 4] = [
-    (b"avcC", b"avc1"),
-    (b"hvcC", b"hvc1"),
-    (b"av1C", b"av01"),
-    (b"vpcC", b"vp09"),
+/// The box of a configuration, and the name of its codec in FLV.
+const VIDEO: [([u8; 4], &[u8; 4]); 4] = [
+    (*b"avcC", b"avc1"),
+    (*b"hvcC", b"hvc1"),
+    (*b"av1C", b"av01"),
+    (*b"vpcC", b"vp09"),
 ];
 
 /// A packet of a file.
@@ -32,7 +32,7 @@ pub(crate) fn recording(path: &Path) -> Recording {
     let first = first.fold(f64::INFINITY, f64::min);
     let (record, four_cc) = VIDEO
         .iter()
-        .find_map(|(name, four_cc)| Some((content(&file, name)?, *four_cc)))
+        .find_map(|(name, four_cc)| Some((content(&file, *name)?, *four_cc)))
         .unwrap();
     let (sound_config, sound_four_cc) = sound(&file);
     let at = |ms: f64| {
@@ -114,9 +114,9 @@ fn packets<'a>(path: &Path, file: &'a [u8]) -> Vec<Packet<'a>> {
     lines.map(read).collect()
 }
 
-/// The sound's configuration as FLV has it, none for MP3, and its FourCC.
+/// The sound's configuration as FLV has it, none for MP3, and the name of its codec there.
 fn sound(file: &[u8]) -> (Option<Vec<u8>>, &'static [u8; 4]) {
-    if let Some(opus) = content(file, b"dOps") {
+    if let Some(opus) = content(file, *b"dOps") {
         // The same fields as `OpusHead`, with the other end first.
         let [_, channels, skip @ .., family] = opus else {
             panic!("{opus:x?}");
@@ -134,10 +134,10 @@ fn sound(file: &[u8]) -> (Option<Vec<u8>>, &'static [u8; 4]) {
         ];
         return (Some(head.concat()), b"Opus");
     }
-    if let Some(flac) = content(file, b"dfLa") {
+    if let Some(flac) = content(file, *b"dfLa") {
         return (Some([b"fLaC", &flac[4..]].concat()), b"fLaC");
     }
-    let stream = content(file, b"esds").unwrap();
+    let stream = content(file, *b"esds").unwrap();
     // `objectTypeIndication` behind the head of the decoder's descriptor.
     let decoder = stream
         .windows(4)
@@ -155,9 +155,9 @@ fn sound(file: &[u8]) -> (Option<Vec<u8>>, &'static [u8; 4]) {
 }
 
 /// The content of the box of this kind that describes samples.
-fn content<'a>(file: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+fn content(file: &[u8], name: [u8; 4]) -> Option<&[u8]> {
     let moov = file.windows(4).rposition(|w| w == b"moov")?;
-    let at = moov + file[moov..].windows(4).position(|w| w == name)?;
+    let at = moov + file[moov..].windows(4).position(|w| *w == name)?;
     let size = u32::from_be_bytes(file[at - 4..at].try_into().unwrap());
     Some(&file[at + 4..at - 4 + usize::try_from(size).unwrap()])
 }

@@ -38,7 +38,7 @@ pub(crate) fn least_offset(part: &[u8]) -> i64 {
     let moof = Moof::decode_atom(&header, &mut &*rest).unwrap();
     let runs = moof.traf.iter().flat_map(|traf| &traf.trun);
     let offsets = runs.flat_map(|run| run.samples.iter().filter_map(|sample| sample.cts));
-    offsets.map(i64::from).min().unwrap_or(0)
+    offsets.min().unwrap_or(0)
 }
 
 /// Where `track` begins in a part; `None` if the part has no sample of it.

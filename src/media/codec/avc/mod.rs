@@ -96,7 +96,7 @@ fn read(bytes: &[u8]) -> Result<(Coding, &[u8]), Error> {
 
 impl Coding {
     /// RFC 6381 codec string, for example `avc1.64001F`.
-    pub(super) fn codec_string(&self) -> String {
+    pub(super) fn codec_string(self) -> String {
         format!(
             "avc1.{:02X}{:02X}{:02X}",
             self.profile, self.compatibility, self.level
@@ -104,12 +104,12 @@ impl Coding {
     }
 
     /// Whether every browser plays it: Baseline, Main or High, at most level 5.2.
-    pub(super) fn is_widely_playable(&self) -> bool {
+    pub(super) fn is_widely_playable(self) -> bool {
         matches!(self.profile, 66 | 77 | 100) && self.level <= 52
     }
 
     /// The profile in words.
-    pub(super) fn describe(&self) -> String {
+    pub(super) fn describe(self) -> String {
         match self.profile {
             66 => "Baseline".to_owned(),
             77 => "Main".to_owned(),
@@ -122,7 +122,7 @@ impl Coding {
     }
 
     /// How the pictures from this one on are to be shown, if a message says so.
-    pub(super) fn display_orientation(&self, access_unit: &[u8]) -> Option<Orientation> {
+    pub(super) fn display_orientation(self, access_unit: &[u8]) -> Option<Orientation> {
         let units = nal::units(access_unit, self.nal_length_bytes).filter_map(Result::ok);
         let mut messages = units.filter(|nal| nal.first().is_some_and(|h| h & 31 == NAL_SEI));
         messages.find_map(Orientation::of_sei)
@@ -130,7 +130,7 @@ impl Coding {
 
     /// Whether `access_unit` holds an IDR picture. Length prefixes are checked: an error means
     /// that no decoder could take the unit apart.
-    pub(super) fn is_idr(&self, access_unit: &[u8]) -> Result<bool, Error> {
+    pub(super) fn is_idr(self, access_unit: &[u8]) -> Result<bool, Error> {
         let mut is_idr = false;
         for nal in nal::units(access_unit, self.nal_length_bytes) {
             is_idr |= nal?.first().is_some_and(|header| header & 31 == NAL_IDR);

@@ -240,7 +240,9 @@ mod tests {
     use mp4_atom::{Codec, Decode, Moov};
 
     use super::*;
+    use crate::media::codec::av1::tests::SVT_360P;
     use crate::media::codec::avc::tests::X264_360P30;
+    use crate::media::codec::hevc::tests::X265_360P30;
     use crate::media::codec::{aac, avc};
 
     fn tracks(asc: Option<&'static [u8]>) -> Tracks {
@@ -333,6 +335,37 @@ mod tests {
             config: Arc::new(config),
         });
         assert_eq!(content(&InitSection::new(odd_tracks), *b"avcC"), odd);
+    }
+
+    #[test]
+    fn each_codec_has_its_entry_with_its_record() {
+        let of = |kind, record: &'static [u8]| {
+            let config = VideoConfig::parse(kind, &Bytes::from_static(record)).unwrap();
+            InitSection::new(Tracks {
+                video: Some(VideoTrack {
+                    config: Arc::new(config),
+                }),
+                ..tracks(Some(&[0x11, 0x90]))
+            })
+        };
+        let hevc = of(VideoKind::Hevc, X265_360P30);
+        assert_eq!(content(&hevc, *b"hvcC"), X265_360P30);
+        assert_eq!(hevc.tracks.codecs(), "hvc1.1.6.L63.90,mp4a.40.2");
+        let entry = |section: &InitSection| {
+            let (_, moov) = decode(section);
+            moov.trak[0].mdia.minf.stbl.stsd.codecs[0].clone()
+        };
+        let Codec::Hvc1(found) = entry(&hevc) else {
+            panic!("no hvc1");
+        };
+        assert_eq!((found.visual.width, found.visual.height), (640, 360));
+        let av1 = of(VideoKind::Av1, SVT_360P);
+        assert_eq!(content(&av1, *b"av1C"), SVT_360P);
+        assert!(matches!(entry(&av1), Codec::Av01(found) if found.visual.width == 640));
+        for written in [hevc, av1] {
+            let read = InitSection::read(written.bytes.clone(), &written.hash);
+            assert_eq!(read, Some(written));
+        }
     }
 
     #[test]

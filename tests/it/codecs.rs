@@ -2,6 +2,7 @@
 //! it as they are.
 
 use super::check_stream::{checked, musts};
+use super::players::{number, script};
 use super::support::clips::clip;
 use super::support::enhanced;
 use super::support::flv::{Recording, kind};
@@ -126,6 +127,29 @@ async fn the_checker_finds_nothing_that_must_not_be() {
             .filter(|followed| followed.parts > 20);
         assert!(beside.count() >= 3, "{report}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_finds_what_it_can_play() {
+    let _shared = MACHINE.read().await;
+    let server = TestServer::start().await;
+    let channel = server
+        .new_channel_with("browser", &["--type", "STANDARD"])
+        .await;
+    let recording = enhanced::recording(&clip("hevc_aac.mp4"));
+    let recording = recording.clone().then(recording);
+    let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
+    let watch = async {
+        media_playlist_url(&channel.playback_url).await;
+        let options = ["--url", &channel.watch_url, "--seconds", "6"];
+        script("watch.mjs", &options).await
+    };
+    let both = async { tokio::join!(recording.publish(publisher.unwrap()), watch) };
+    let (published, seen) = Box::pin(within(60, "end of the browser", both)).await;
+    published.unwrap();
+    assert_eq!(seen["state"], "live", "{seen}");
+    let frames = ["totalVideoFramesStart", "totalVideoFrames"].map(|key| number(&seen, key));
+    assert!(frames[1] > frames[0], "{seen}");
 }
 
 /// Plays a source that becomes another one; the renditions' gaps, by name.

@@ -250,6 +250,23 @@ mod tests {
     }
 
     #[test]
+    fn codec_strings_are_compared_whole_but_for_what_av1_may_leave_out() {
+        let av1 = track(Kind::Video, "av01", Some("av01.0.04M.08"), None);
+        let hevc = track(Kind::Video, "hvc1", Some("hvc1.1.6.L93.B0"), None);
+        for (told, track, is_said) in [
+            ("av01.0.04m.08", &av1, true),
+            ("av01.0.04m.08.0.110.01.01.01.0", &av1, true),
+            ("av01.0.05m.08", &av1, false),
+            ("av01.0.04m.0", &av1, false),
+            ("hvc1.1.6.l93.b0", &hevc, true),
+            ("hvc1.1.6.l93.b0.0", &hevc, false),
+            ("hvc1.1.6.l120.b0", &hevc, false),
+        ] {
+            assert_eq!(says(told, track), is_said, "{told}");
+        }
+    }
+
+    #[test]
     fn what_attributes_may_say_besides() {
         let init = Init {
             tracks: vec![

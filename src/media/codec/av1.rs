@@ -110,9 +110,11 @@ pub(super) fn examine(config: &VideoConfig, data: &Bytes) -> Result<Option<Acces
     if front >= data.len() {
         return Ok(None);
     }
-    let known = config.bytes.get(HEAD_BYTES..).unwrap_or_default();
-    let known = Obus(known).filter_map(Result::ok).find(Obu::is_sequence);
-    let is_other = header.is_some_and(|body| known.is_none_or(|known| known.body != body));
+    let is_other = header.is_some_and(|body| {
+        let known = config.bytes.get(HEAD_BYTES..).unwrap_or_default();
+        let known = Obus(known).filter_map(Result::ok).find(Obu::is_sequence);
+        known.is_none_or(|known| known.body != body)
+    });
     let renewed = if is_other { of_unit(data) } else { None };
     Ok(Some(AccessUnit {
         is_sync,

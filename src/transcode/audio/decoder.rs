@@ -137,3 +137,45 @@ impl Decoder {
         is_usable.then(|| Pcm::cleaned(&decoded).ok()).flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_of_all_channels_in_turn_become_planes() {
+        let values = [[16_384_i16, -8_192], [i16::MIN, 0], [i16::MAX, 1]];
+        let expected = [[0.5, -1.0, 1.0], [-0.25, 0.0, 0.0]];
+        let layout = ffmpeg::ChannelLayout::STEREO;
+        let check = |frame: &mut frame::Audio| {
+            frame.set_rate(48_000);
+            let pcm = Pcm::cleaned(frame).unwrap();
+            assert_eq!((pcm.rate, pcm.channels), (48_000, 2));
+            for (channel, expected) in expected.iter().enumerate() {
+                let found = pcm.frame.plane::<f32>(channel);
+                assert_eq!(found.len(), 3);
+                let is_near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+                assert!(found.iter().zip(expected).all(is_near), "{found:?}");
+            }
+        };
+        let mut short = frame::Audio::new(I16(Packed), 3, layout);
+        let bytes = values.as_flattened().iter().flat_map(|v| v.to_ne_bytes());
+        for (to, from) in short.data_mut(0).iter_mut().zip(bytes) {
+            *to = from;
+        }
+        check(&mut short);
+        let mut long = frame::Audio::new(I32(Packed), 3, layout);
+        let wide = values.as_flattened().iter().map(|v| i32::from(*v) << 16);
+        for (to, from) in long
+            .data_mut(0)
+            .iter_mut()
+            .zip(wide.flat_map(i32::to_ne_bytes))
+        {
+            *to = from;
+        }
+        check(&mut long);
+        let mut odd = frame::Audio::new(I16(Planar), 3, layout);
+        odd.set_rate(48_000);
+        assert!(Pcm::cleaned(&odd).is_err());
+    }
+}

@@ -48,7 +48,7 @@ pub fn parse(bytes: &Bytes) -> Result<VideoConfig, Error> {
     }
     let (record, kinds) = completed(bytes).ok_or_else(|| malformed("ends too early".into()))?;
     // Encoders write 0 here, too, from the time when the format was a draft.
-    let version = record.first().copied().unwrap_or(0);
+    let version = bytes.first().copied().unwrap_or(0);
     if version > 1 {
         return Err(malformed(format!("version {version}")));
     }
@@ -82,10 +82,11 @@ pub fn parse(bytes: &Bytes) -> Result<VideoConfig, Error> {
     })
 }
 
-/// The record with its arrays of parameter sets marked as complete, which `hvc1` demands and encoders that write for
-/// files leave out; and the kinds of arrays that are not empty.
+/// The record as `hvc1` demands it: of version 1, its arrays of parameter sets marked as complete, which encoders leave
+/// out; and the kinds of arrays that are not empty.
 fn completed(bytes: &Bytes) -> Option<(Bytes, Vec<u8>)> {
     let mut record = bytes.to_vec();
+    *record.first_mut()? = 1;
     let mut kinds = Vec::new();
     let mut rest = Reader(bytes.get(HEAD_BYTES..)?);
     for _ in 0..*bytes.get(HEAD_BYTES - 1)? {
@@ -174,6 +175,9 @@ fn renewed(
     coding: &Coding,
     sets: &[&[u8]],
 ) -> Result<Option<VideoConfig>, Error> {
+    if sets.is_empty() {
+        return Ok(None);
+    }
     let known = parameter_sets(&config.bytes);
     if sets.iter().all(|set| known.contains(set)) {
         return Ok(None);

@@ -196,6 +196,38 @@ async fn a_source_that_changes_its_codec_keeps_its_renditions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn beside_a_slate_what_only_some_players_take_has_gaps() {
+    let _shared = MACHINE.read().await;
+    let server = TestServer::start().await;
+    let channel = server
+        .new_channel_with("slate", &["--type", "STANDARD"])
+        .await;
+    let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
+    let publisher = publisher.unwrap();
+    let source = enhanced::recording(&clip("hevc_aac.mp4")).suspended(4_000, 6_000);
+    let both = async { tokio::join!(watch(&channel.playback_url), source.publish(publisher)) };
+    let (ladder, published) = Box::pin(within(60, "end of the ladder", both)).await;
+    published.unwrap();
+    ladder.check_numbers();
+    for Rendition { variant, watched } in &ladder.renditions {
+        let parts = watched.parts.values();
+        let gaps = parts.filter(|(part, _)| part.is_gap).count();
+        let name = &variant.name;
+        assert_eq!(watched.discontinuities.len(), 2, "{name}");
+        let kinds: Vec<_> = watched
+            .inits
+            .values()
+            .map(|init| fragments::video_codec(init).unwrap()[..4].to_owned())
+            .collect();
+        let is_beside = name == "360p30-hevc";
+        let kind = if is_beside { "hvc1" } else { "avc1" };
+        assert!(kinds.iter().all(|found| found == kind), "{name}: {kinds:?}");
+        assert_eq!(gaps >= 6, is_beside, "{name}: {gaps} gaps");
+    }
+    assert!(server.metric("weir_task_panics_total").await < 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn codecs_that_are_not_taken_are_refused_by_name() {
     let server = TestServer::start().await;
     for (kind, body, name) in [

@@ -37,7 +37,7 @@ const AVCC: &[u8] = &[
 ];
 
 fn init(hash: &str) -> Arc<InitSection> {
-    let config = Arc::new(avc::Config::parse(&Bytes::from_static(AVCC)).unwrap());
+    let config = Arc::new(avc::parse(&Bytes::from_static(AVCC)).unwrap());
     Arc::new(InitSection {
         bytes: Bytes::from(format!("init {hash}")),
         hash: hash.to_owned(),

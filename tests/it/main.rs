@@ -26,6 +26,7 @@ mod ladder_changes;
 mod ladder_faults;
 mod ladder_sizes;
 mod ladder_trouble;
+mod codecs;
 mod lifecycle;
 mod live_mirror;
 mod handover;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::base::clock::WallTime;
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{VideoConfig, aac};
 use crate::media::{Sample, TrackKind, Tracks};
 use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
@@ -115,7 +115,7 @@ impl Rendition {
     }
 
     /// The last pictures, which begin with a sync sample, if there are any.
-    pub(super) fn last_gop(&self) -> Option<(Arc<avc::Config>, Vec<Sample>)> {
+    pub(super) fn last_gop(&self) -> Option<(Arc<VideoConfig>, Vec<Sample>)> {
         let gop = self.gop.as_ref()?;
         Some((gop.config.clone()?, gop.samples.clone()))
     }
@@ -256,7 +256,7 @@ impl Rendition {
 /// The pictures since the last sync sample.
 #[derive(Default)]
 struct Gop {
-    config: Option<Arc<avc::Config>>,
+    config: Option<Arc<VideoConfig>>,
     samples: Vec<Sample>,
     bytes: usize,
 }

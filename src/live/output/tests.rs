@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use mp4_atom::{Decode as _, Emsg, EmsgTimestamp};
 
 use crate::media::Timescale;
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, AudioKind, aac};
 use crate::playlist::Position;
 use crate::transcode::ladder::Rung;
 use crate::transcode::slate::Reel;
 use crate::transcode::slate::tests::black;
-use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung};
+use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung, silent_frame};
 
 use super::*;
 
@@ -24,8 +25,8 @@ const HE_AAC: &[u8] = &[0x2b, 0x92, 0x08, 0x00];
 /// More than any thread here needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn audio(config: &'static [u8]) -> Arc<aac::Config> {
-    Arc::new(aac::Config::parse(&Bytes::from_static(config)).unwrap())
+fn audio(config: &'static [u8]) -> Arc<AudioConfig> {
+    Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(config)).unwrap())
 }
 
 /// An output that passes its source on, and what the source sends.
@@ -62,7 +63,7 @@ impl Bench {
             reel,
             source,
             sound,
-            frame: silent_frame(&audio(LC)).unwrap(),
+            frame: silent_frame(audio(LC).as_aac().unwrap()).unwrap(),
             next: 0,
             heard: 0,
         }
@@ -90,6 +91,7 @@ impl Bench {
                 bitrate_bps: 100_000,
             }],
             shed: 0,
+            keeps_last: false,
             audio_encodes,
             config: transcode::Config::default(),
         };
@@ -97,9 +99,34 @@ impl Bench {
     }
 
     fn begin(&mut self) {
+        let ladder = ladder(&self.sound);
+        self.begin_as(ladder);
+    }
+
+    /// As `begin`, with a place more.
+    fn begin_with_missing(&mut self) {
+        let mut ladder = ladder(&self.sound);
+        ladder.rungs.push(Rung {
+            name: "original".to_owned(),
+            video: RungVideo::Missing,
+            audio: RungAudio::None,
+            audio_bps: 0,
+            is_listed_always: true,
+        });
+        let place = Place {
+            channel_id: "channel".to_owned(),
+            epoch: 2,
+            first_msn: 1,
+        };
+        let grid = playlist::Config::default();
+        self.output = Output::new(place, &grid, &ladder, Arc::new(Directory::new()));
+        self.begin_as(ladder);
+    }
+
+    fn begin_as(&mut self, ladder: Ladder) {
         let is_encoded = matches!(self.sound, RungAudio::Encode { .. });
         let setup = Setup {
-            ladder: ladder(&self.sound),
+            ladder,
             job: None,
             rung_slots: vec![1],
             encode_slots: if is_encoded {
@@ -184,6 +211,25 @@ fn ladder(sound: &RungAudio) -> Ladder {
     Ladder {
         rungs: vec![rung("source", RungVideo::Source), rung("90p30", small)],
     }
+}
+
+#[tokio::test]
+async fn a_rendition_that_a_source_does_not_fill_has_gaps_on_the_same_grid() {
+    let mut bench = Bench::new(LC, RungAudio::Source);
+    bench.begin_with_missing();
+    bench.send(75, true);
+    bench.until(1, 7).await;
+    assert_eq!(bench.parts(0), "IpppppI");
+    assert_eq!(bench.parts(2), "-------");
+    bench.output.interrupt().await;
+    let durations = |slot: usize| {
+        let snapshot = bench.output.renditions[slot].window.snapshot();
+        let text = String::from_utf8(snapshot.playlist(false, false).to_vec()).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("#EXTINF"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(durations(0).len(), 2);
+    assert_eq!(durations(0), durations(2));
 }
 
 const ENCODED: RungAudio = RungAudio::Encode {

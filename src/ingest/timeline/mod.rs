@@ -153,7 +153,7 @@ impl Timeline {
         let sent = Timescale::MILLIS.convert(ms, self.audio_scale);
         let counted = self.next_audio.unwrap_or(sent);
         let drift = sent.saturating_sub(counted);
-        let correction = self.drift.correct(drift, self.audio_scale);
+        let correction = self.drift.correct(drift, samples, self.audio_scale);
         let is_behind = correction < 0;
         self.audio.record(ms, now, is_behind);
         if is_behind {

@@ -492,8 +492,13 @@ impl Live {
             let (bits, ticks) = std::mem::take(&mut self.span);
             self.measured.peak_bps = self.measured.peak_bps.max(bps(bits, ticks));
         }
-        let fps_millis = u64::from(pictures) * 90_000_000 / ticks;
-        let fps_millis = u32::try_from(fps_millis).unwrap_or(u32::MAX);
+        let gaps = self.gaps(dts);
+        let usual = gaps.fps_millis(None);
+        let fps_millis = if usual == 0 || gaps.is_uneven() {
+            u32::try_from(u64::from(pictures) * 90_000_000 / ticks).unwrap_or(u32::MAX)
+        } else {
+            usual
+        };
         let known = self.fps_millis;
         // Of more the frame grid, or an encoder that halves or expects fewer, would be wrong; of fewer none is.
         let is_faster = |rate: u32| ticks >= SHORTEST_LOOK && rate > known + known / 6;
@@ -501,7 +506,8 @@ impl Live {
             let is_other = if is_first {
                 fps_millis.abs_diff(known) > known / 20
             } else {
-                is_faster(fps_millis) && self.is_even(dts)
+                // Not if they came faster from the GOP's middle on.
+                is_faster(fps_millis) && !gaps.is_uneven()
             };
             if is_first || is_other {
                 // One GOP of rounded timestamps: a rate that encoders have is meant.
@@ -520,12 +526,12 @@ impl Live {
         is_other
     }
 
-    /// Whether the pictures of the GOP that ends at `dts` came steadily, and not faster from its middle on.
-    fn is_even(&self, dts: i64) -> bool {
+    /// The distances between the pictures of the GOP that ends at `dts`.
+    fn gaps(&self, dts: i64) -> Gaps {
         let mut gaps = Gaps::default();
         let times = self.gop.iter().map(|sample| sample.dts);
         times.chain([dts]).for_each(|dts| gaps.note(dts));
-        !gaps.is_uneven()
+        gaps
     }
 
     fn picture(&mut self, sample: Sample) -> Action {

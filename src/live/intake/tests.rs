@@ -421,6 +421,17 @@ fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() 
 }
 
 #[test]
+fn a_changed_source_keeps_its_rate_although_a_picture_is_missing() {
+    let mut intake = live(false);
+    intake.take(video(640));
+    assert_eq!(letters(&mut intake, [picture(120, true)]), "C");
+    let lossy = (121..=180).filter(|n| *n != 150);
+    let gop = lossy.map(|n| picture(n, n == 180));
+    assert_eq!(letters(&mut intake, gop), "P".repeat(59));
+    assert_eq!(intake.measured().fps_millis, Some(30_000));
+}
+
+#[test]
 fn a_passed_source_that_becomes_faster_is_planned_anew_after_its_first_even_gop() {
     let mut intake = live(false);
     letters(&mut intake, (61..90).map(|n| picture(n, false)));

@@ -304,8 +304,9 @@ impl Start {
 
     /// As measured; of a lone picture, as declared.
     fn fps_millis(&self, video: &VideoConfig) -> u32 {
-        match self.gaps.fps_millis() {
-            0 => video.declared_fps_millis.unwrap_or(USUAL_FPS_MILLIS),
+        let declared = video.declared_fps_millis;
+        match self.gaps.fps_millis(declared) {
+            0 => declared.unwrap_or(USUAL_FPS_MILLIS),
             measured => measured,
         }
     }

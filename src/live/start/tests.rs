@@ -231,6 +231,17 @@ fn a_few_lost_pictures_and_jitter_change_no_rate() {
 }
 
 #[test]
+fn what_jitters_is_given_the_rate_that_is_declared_if_so_many_come() {
+    let mut jitter: Vec<_> = (0..=60).map(|n| n * 3000 + n * 37 % 11 * 240).collect();
+    jitter.sort_unstable();
+    jitter.dedup();
+    assert_eq!(video(1280).declared_fps_millis, Some(30_000));
+    let (reason, rate) = transcoded(run_at(&jitter));
+    assert!(reason.contains("varies"), "{reason}");
+    assert_eq!(rate, 30_000);
+}
+
+#[test]
 fn forms_that_players_do_not_take_are_transcoded() {
     let mut start = Start::new(Config::default(), true);
     let mut high_10 = VideoConfig::clone(&video(1280));

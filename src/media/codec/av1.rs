@@ -267,7 +267,7 @@ fn timing(bits: &mut Bits<'_>) -> Option<(Option<u32>, Option<u32>)> {
         let ticks = u64::from(bits.golomb()?).saturating_add(1);
         let millihertz = u64::from(scale).saturating_mul(1000);
         let rate = millihertz.checked_div(u64::from(units).saturating_mul(ticks));
-        fps_millis = rate.and_then(|rate| u32::try_from(rate).ok());
+        fps_millis = rate.and_then(video::frame_rate);
     }
     let mut delay_bits = None;
     if bits.flag()? {

@@ -3,10 +3,15 @@
 //! In:  configuration records and access units. Out: [`VideoConfig`]: what all codecs have in common, and how a
 //! source of it may be passed on. Not here: the codecs' own bytes (`avc`, `hevc`, `av1`, `vp9`).
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
 use super::avc::Orientation;
 use super::{Error, Picture, av1, avc, hevc, nal, vp9};
+
+/// Declared frame rates outside are no hint at all, in millihertz.
+const PLAUSIBLE_FPS_MILLIS: RangeInclusive<u32> = 1_000..=240_000;
 
 /// The codecs that are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +73,7 @@ pub struct VideoConfig {
     pub width: u16,
     /// Displayed height in pixels; never zero.
     pub height: u16,
-    /// Frame rate as the headers declare it, in millihertz; a hint, encoders lie here.
+    /// Frame rate as the headers declare it, in millihertz, if that can be; a hint, encoders lie here.
     pub declared_fps_millis: Option<u32>,
     /// What else its pictures are.
     pub picture: Picture,
@@ -233,6 +238,12 @@ impl VideoConfig {
 pub(super) fn size(width: u32, height: u32) -> Option<(u16, u16)> {
     let narrow = |pixels: u32| u16::try_from(pixels).ok().filter(|p| *p > 0);
     Some((narrow(width)?, narrow(height)?))
+}
+
+/// A declared frame rate, if that can be.
+pub(super) fn frame_rate(millihertz: u64) -> Option<u32> {
+    let declared = u32::try_from(millihertz).ok()?;
+    PLAUSIBLE_FPS_MILLIS.contains(&declared).then_some(declared)
 }
 
 #[cfg(test)]

@@ -318,6 +318,22 @@ fn after_an_error_the_rest_can_be_had() {
     assert!(parts.last().unwrap().closes_segment);
 }
 
+#[test]
+fn pictures_that_are_shown_later_from_some_keyframe_on_have_room_behind_it() {
+    let mut packager = packager(false);
+    for n in 0..60 + 74 {
+        let sample = Sample {
+            composition_offset: if n < 60 { 0 } else { 6000 },
+            is_sync: n == 0 || n == 60,
+            ..picture(n)
+        };
+        packager.push(sample).unwrap();
+    }
+    packager.finish();
+    let segments = drain(&mut packager).into_iter();
+    assert_eq!(segments.filter(|part| part.closes_segment).count(), 2);
+}
+
 /// Pictures of one endless GOP in decoding order: runs of `run` pictures, the last of which the others refer to.
 fn with_b_pictures(run: i64) -> impl Iterator<Item = Sample> {
     (0..).map(move |n| {

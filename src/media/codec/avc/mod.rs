@@ -158,7 +158,7 @@ fn parse_sps(nal: &[u8]) -> Result<SeqParameterSet, Error> {
 fn declared_fps_millis(sps: &SeqParameterSet) -> Option<u32> {
     let timing = sps.vui_parameters.as_ref()?.timing_info.as_ref()?;
     let millihertz = u64::from(timing.time_scale).saturating_mul(500);
-    u32::try_from(millihertz.checked_div(u64::from(timing.num_units_in_tick))?).ok()
+    video::frame_rate(millihertz.checked_div(u64::from(timing.num_units_in_tick))?)
 }
 
 #[cfg(test)]
@@ -182,6 +182,17 @@ pub(crate) mod tests {
             matches!(config.coding, video::Coding::Avc(coding) if coding.nal_length_bytes == 4)
         );
         assert_eq!(config.declared_fps_millis, Some(30_000));
+    }
+
+    #[test]
+    fn declared_frame_rates_that_cannot_be_are_none() {
+        // Half a frame and 414 frames a second.
+        for (at, value) in [(29, 1), (28, 3)] {
+            let mut record = X264_360P30.to_vec();
+            record[at] = value;
+            let config = parse(&Bytes::from(record)).unwrap();
+            assert_eq!(config.declared_fps_millis, None, "byte {at}");
+        }
     }
 
     #[test]

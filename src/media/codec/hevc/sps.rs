@@ -5,7 +5,7 @@
 //! Read: ITU-T H.265 §7.3.2.2, §7.3.3, §7.3.7, annex E.
 
 use crate::media::codec::bits::Bits;
-use crate::media::codec::{Colour, Picture};
+use crate::media::codec::{Colour, Picture, video};
 
 /// Shapes of pixels, from index 1 on.
 const ASPECTS: [(u16, u16); 16] = [
@@ -259,5 +259,5 @@ fn timing(bits: &mut Bits<'_>) -> Option<u32> {
     }
     let (units, scale) = (bits.take(32)?, bits.take(32)?);
     let millihertz = u64::from(scale).saturating_mul(1000);
-    u32::try_from(millihertz.checked_div(u64::from(units))?).ok()
+    video::frame_rate(millihertz.checked_div(u64::from(units))?)
 }

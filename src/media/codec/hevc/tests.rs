@@ -31,6 +31,17 @@ fn parsed(record: &'static [u8]) -> VideoConfig {
     parse(&Bytes::from_static(record)).unwrap()
 }
 
+/// `time_scale`, two bits further on, and how many units a picture lasts.
+#[test]
+fn a_declared_frame_rate_that_cannot_be_is_none() {
+    let mut record = X265_MAIN_10.to_vec();
+    let scale = [0x00, 0x01, 0xd4, 0xc0];
+    let at = record.windows(4).position(|bytes| bytes == scale).unwrap();
+    record[at + 1] = 0x7f;
+    let config = parse(&record.into()).unwrap();
+    assert_eq!((config.width, config.declared_fps_millis), (322, None));
+}
+
 /// Length-prefixed NAL units.
 fn unit(nals: &[&[u8]]) -> Bytes {
     let mut bytes = Vec::new();

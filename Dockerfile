@@ -45,8 +45,8 @@ ENV WEIR_DATA_DIR=/data
 USER weir
 WORKDIR /data
 VOLUME /data
-# HTTP, RTMP; 9090 is the admin listener (health, metrics) and is not for the outside.
-EXPOSE 8080 1935 9090
+# HTTP, RTMP, HTTPS with RTMPS; 9090 is the admin listener (health, metrics) and is not for the outside.
+EXPOSE 8080 1935 8443 9090
 # Ready means 200 on the admin listener; bash alone asks, so the image needs no HTTP client.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /readyz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]

@@ -40,10 +40,10 @@ fn main() {
         },
     ];
     let mut group = criterion.benchmark_group("fragment");
-    let bytes = fragment::write(1, &runs).len();
+    let bytes = fragment::write(1, &[], &runs).len();
     group.throughput(Throughput::Bytes(u64::try_from(bytes).unwrap_or(u64::MAX)));
     group.bench_function("6 Mb/s, 1/3 s", |b| {
-        b.iter(|| fragment::write(1, black_box(&runs)));
+        b.iter(|| fragment::write(1, &[], black_box(&runs)));
     });
     group.finish();
     criterion.final_summary();

@@ -13,8 +13,9 @@ use http::Request;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use weir::base::clock::WallTime;
-use weir::media::codec::avc;
+use weir::base::clock::{SystemClock, WallTime};
+use weir::media::codec::video::Coding;
+use weir::media::codec::{Colour, Picture, VideoConfig, avc};
 use weir::media::{Tracks, VideoTrack};
 use weir::origin::{self, Origin};
 use weir::packaging::{InitSection, Part};
@@ -74,6 +75,7 @@ impl Stage {
             scope,
             config.target_duration_s,
             origin::Config::default(),
+            Arc::new(SystemClock),
         );
         let mut stage = Self {
             window,
@@ -109,22 +111,24 @@ impl Stage {
     }
 }
 
-fn video() -> avc::Config {
-    avc::Config {
+fn video() -> VideoConfig {
+    VideoConfig {
+        coding: Coding::Avc(avc::Coding {
+            profile: 100,
+            compatibility: 0,
+            level: 31,
+            nal_length_bytes: 4,
+        }),
         bytes: Bytes::new(),
-        profile: 100,
-        compatibility: 0,
-        level: 31,
-        nal_length_bytes: 4,
         width: 1280,
         height: 720,
         declared_fps_millis: None,
-        picture: avc::Picture {
+        picture: Picture {
             chroma_format: 1,
             bit_depth: 8,
             sample_aspect: (1, 1),
             is_interlaced: false,
-            colour: avc::Colour::default(),
+            colour: Colour::default(),
         },
     }
 }

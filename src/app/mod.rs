@@ -2,6 +2,7 @@
 //! (`serve`). Not here: the command line (`cli`).
 
 pub mod credentials;
+pub mod dev_cert;
 pub mod info;
 pub mod open;
 pub mod serve;

@@ -1,9 +1,9 @@
 //! The running server: everything assembled in order, and taken down again.
 //!
 //! Up:   state on disk and database -> directory and registry -> playlists of a process that died ->
-//!       mirror -> HTTP -> RTMP last, so that nobody can publish into a server that cannot serve.
+//!       mirror -> HTTP -> RTMP -> TLS, so that nobody can publish into a server that cannot serve.
 //! Down: RTMP first (publishers are told), then the channels (their playlists end), the mirror (it
-//!       uploads the ends), HTTP (waiting viewers are answered); all within [`DRAIN_DEADLINE`], or
+//!       uploads the ends), HTTP and TLS (waiting viewers are answered); all within [`DRAIN_DEADLINE`], or
 //!       until a second signal.
 
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use http::header::{HOST, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -26,15 +27,19 @@ use super::open::{self, Opened};
 use crate::base::clock::SystemClock;
 use crate::base::http::{self as http_server, Pieces};
 use crate::base::output::print;
+use crate::base::proxy::Trusted;
 use crate::base::shutdown::Shutdown;
+use crate::base::stream::Stream;
 use crate::base::tasks::Tasks;
 use crate::base::telemetry::Metrics;
+use crate::base::tls::certificates::{Certificates, Upkeep};
+use crate::base::tls::{self, Greeted};
 use crate::config::Config;
 use crate::events::Bus;
 use crate::live::registry::Context;
 use crate::live::{self, Admission, Registry, Transcoding};
 use crate::model::repository::{ChannelRepository as _, EpochRepository as _, Page};
-use crate::origin::{Origin, request};
+use crate::origin::{Growing, Origin, request};
 use crate::playlist::Directory;
 use crate::recording::restore::Restorer;
 use crate::storage::Store;
@@ -90,6 +95,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let http = bind(config.http.listen, "http.listen").await?;
     let rtmp = bind(config.ingest.listen, "ingest.listen").await?;
     let admin = bind(config.admin.listen, "admin.listen").await?;
+    let tls = open_tls(&config, &opened).await?;
 
     let directory = Arc::new(Directory::new());
     let registry = Registry::new(Context {
@@ -120,7 +126,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let viewers = live::viewers::report(Arc::clone(&directory));
     groups.live.spawn_cancellable("viewer gauges", viewers);
-    serve_http(&config, &opened, &directory, &registry, http, &groups.http);
+    let take_http = serve_http(&config, &opened, &directory, &registry, http, &groups.http);
     let repository = Arc::clone(&opened.repository);
     serve_admin(
         &config,
@@ -129,10 +135,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         repository,
         &groups.admin,
     );
-    let gate = Arc::new(Admission::new(opened.repository.clone(), registry));
-    let ingest_config = Arc::new(config.ingest.clone());
-    let ingest = ingest::serve(rtmp, ingest_config, gate, groups.ingest.clone());
-    groups.ingest.spawn("rtmp listener", ingest);
+    let keys = opened.repository.clone();
+    let gate = Arc::new(Admission::new(keys, registry, config.ingest.require_tls));
+    let ingest = ingest::Server::new(config.ingest.clone(), gate, groups.ingest.clone());
+    let listening = Arc::clone(&ingest).listen(rtmp);
+    groups.ingest.spawn("rtmp listener", listening);
+    if let Some(tls) = tls {
+        serve_tls(&config, tls, take_http, ingest, &groups.http);
+    }
 
     print(&info.to_string())?;
     tracing::info!(http = %config.http.listen, rtmp = %config.ingest.listen, "serving");
@@ -191,7 +201,59 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Media straight to the origin, everything else through axum.
+/// What the TLS listener begins with.
+struct Tls {
+    listener: TcpListener,
+    certificates: Certificates,
+    upkeep: Upkeep,
+}
+
+/// The TLS listener's port and certificate, if there is one.
+async fn open_tls(config: &Config, opened: &Opened) -> anyhow::Result<Option<Tls>> {
+    if !config.tls.is_enabled() {
+        return Ok(None);
+    }
+    let (certificates, upkeep) = Certificates::open(&config.tls, &opened.data_dir)?;
+    let listener = bind(config.tls.listen, "tls.listen").await?;
+    Ok(Some(Tls {
+        listener,
+        certificates,
+        upkeep,
+    }))
+}
+
+/// HTTPS and RTMPS, told apart by what a client says first. The listener goes with HTTP, which ends last.
+fn serve_tls(
+    config: &Config,
+    tls: Tls,
+    take_http: impl Fn(Stream, SocketAddr) + Send + Sync + 'static,
+    ingest: Arc<ingest::Server>,
+    tasks: &Tasks,
+) {
+    let take = move |greeted: Greeted| {
+        let Greeted {
+            stream,
+            client,
+            first_byte,
+        } = greeted;
+        match first_byte {
+            Some(ingest::RTMP_VERSION) => ingest.take(stream, client),
+            _ => take_http(stream, client),
+        }
+    };
+    tasks.spawn_cancellable("certificates", tls.upkeep);
+    tracing::info!(tls = %config.tls.listen, "serving HTTPS and RTMPS");
+    let listening = tls::listen(
+        tls.listener,
+        config.tls.clone(),
+        tls.certificates,
+        tasks.clone(),
+        take,
+    );
+    tasks.spawn("tls listener", listening);
+}
+
+/// Media straight to the origin, everything else through axum. Returns what takes further connections.
 fn serve_http(
     config: &Config,
     opened: &Opened,
@@ -199,13 +261,14 @@ fn serve_http(
     registry: &Arc<Registry>,
     listener: TcpListener,
     tasks: &Tasks,
-) {
+) -> impl Fn(Stream, SocketAddr) + Send + Sync + 'static {
     let scope = opened.endpoints.scope();
     let origin = Origin::new(
         Arc::clone(directory),
         (scope.region(), scope.account()),
         config.hls.target_duration_s,
         config.origin,
+        Arc::new(SystemClock),
     );
     let credentials = &opened.credentials;
     let sources = api::Sources {
@@ -220,15 +283,22 @@ fn serve_http(
     };
     let router = api::router(sources).merge(console::router());
     let handle = move |request| answer(origin.clone(), router.clone(), request);
-    let serving = http_server::serve(listener, config.http.clone(), tasks.clone(), handle);
-    tasks.spawn("http listener", serving);
+    let server = http_server::Server::new(config.http.clone(), tasks.clone(), handle);
+    tasks.spawn("http listener", Arc::clone(&server).listen(listener));
+    move |stream, client| server.take(stream, client)
 }
 
-type Answer = Response<Either<Pieces, axum::body::Body>>;
+type Answer = Response<Either<Either<Pieces, Growing>, axum::body::Body>>;
 
-async fn answer(origin: Origin, mut router: Router, request: Request<Incoming>) -> Answer {
+async fn answer(origin: Origin, mut router: Router, mut request: Request<Incoming>) -> Answer {
     if request.uri().path().starts_with(request::PREFIX) {
         return origin.handle(&request).await.map(Either::Left);
+    }
+    // HTTP/2 has the host in the URI.
+    let authority = request.uri().authority().map(|it| it.as_str().parse());
+    if let Some(Ok(host)) = authority {
+        let host: HeaderValue = host;
+        request.headers_mut().entry(HOST).or_insert(host);
     }
     let Ok(answer) = router.call(request).await;
     answer.map(Either::Right)
@@ -276,12 +346,11 @@ fn serve_admin(
     };
     let limits = http_server::Config {
         listen: config.admin.listen,
+        proxy_protocol_from: Trusted::default(),
         ..config.http.clone()
     };
-    tasks.spawn(
-        "admin listener",
-        http_server::serve(listener, limits, tasks.clone(), handle),
-    );
+    let server = http_server::Server::new(limits, tasks.clone(), handle);
+    tasks.spawn("admin listener", server.listen(listener));
     tasks.spawn_cancellable("metrics upkeep", async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP).await;

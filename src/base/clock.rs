@@ -29,8 +29,8 @@ impl WallTime {
         self.instant().format("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
-    /// Instants outside chrono's range are the epoch.
-    fn instant(self) -> chrono::DateTime<chrono::Utc> {
+    /// For the calendar; instants outside chrono's range are the epoch.
+    pub fn instant(self) -> chrono::DateTime<chrono::Utc> {
         chrono::DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 }

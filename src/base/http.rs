@@ -1,8 +1,9 @@
-//! HTTP listeners: bounded connections, deadlines, HTTP/1.1 and h2c on one port.
+//! HTTP connections: bounded in number, with deadlines, HTTP/1.1 and HTTP/2 on one port.
 //!
-//! In:  a bound listener and a function from request to response. Out: served connections, until
-//! the task group is cancelled; then each connection finishes its current answer and closes.
-//! Not here: routes, TLS.
+//! In:  a function from request to response; a bound listener, and connections that came through TLS. Out: served
+//! connections, until the task group is cancelled; then each connection finishes its current answer and closes.
+//! HTTP/1.1 connections can be upgraded. Each request is told of at level debug, as `weir::access`.
+//! Not here: routes, TLS (`tls`).
 //! Read: RFC 9110, 9112, 9113.
 
 use std::convert::Infallible;
@@ -22,10 +23,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
+use super::accept::accept;
+use super::proxy::Trusted;
+use super::stream::Stream;
 use super::tasks::Tasks;
 
 /// How long an answer under way may take once the server stops.
@@ -37,7 +41,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub struct Config {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Connections at once; further ones wait in the kernel's queue.
+    /// Connections at once; further ones wait in the kernel's queue, or are closed if they came through TLS.
     pub max_connections: u32,
     /// Seconds for a request's head to arrive.
     pub header_timeout_seconds: u64,
@@ -45,6 +49,8 @@ pub struct Config {
     pub idle_timeout_seconds: u64,
     /// Seconds a client may leave a written answer unread before it is cut off.
     pub write_stall_seconds: u64,
+    /// Load balancers that speak the PROXY protocol on the plain listener.
+    pub proxy_protocol_from: Trusted,
 }
 
 impl Default for Config {
@@ -55,6 +61,7 @@ impl Default for Config {
             header_timeout_seconds: 30,
             idle_timeout_seconds: 90,
             write_stall_seconds: 30,
+            proxy_protocol_from: Trusted::default(),
         }
     }
 }
@@ -138,66 +145,107 @@ where
     }
 }
 
-/// Accepts connections until `tasks` is cancelled; each is served by `handle`.
-pub async fn serve<H, R, B>(listener: TcpListener, config: Config, tasks: Tasks, handle: H)
+/// Serves all connections that share one limit: those of a listener, and those that come through TLS.
+pub struct Server<H> {
+    config: Config,
+    tasks: Tasks,
+    handle: H,
+    places: Arc<Semaphore>,
+    builder: auto::Builder<Executor>,
+}
+
+impl<H, R, B> Server<H>
 where
-    H: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let places = Arc::new(Semaphore::new(config.max_connections as usize));
-    let builder = Arc::new(connection_builder(&config, &tasks));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let accepted = tokio::select! {
-            () = tasks.token().cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, most likely: yield instead of spinning.
-                tracing::warn!(%error, "cannot accept an HTTP connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let io = timed(stream, &config);
-        let (builder, handle, token) =
-            (Arc::clone(&builder), handle.clone(), tasks.token().clone());
-        tasks.spawn("http connection", async move {
-            let _place = place;
-            let service = service_fn(move |request| {
-                let answer = handle(request);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let connection = builder.serve_connection(io, service);
-            let mut connection = std::pin::pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                () = token.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    match tokio::time::timeout(GOODBYE, connection).await {
-                        Ok(outcome) => outcome,
-                        Err(_) => return tracing::debug!("HTTP connection cut off at the stop"),
+    /// A server whose connections are tasks of `tasks`; each request is answered by `handle`.
+    pub fn new(config: Config, tasks: Tasks, handle: H) -> Arc<Self> {
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(config.max_connections as usize)),
+            builder: connection_builder(&config, &tasks),
+            config,
+            tasks,
+            handle,
+        })
+    }
+
+    /// Accepts connections until the task group is cancelled.
+    pub async fn listen(self: Arc<Self>, listener: TcpListener) {
+        let token = self.tasks.token();
+        loop {
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+                return;
+            };
+            let (mut stream, peer) = tokio::select! {
+                () = token.cancelled() => return,
+                accepted = accept(&listener) => accepted,
+            };
+            let server = Arc::clone(&self);
+            self.tasks.spawn("http connection", async move {
+                let _place = place;
+                let client = server.config.proxy_protocol_from.client(&mut stream, peer);
+                match server.tasks.token().run_until_cancelled(client).await {
+                    None => {}
+                    Some(Ok(client)) => server.serve(Stream::Plain(stream), client).await,
+                    Some(Err(error)) => {
+                        tracing::debug!(remote = %peer, %error, "HTTP connection closed");
                     }
                 }
-            };
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "HTTP connection ended early");
-            }
+            });
+        }
+    }
+
+    /// Serves a connection that was accepted elsewhere; closes it if all places are taken.
+    pub fn take(self: &Arc<Self>, stream: Stream, client: SocketAddr) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            metrics::counter!("weir_http_turned_away_total").increment(1);
+            return tracing::debug!(remote = %client, "HTTP connection turned away");
+        };
+        let server = Arc::clone(self);
+        self.tasks.spawn("http connection", async move {
+            let _place = place;
+            server.serve(stream, client).await;
         });
+    }
+
+    /// Serves a connection to its end.
+    async fn serve(&self, stream: Stream, client: SocketAddr) {
+        let service = service_fn(|request: Request<Incoming>| {
+            tracing::debug!(
+                target: "weir::access",
+                remote = %client,
+                method = %request.method(),
+                path = request.uri().path(),
+                version = ?request.version(),
+                "request"
+            );
+            let answer = (self.handle)(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let io = timed(stream, &self.config);
+        let connection = self.builder.serve_connection_with_upgrades(io, service);
+        let mut connection = std::pin::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = self.tasks.token().cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(GOODBYE, connection).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => return tracing::debug!("HTTP connection cut off at the stop"),
+                }
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(remote = %client, %error, "HTTP connection ended early");
+        }
     }
 }
 
-fn timed(stream: TcpStream, config: &Config) -> TokioIo<Pin<Box<TimeoutStream<TcpStream>>>> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
+fn timed(stream: Stream, config: &Config) -> TokioIo<Pin<Box<TimeoutStream<Stream>>>> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_read_timeout(Some(Duration::from_secs(config.idle_timeout_seconds)));
     stream.set_write_timeout(Some(Duration::from_secs(config.write_stall_seconds)));
@@ -221,4 +269,91 @@ fn connection_builder(config: &Config, tasks: &Tasks) -> auto::Builder<Executor>
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Says back what comes, once the connection is no longer HTTP.
+    async fn echo(mut request: Request<Incoming>) -> Response<Pieces> {
+        let upgraded = hyper::upgrade::on(&mut request);
+        let tasks = Tasks::new();
+        tasks.spawn("echo", async move {
+            let mut stream = TokioIo::new(upgraded.await.unwrap());
+            let mut bytes = [0; 5];
+            stream.read_exact(&mut bytes).await.unwrap();
+            stream.write_all(&bytes).await.unwrap();
+        });
+        let answer = Response::builder().status(101).header("upgrade", "echo");
+        answer
+            .header("connection", "upgrade")
+            .body(Pieces::default())
+            .unwrap()
+    }
+
+    async fn server(config: Config) -> (SocketAddr, Tasks) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = Tasks::new();
+        let server = Server::new(config, tasks.clone(), echo);
+        tasks.spawn("http listener", server.listen(listener));
+        (address, tasks)
+    }
+
+    /// Rule 50: what an HTTP/2 client is told when it connects.
+    #[tokio::test]
+    async fn http2_has_room_for_a_player() {
+        let (address, tasks) = server(Config::default()).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        client.write_all(preface).await.unwrap();
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.unwrap();
+        assert_eq!(head[3], 4, "SETTINGS come first");
+        let mut settings = vec![0; usize::from(head[2])];
+        client.read_exact(&mut settings).await.unwrap();
+        let value = |id: u8| {
+            let mut pairs = settings.chunks(6);
+            let pair = pairs.find(|pair| pair[..2] == [0, id]).unwrap();
+            u32::from_be_bytes(pair[2..].try_into().unwrap())
+        };
+        let (max_concurrent_streams, initial_window_size) = (value(3), value(4));
+        assert!(max_concurrent_streams >= 100, "{max_concurrent_streams}");
+        assert!(initial_window_size >= 1024 * 1024, "{initial_window_size}");
+        drop(client);
+        tasks.stop().await;
+    }
+
+    /// What WebSocket begins with.
+    #[tokio::test]
+    async fn a_connection_can_become_something_else_behind_a_proxy() {
+        let trusted = vec!["127.0.0.1".parse().unwrap()];
+        let config = Config {
+            proxy_protocol_from: Trusted::new(trusted),
+            ..Config::default()
+        };
+        let (address, tasks) = server(config).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let head = "PROXY TCP4 192.0.2.7 127.0.0.1 4000 80\r\n\
+                    GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(b"hello").await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+
+        let mut without = TcpStream::connect(address).await.unwrap();
+        without.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        // A reset counts.
+        without.read_to_end(&mut answer).await.ok();
+        assert_eq!(answer, b"", "it is not served");
+        tasks.stop().await;
+    }
 }

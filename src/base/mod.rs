@@ -10,4 +10,8 @@ pub mod retry;
 pub mod output;
 pub mod telemetry;
 pub mod coding;
+pub mod accept;
+pub mod proxy;
+pub mod stream;
+pub mod tls;
 pub mod http;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::app::open::connect;
+use crate::base::tls::{self, certificates};
 use crate::base::{ids, output};
 use crate::config::{self, Config};
 use crate::db::Access;
@@ -36,6 +37,9 @@ pub(super) async fn run(
             report("database", database(&config).await)?;
             report("store", store(&config).await)?;
             report("ladders", ladders(&config))?;
+            if config.tls.is_enabled() {
+                report("tls", tls(&config.tls))?;
+            }
         }
         Err(error) => report("config", Err(error.into()))?,
     }
@@ -87,6 +91,16 @@ fn ladders(config: &Config) -> anyhow::Result<String> {
     } else {
         path.display().to_string()
     })
+}
+
+fn tls(tls: &tls::Config) -> anyhow::Result<String> {
+    if !tls.acme_domains.is_empty() {
+        let names = tls.acme_domains.join(", ");
+        return Ok(format!("{names} by ACME from {}", tls.acme_directory));
+    }
+    let length = certificates::check(tls)?;
+    let file = tls.certificate_file.display();
+    Ok(format!("{file}, a chain of {length}"))
 }
 
 fn codecs() -> anyhow::Result<String> {

@@ -7,6 +7,7 @@
 mod channel;
 mod check;
 mod check_stream;
+mod dev_cert;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -47,7 +48,7 @@ struct Cli {
 enum Command {
     /// Run the server until SIGTERM or SIGINT.
     Serve,
-    /// Check configuration, database, store, ladders and codecs; exit 1 on trouble. Changes nothing.
+    /// Check configuration, database, store, ladders, certificate and codecs; exit 1 on trouble. Changes nothing.
     Check,
     /// Follow a stream, on any server, and report what breaks the rules of low-latency HLS.
     CheckStream(check_stream::Arguments),
@@ -60,6 +61,8 @@ enum Command {
     /// Make, list, show, change or delete channels.
     #[command(subcommand)]
     Channel(channel::Command),
+    /// Make a TLS certificate for trying out HTTPS and RTMPS on this machine.
+    DevCert(dev_cert::Arguments),
     /// Bring the database to this version's schema.
     Migrate,
     /// Show the version of Weir and of the codec library.
@@ -113,6 +116,9 @@ async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Channel(command) => {
             let opened = app::open::open(&load()?, &SystemClock).await?;
             print(&channel::run(command, &opened, &SystemClock).await?)?;
+        }
+        Command::DevCert(arguments) => {
+            print(&dev_cert::run(arguments, &load()?, &SystemClock)?)?;
         }
         Command::Migrate => {
             let db = app::open::connect(&load()?, Access::Create).await?;

@@ -17,7 +17,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{http, telemetry};
+use crate::base::{http, telemetry, tls};
 use crate::model::{Endpoints, Scope};
 use crate::transcode::ladder::Ladders;
 use crate::{ingest, live, origin, playlist, recording, storage, transcode};
@@ -49,6 +49,8 @@ pub struct Config {
     pub transcode: transcode::Config,
     /// The HTTP listener.
     pub http: http::Config,
+    /// HTTPS and RTMPS on one port.
+    pub tls: tls::Config,
     /// The operator's listener.
     pub admin: Admin,
     /// Logs.
@@ -141,6 +143,13 @@ impl Config {
         self.transcode.validate()?;
         self.ingest.validate()?;
         self.http.validate()?;
+        // Rule 50: a client that waits for a playlist sends nothing.
+        let longest_wait = 3 * u64::from(self.hls.target_duration_s);
+        if self.http.idle_timeout_seconds <= longest_wait {
+            let problem = format!("it must be more than three target durations, {longest_wait}");
+            return Err(("http.idle_timeout_seconds", problem));
+        }
+        self.tls.validate()?;
         self.log.validate().map_err(|e| ("log.filter", e))
     }
 }

@@ -192,6 +192,26 @@ fn refusals_name_key_place_and_remedy() {
 }
 
 #[test]
+fn listeners_that_could_not_work_are_refused() {
+    for (toml, message) in [
+        (
+            "[http]\nidle_timeout_seconds = 6",
+            "`http.idle_timeout_seconds`, from FILE, is not valid: it must be more than three target durations, 6",
+        ),
+        (
+            "[tls]\ncertificate_file = \"cert.pem\"",
+            "`tls.certificate_file`, from FILE, is not valid: set tls.key_file, too",
+        ),
+        (
+            "[ingest]\nproxy_protocol_from = [\"10.0.0.1\", \"balancer\"]",
+            "`ingest.proxy_protocol_from.1`, from FILE, is not valid: `balancer` is neither an address nor a network such as 10.0.0.0/8",
+        ),
+    ] {
+        assert_eq!(load(toml, &[]).unwrap_err(), message);
+    }
+}
+
+#[test]
 fn secrets_are_masked() {
     let config = load(
         "",

@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::demux::Demuxer;
 use super::gate::{Gate, Publication, PublishRequest, Refusal, RefusalCode};
-use super::listener::{Config, set_socket_options};
+use super::listener::Config;
 use super::media_queue::{EndReason, MediaEvent, MediaSender, Trouble};
 use super::media_watch::{MediaWatch, after};
 use super::session::{self, Event, Session};
+use crate::base::stream::Stream;
 
 /// Read buffer before and while publishing.
 const NEGOTIATION_READ_BYTES: usize = 4 * 1024;
@@ -75,8 +75,7 @@ impl Closing {
 
 /// An accepted socket and its session.
 pub(super) struct Connection {
-    stream: TcpStream,
-    remote: SocketAddr,
+    stream: Stream,
     config: Arc<Config>,
     token: CancellationToken,
     session: Session,
@@ -87,14 +86,13 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         remote: SocketAddr,
         config: Arc<Config>,
         token: CancellationToken,
     ) -> Self {
         Self {
             stream,
-            remote,
             config,
             token,
             session: Session::new(remote),
@@ -102,10 +100,6 @@ impl Connection {
             started: Instant::now(),
             received: metrics::counter!("weir_ingest_received_bytes_total"),
         }
-    }
-
-    pub(super) fn remote(&self) -> SocketAddr {
-        self.remote
     }
 
     /// Serves the publisher to its end. `unpublished` is held until it is accepted.
@@ -136,7 +130,6 @@ impl Connection {
 
     /// Handshake and commands up to `publish`.
     async fn negotiate(&mut self) -> Result<PublishRequest, Closing> {
-        set_socket_options(&self.stream)?;
         let mut limit_ms = self.config.handshake_timeout_ms;
         let mut deadline = after(self.started, limit_ms);
         let mut what = "handshake";
@@ -144,7 +137,11 @@ impl Connection {
             match self.session.poll(&mut self.input)? {
                 Some(Event::Publish(request)) => {
                     self.flush().await?;
-                    return Ok(request);
+                    let is_encrypted = self.stream.is_encrypted();
+                    return Ok(PublishRequest {
+                        is_encrypted,
+                        ..request
+                    });
                 }
                 Some(_) => continue,
                 None => self.flush().await?,
@@ -263,19 +260,24 @@ impl Connection {
                 }
                 Event::Audio { timestamp, body } => {
                     watch.saw_media = true;
-                    demuxer.audio(timestamp, &body, now)
+                    demuxer
+                        .audio(timestamp, &body, now)
+                        .map_err(Closing::Refused)?
                 }
                 Event::Metadata(metadata) => {
                     demuxer.metadata(&metadata);
                     Some(MediaEvent::Metadata(metadata))
                 }
+                Event::Text(text) => Some(MediaEvent::Text(text)),
                 Event::Unpublished => return Ok(true),
                 Event::Publish(_) => None,
             };
-            if let Some(media) = media {
+            let mut next = media;
+            while let Some(media) = next {
                 let delivered = self.deliver(&publication.media_tx, media).await;
                 delivered
                     .map_err(|closing| told_to_stop(&mut publication.stop).unwrap_or(closing))?;
+                next = demuxer.rest();
             }
         }
         watch.note_media();
@@ -313,7 +315,11 @@ impl Connection {
     async fn flush(&mut self) -> Result<(), Closing> {
         let outgoing = self.session.take_outgoing();
         if !outgoing.is_empty() {
-            let written = timeout(WRITE_TIMEOUT, self.stream.write_all(&outgoing)).await;
+            let write = async {
+                self.stream.write_all(&outgoing).await?;
+                self.stream.flush().await
+            };
+            let written = timeout(WRITE_TIMEOUT, write).await;
             written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         }
         Ok(())
@@ -337,7 +343,8 @@ impl Connection {
             _ => {}
         }
         self.flush().await?;
-        self.stream.shutdown().await?;
+        let shut = timeout(WRITE_TIMEOUT, self.stream.shutdown()).await;
+        shut.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let drain = async {
             self.input = BytesMut::with_capacity(NEGOTIATION_READ_BYTES);
             while self.stream.read_buf(&mut self.input).await? > 0 {

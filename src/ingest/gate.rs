@@ -30,6 +30,8 @@ pub struct PublishRequest {
     pub encoder: String,
     /// Where the connection comes from.
     pub remote: SocketAddr,
+    /// Whether it came through TLS.
+    pub is_encrypted: bool,
 }
 
 impl fmt::Debug for PublishRequest {
@@ -133,6 +135,7 @@ mod tests {
             query: vec![("token".to_owned(), "a secret".to_owned())],
             encoder: "OBS".to_owned(),
             remote: ([192, 0, 2, 1], 5000).into(),
+            is_encrypted: false,
         };
         let shown = format!("{request:?}");
         assert!(

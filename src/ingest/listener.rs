@@ -1,27 +1,26 @@
-//! Accepts publishers: connection limits, socket options, one task each. Step 1 of the walk.
+//! Accepts publishers: connection limits, one task each. Step 1 of the walk.
 //!
-//! In:  a bound [`TcpListener`]. Out: a connection task for everyone who is let in.
-//! Not here: the connection itself (`connection`), TLS (a later listener wraps the same task).
+//! In:  a bound [`TcpListener`], and connections that came through TLS. Out: a connection task for everyone who is let in.
+//! Not here: the connection itself (`connection`), TLS and sockets (`base`).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
 use super::connection::Connection;
 use super::gate::Gate;
+use crate::base::accept::{accept, counted_address};
+use crate::base::proxy::Trusted;
+use crate::base::stream::Stream;
 use crate::base::tasks::Tasks;
 
-/// Pause after a failed accept: usually the process has run out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Idle time after which the kernel asks whether the peer is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// What every RTMP connection begins with.
+pub const RTMP_VERSION: u8 = 3;
 
 /// `[ingest]`: where publishers connect, and what they may cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +44,10 @@ pub struct Config {
     pub max_connections_per_address: usize,
     /// Connections that have not been accepted as publishers yet.
     pub max_unpublished: usize,
+    /// Whether channels without `insecureIngest` are published to through TLS only.
+    pub require_tls: bool,
+    /// Load balancers that speak the PROXY protocol on the plain listener.
+    pub proxy_protocol_from: Trusted,
 }
 
 impl Default for Config {
@@ -59,6 +62,8 @@ impl Default for Config {
             max_connections: 1024,
             max_connections_per_address: 128,
             max_unpublished: 256,
+            require_tls: false,
+            proxy_protocol_from: Trusted::default(),
         }
     }
 }
@@ -88,56 +93,99 @@ impl Config {
     }
 }
 
-/// Accepts publishers until `tasks` is cancelled. The connections are tasks of the same group:
-/// they see the cancellation themselves and tell their encoders.
-pub async fn serve(listener: TcpListener, config: Arc<Config>, gate: Arc<dyn Gate>, tasks: Tasks) {
-    let limits = Arc::new(Limits::new(&config));
-    let token = tasks.token().clone();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = token.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, remote)) => match Limits::admit(&limits, remote.ip()) {
-                Ok(admitted) => {
-                    let connection =
-                        Connection::new(stream, remote, Arc::clone(&config), token.clone());
-                    start(connection, admitted, Arc::clone(&gate), &tasks);
+/// Takes in publishers: those of a listener, and those that come through TLS. The limits are theirs together.
+pub struct Server {
+    config: Arc<Config>,
+    gate: Arc<dyn Gate>,
+    tasks: Tasks,
+    limits: Arc<Limits>,
+}
+
+impl Server {
+    /// A server whose connections are tasks of `tasks`: they see its cancellation themselves and tell their encoders.
+    pub fn new(config: Config, gate: Arc<dyn Gate>, tasks: Tasks) -> Arc<Self> {
+        let limits = Arc::new(Limits::new(&config));
+        let config = Arc::new(config);
+        Arc::new(Self {
+            config,
+            gate,
+            tasks,
+            limits,
+        })
+    }
+
+    /// Accepts publishers until the task group is cancelled.
+    pub async fn listen(self: Arc<Self>, listener: TcpListener) {
+        let token = self.tasks.token();
+        loop {
+            let (mut stream, peer) = tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                accepted = accept(&listener) => accepted,
+            };
+            let Some(unpublished) = self.enter(peer) else {
+                continue;
+            };
+            let server = Arc::clone(&self);
+            self.tasks.spawn("rtmp connection", async move {
+                let client = server.config.proxy_protocol_from.client(&mut stream, peer);
+                match server.tasks.token().run_until_cancelled(client).await {
+                    None => {}
+                    Some(Ok(client)) => {
+                        let stream = Stream::Plain(stream);
+                        server.serve(stream, client, unpublished).await;
+                    }
+                    Some(Err(error)) => {
+                        tracing::debug!(remote = %peer, %error, "connection closed");
+                    }
                 }
-                Err(reason) => {
-                    metrics::counter!("weir_ingest_turned_away_total", "reason" => reason)
-                        .increment(1);
-                    tracing::debug!(%remote, reason, "connection turned away");
-                }
-            },
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a publisher's connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            });
         }
+    }
+
+    /// Serves a connection that was accepted elsewhere; closes it if it meets a limit or the server stops.
+    pub fn take(self: &Arc<Self>, stream: Stream, client: SocketAddr) {
+        if self.tasks.token().is_cancelled() {
+            return;
+        }
+        let Some(unpublished) = self.enter(client) else {
+            return;
+        };
+        let server = Arc::clone(self);
+        self.tasks.spawn("rtmp connection", async move {
+            server.serve(stream, client, unpublished).await;
+        });
+    }
+
+    /// Room among those that have not published yet.
+    fn enter(&self, remote: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let unpublished = Arc::clone(&self.limits.unpublished).try_acquire_owned();
+        if unpublished.is_err() {
+            turn_away(remote, "unpublished");
+        }
+        unpublished.ok()
+    }
+
+    async fn serve(&self, stream: Stream, client: SocketAddr, unpublished: OwnedSemaphorePermit) {
+        let _place = match Limits::admit(&self.limits, client.ip()) {
+            Ok(place) => place,
+            Err(reason) => return turn_away(client, reason),
+        };
+        let span = tracing::info_span!(
+            "rtmp",
+            remote = %client,
+            session.id = tracing::field::Empty,
+        );
+        let (config, token) = (Arc::clone(&self.config), self.tasks.token().clone());
+        let connection = Connection::new(stream, client, config, token);
+        let gate = Arc::clone(&self.gate);
+        connection.run(gate, unpublished).instrument(span).await;
     }
 }
 
-fn start(connection: Connection, admitted: Admitted, gate: Arc<dyn Gate>, tasks: &Tasks) {
-    let span = tracing::info_span!(
-        "rtmp",
-        remote = %connection.remote(),
-        session.id = tracing::field::Empty,
-    );
-    let task = async move {
-        let Admitted { unpublished, place } = admitted;
-        connection.run(gate, unpublished).await;
-        drop(place);
-    };
-    tasks.spawn("rtmp connection", task.instrument(span));
-}
-
-/// What every publisher's socket gets.
-pub(super) fn set_socket_options(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+fn turn_away(remote: SocketAddr, reason: &'static str) {
+    metrics::counter!("weir_ingest_turned_away_total", "reason" => reason).increment(1);
+    tracing::debug!(%remote, reason, "connection turned away");
 }
 
 /// The connection limits and what counts against them.
@@ -152,13 +200,6 @@ struct Limits {
 struct Open {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
-}
-
-/// Proof of being let in.
-struct Admitted {
-    /// Given back when the publisher is accepted.
-    unpublished: OwnedSemaphorePermit,
-    place: Place,
 }
 
 /// A connection's share of the limits.
@@ -179,10 +220,8 @@ impl Limits {
     }
 
     /// Lets a connection in, or names the limit that it meets.
-    fn admit(limits: &Arc<Self>, address: IpAddr) -> Result<Admitted, &'static str> {
+    fn admit(limits: &Arc<Self>, address: IpAddr) -> Result<Place, &'static str> {
         let address = counted_address(address);
-        let unpublished = Arc::clone(&limits.unpublished).try_acquire_owned();
-        let unpublished = unpublished.map_err(|_| "unpublished")?;
         let mut open = limits.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.total >= limits.max_connections {
             return Err("total");
@@ -195,13 +234,8 @@ impl Limits {
         open.by_address
             .insert(address, of_address.saturating_add(1));
         metrics::gauge!("weir_ingest_connections").increment(1.0);
-        Ok(Admitted {
-            unpublished,
-            place: Place {
-                limits: Arc::clone(limits),
-                address,
-            },
-        })
+        let limits = Arc::clone(limits);
+        Ok(Place { limits, address })
     }
 }
 
@@ -226,44 +260,33 @@ impl Drop for Place {
     }
 }
 
-/// An IPv6 customer has a /64 at least.
-fn counted_address(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::{Publication, PublishRequest, Refusal, RefusalCode};
 
-    fn limits(total: usize, per_address: usize, unpublished: usize) -> Arc<Limits> {
+    fn limits(total: usize, per_address: usize) -> Arc<Limits> {
         Arc::new(Limits::new(&Config {
             max_connections: total,
             max_connections_per_address: per_address,
-            max_unpublished: unpublished,
             ..Config::default()
         }))
     }
 
-    fn admit(limits: &Arc<Limits>, address: &str) -> Result<Admitted, &'static str> {
+    fn admit(limits: &Arc<Limits>, address: &str) -> Result<Place, &'static str> {
         Limits::admit(limits, address.parse().unwrap())
     }
 
     #[test]
     fn each_limit_holds_and_places_are_given_back() {
-        let by_total = limits(2, 9, 9);
+        let by_total = limits(2, 9);
         let first = admit(&by_total, "10.0.0.1").ok();
         let _second = admit(&by_total, "10.0.0.2").ok();
         assert_eq!(admit(&by_total, "10.0.0.3").err(), Some("total"));
         drop(first);
         assert!(admit(&by_total, "10.0.0.3").is_ok());
 
-        let by_address = limits(9, 1, 9);
+        let by_address = limits(9, 1);
         let first = admit(&by_address, "2001:db8::1").ok();
         assert_eq!(admit(&by_address, "2001:db8::2").err(), Some("address"));
         assert!(admit(&by_address, "2001:db8:0:1::2").is_ok());
@@ -272,17 +295,28 @@ mod tests {
         drop(first);
         assert!(admit(&by_address, "2001:db8::2").is_ok());
         assert_eq!(by_address.open.lock().unwrap().by_address.len(), 1);
+    }
 
-        let by_unpublished = limits(9, 9, 1);
-        let Admitted {
-            unpublished,
-            place: _place,
-        } = admit(&by_unpublished, "10.0.0.1").ok().unwrap();
-        assert_eq!(
-            admit(&by_unpublished, "10.0.0.1").err(),
-            Some("unpublished")
-        );
-        drop(unpublished);
-        assert!(admit(&by_unpublished, "10.0.0.1").is_ok());
+    struct Nobody;
+
+    #[async_trait::async_trait]
+    impl Gate for Nobody {
+        async fn publish(&self, _: PublishRequest) -> Result<Publication, Refusal> {
+            Err(Refusal::new(RefusalCode::BadName, "nobody"))
+        }
+    }
+
+    #[test]
+    fn those_who_have_not_published_are_few() {
+        let config = Config {
+            max_unpublished: 1,
+            ..Config::default()
+        };
+        let server = Server::new(config, Arc::new(Nobody), Tasks::new());
+        let remote = ([10, 0, 0, 1], 1).into();
+        let first = server.enter(remote);
+        assert!(first.is_some() && server.enter(remote).is_none());
+        drop(first);
+        assert!(server.enter(remote).is_some());
     }
 }

@@ -27,7 +27,7 @@ mod stream_name;
 mod media_queue;
 
 pub use gate::{Gate, Publication, PublishRequest, Refusal, RefusalCode, StreamKeyText};
-pub use listener::{Config, serve};
+pub use listener::{Config, RTMP_VERSION, Server};
 pub use media_queue::{
     EndReason, MediaEvent, MediaReceiver, MediaSender, Metadata, QueueClosed, Trouble, media_queue,
 };

@@ -25,12 +25,21 @@ const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Admission {
     keys: Arc<dyn StreamKeyRepository>,
     registry: Arc<Registry>,
+    requires_tls: bool,
 }
 
 impl Admission {
-    /// A gate over these keys, into this registry.
-    pub fn new(keys: Arc<dyn StreamKeyRepository>, registry: Arc<Registry>) -> Self {
-        Self { keys, registry }
+    /// A gate over these keys, into this registry; `requires_tls`: by TLS only, but for channels with `insecureIngest`.
+    pub fn new(
+        keys: Arc<dyn StreamKeyRepository>,
+        registry: Arc<Registry>,
+        requires_tls: bool,
+    ) -> Self {
+        Self {
+            keys,
+            registry,
+            requires_tls,
+        }
     }
 }
 
@@ -56,6 +65,10 @@ impl Gate for Admission {
                 );
             }
         };
+        if self.requires_tls && !request.is_encrypted && !channel.is_insecure_ingest {
+            let words = "this channel takes encrypted streams only: publish to rtmps:// instead";
+            return refuse(RefusalCode::Rejected, words);
+        }
         let priority = match priority(&request.query) {
             Ok(priority) => priority,
             Err(words) => return refuse(RefusalCode::Rejected, words),

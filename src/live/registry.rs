@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::health::{Health, Report, SECONDS, Summary};
 use super::ledger::Ledger;
+use super::metadata::{self, Inlet};
 use super::plan::Transcoding;
 use super::session::resume::Resumption;
 use super::{Config, session};
@@ -109,6 +110,7 @@ pub(super) struct Entry {
     pub(super) status: Arc<Mutex<Status>>,
     pub(super) health: Arc<Mutex<Health>>,
     pub(super) ledger: Arc<Ledger>,
+    metadata: Inlet,
     /// Ends the task, its publisher's connection and its playlists; cancelled too once they end by
     /// themselves.
     pub(super) stop: CancellationToken,
@@ -174,6 +176,21 @@ impl Registry {
         is_running
     }
 
+    /// Has `text` shown to all who watch a live channel, at one moment of the stream.
+    pub fn put_metadata(
+        &self,
+        channel_id: &ChannelId,
+        text: &str,
+    ) -> Result<(), metadata::Refused> {
+        metadata::check(text)?;
+        let entries = lock(&self.entries);
+        let entry = entries.get(channel_id.as_str());
+        let is_live =
+            |entry: &&Entry| entry.is_running() && lock(&entry.status).state == State::Live;
+        let entry = entry.filter(is_live).ok_or(metadata::Refused::NotLive)?;
+        entry.metadata.put(text, Instant::now())
+    }
+
     /// How many watch a channel now.
     pub fn viewers(&self, channel: &Channel) -> u64 {
         let audience = self.context.directory.audience(channel.id.as_str());
@@ -234,15 +251,17 @@ impl Registry {
             notices: Vec::new(),
             shed: BTreeSet::new(),
         };
+        let (metadata, text_rx) = Inlet::new();
         let entry = Entry {
             attach_tx,
+            metadata,
             status: Arc::new(Mutex::new(status)),
             health: Arc::default(),
             ledger: Arc::default(),
             stop: CancellationToken::new(),
         };
         let ledger = Arc::clone(&entry.ledger);
-        let task = session::ChannelTask::new(Arc::clone(&self.context), &entry);
+        let task = session::ChannelTask::new(Arc::clone(&self.context), &entry, text_rx);
         entries.insert(channel.id.to_string(), entry);
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
         let registry = Arc::clone(self);

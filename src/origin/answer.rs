@@ -9,10 +9,13 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
+use http_body_util::Either;
+
+use super::growing::Growing;
 use crate::base::http::Pieces;
 
-/// An HTTP answer of the origin.
-pub type Answer = Response<Pieces>;
+/// An HTTP answer of the origin: ready bytes, or a segment that is being made.
+pub type Answer = Response<Either<Pieces, Growing>>;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
@@ -57,17 +60,36 @@ pub(super) fn playlist(text: Bytes, is_gzip: bool, age: Age) -> Answer {
     answer
 }
 
+/// The priority of a rendition's media (rule 43), by how many renditions of the channel have a lower bitrate: none of them is
+/// to wait for it.
+pub(super) fn media_priority(lower: usize) -> HeaderValue {
+    HeaderValue::from_static(match lower {
+        0 => "u=2",
+        1 => "u=3",
+        2 => "u=4",
+        3 => "u=5",
+        _ => "u=6",
+    })
+}
+
 /// Media: these pieces, one after the other.
-pub(super) fn media(pieces: Vec<Bytes>) -> Answer {
+pub(super) fn media(pieces: Vec<Bytes>, priority: HeaderValue) -> Answer {
     let mut answer = answer(
         StatusCode::OK,
         Pieces::new(pieces),
         MEDIA_TYPE,
         Age::Immutable,
     );
-    let headers = answer.headers_mut();
-    headers.insert(PRIORITY, HeaderValue::from_static("u=3"));
+    answer.headers_mut().insert(PRIORITY, priority);
     answer
+}
+
+/// A segment that is being made. No cache keeps it: it may break off, and when it is complete its URI is answered with
+/// all of it at once.
+pub(super) fn growing(body: Growing, priority: HeaderValue) -> Answer {
+    let mut answer = answer(StatusCode::OK, Pieces::default(), MEDIA_TYPE, Age::NoStore);
+    answer.headers_mut().insert(PRIORITY, priority);
+    answer.map(|_| Either::Right(body))
 }
 
 /// A refusal in the form that IVS players read (contract §6.2): `error_code` is the machine's
@@ -118,7 +140,7 @@ pub(super) fn preflight() -> Answer {
 }
 
 fn answer(status: StatusCode, body: Pieces, content_type: HeaderValue, age: Age) -> Answer {
-    let mut answer = Response::new(body);
+    let mut answer = Response::new(Either::Left(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

@@ -10,6 +10,7 @@
 pub mod request;
 pub mod reload;
 mod answer;
+mod growing;
 mod playlist;
 mod segment;
 
@@ -22,11 +23,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use answer::Answer;
+pub use growing::Growing;
 
 use answer::Age;
 use reload::{Cached, MsnOnly};
 use request::{MediaPath, PlaybackPath};
 
+use crate::base::clock::SharedClock;
 use crate::base::coding::accepts_gzip;
 use crate::playlist::{Directory, MediaFile, RenditionHandle, Snapshot};
 
@@ -46,16 +49,18 @@ pub struct Origin {
     account: Arc<str>,
     msn_only: MsnOnly,
     target_duration_s: u32,
+    clock: SharedClock,
 }
 
 impl Origin {
     /// An origin for the channels of `directory`, all of this target duration; their playback URLs
-    /// carry `region` and `account`.
+    /// carry `region` and `account`. Players learn what `clock` says.
     pub fn new(
         directory: Arc<Directory>,
         (region, account): (&str, &str),
         target_duration_s: u32,
         config: Config,
+        clock: SharedClock,
     ) -> Self {
         let (region, account) = (region.into(), account.into());
         Self {
@@ -64,6 +69,7 @@ impl Origin {
             account,
             msn_only: config.msn_only,
             target_duration_s,
+            clock,
         }
     }
 
@@ -98,12 +104,13 @@ impl Origin {
             return self.missing("no such rendition");
         };
         channel.audience.see(path.viewer_session, Instant::now());
+        let priority = answer::media_priority(channel.lower_than(&rendition));
         drop(channel);
         match path.file {
             MediaFile::Playlist => self.media_playlist(&rendition, request).await,
-            MediaFile::Part(position) => self.part(&rendition, position).await,
-            MediaFile::Segment(msn) => self.segment(&rendition, msn),
-            MediaFile::Init(hash) => self.init(&rendition, hash),
+            MediaFile::Part(position) => self.part(&rendition, position, priority).await,
+            MediaFile::Segment(msn) => self.segment(&rendition, msn, priority).await,
+            MediaFile::Init(hash) => self.init(&rendition, hash, priority),
         }
     }
 

@@ -56,7 +56,14 @@ impl Origin {
                 let uri = format!("s/{session}/{channel_id}/{epoch}/{name}/{file}");
                 (uri, rendition.variant.borrow().clone())
             });
-        let text = multivariant::render(entries).into();
+        let now = self.clock.now().0;
+        let now = format!("{}.{:03}", now.div_euclid(1000), now.rem_euclid(1000));
+        let said = [
+            ("NODE", &*self.region),
+            ("SERVING-ID", &session),
+            ("SERVER-TIME", &now),
+        ];
+        let text = multivariant::render(&said, entries).into();
         let text = if is_gzip { compress(&text) } else { text };
         answer::playlist(text, is_gzip, Age::NoStore)
     }
@@ -139,6 +146,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::base::clock::SystemClock;
     use crate::origin::Config;
     use crate::playlist::{self, Audience, Directory, Snapshot, fixtures};
 
@@ -173,7 +181,13 @@ mod tests {
             audience: Arc::new(Audience::new(tokio::time::Instant::now())),
             renditions,
         }));
-        let origin = Origin::new(directory, ("here", "1"), 2, Config::default());
+        let origin = Origin::new(
+            directory,
+            ("here", "1"),
+            2,
+            Config::default(),
+            Arc::new(SystemClock),
+        );
         let begin = tokio::time::Instant::now();
         let answer = origin.multivariant("abcdABCDefgh", "", false).await;
         drop(alive);

@@ -138,6 +138,30 @@ pub fn decide_part(snapshot: &Snapshot, wanted: Position) -> PartAnswer {
     }
 }
 
+/// What a request for a segment gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentAnswer {
+    /// All of it.
+    Whole,
+    /// What there is of it, and the rest as it is made.
+    Growing,
+    /// It is named by EXT-X-PREFETCH, and nothing of it can be had yet.
+    Wait,
+    /// 404: a gap, never named, forgotten, or not to come.
+    Missing,
+}
+
+/// Decides a request for segment `msn`.
+pub fn decide_segment(snapshot: &Snapshot, msn: u64) -> SegmentAnswer {
+    match snapshot.segment(msn) {
+        Some(segment) if segment.has_gap => SegmentAnswer::Missing,
+        Some(_) => SegmentAnswer::Whole,
+        None if snapshot.growing() == Some(msn) => SegmentAnswer::Growing,
+        None if snapshot.is_awaited(msn) => SegmentAnswer::Wait,
+        None => SegmentAnswer::Missing,
+    }
+}
+
 /// How long a request may wait before it is answered with 503: three target durations.
 pub fn longest_wait(target_duration_s: u32) -> Duration {
     Duration::from_secs(u64::from(target_duration_s) * 3)
@@ -409,6 +433,35 @@ mod tests {
         assert_eq!(
             decide_part(&window.snapshot(), at(3, 2)),
             PartAnswer::Missing
+        );
+    }
+
+    #[test]
+    fn segments_are_whole_growing_awaited_or_missing() {
+        use SegmentAnswer::{Growing, Missing, Wait, Whole};
+        let answers = |window: &Window| {
+            let snapshot = window.snapshot();
+            [0, 2, 3, 4, 5].map(|msn| decide_segment(&snapshot, msn))
+        };
+        let config = Config::default();
+        let between = fixtures::window(&config, 1, 2, 0);
+        assert_eq!(answers(&between), [Missing, Whole, Wait, Wait, Missing]);
+        let normal = Config {
+            is_low_latency: false,
+            ..config
+        };
+        let normal = fixtures::window(&normal, 1, 2, 2);
+        let nothing_early = [Missing, Whole, Missing, Missing, Missing];
+        assert_eq!(answers(&normal), nothing_early);
+        let mut open = fixtures::window(&config, 1, 2, 2);
+        assert_eq!(answers(&open), [Missing, Whole, Growing, Wait, Missing]);
+        let at = 14 * fixtures::PART;
+        fixtures::push_parts_with_gaps(&mut open, at, &[fixtures::PART], false, &[0]);
+        open.end();
+        assert_eq!(
+            answers(&open),
+            [Missing, Whole, Whole, Missing, Missing],
+            "nothing is awaited after the end; a gap is missing"
         );
     }
 

@@ -1,42 +1,74 @@
 //! Media requests: initialization sections, segments, parts; a hinted part is waited for and then
-//! comes whole (rules 27 and 28).
+//! comes whole (rules 27 and 28). A segment that is being made is sent as it grows (`growing`).
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
 
-use super::Origin;
 use super::answer::{self, Age, Answer};
-use super::reload::{PartAnswer, decide_part};
+use super::reload::{PartAnswer, SegmentAnswer, decide_part, decide_segment};
+use super::{Origin, growing};
 use crate::playlist::{Position, RenditionHandle};
 
 impl Origin {
-    pub(super) fn init(&self, rendition: &RenditionHandle, hash: &str) -> Answer {
+    pub(super) fn init(
+        &self,
+        rendition: &RenditionHandle,
+        hash: &str,
+        priority: HeaderValue,
+    ) -> Answer {
         match rendition.snapshot.borrow().init(hash) {
-            Some(init) => answer::media(vec![init.bytes.clone()]),
+            Some(init) => answer::media(vec![init.bytes.clone()], priority),
             None => self.missing("no such initialization section"),
         }
     }
 
-    pub(super) fn segment(&self, rendition: &RenditionHandle, msn: u64) -> Answer {
-        let snapshot = rendition.snapshot.borrow();
+    /// A segment that is not complete is held until it begins, and then sent as it grows.
+    pub(super) async fn segment(
+        &self,
+        rendition: &RenditionHandle,
+        msn: u64,
+        priority: HeaderValue,
+    ) -> Answer {
+        let is_decided = |now: &_| decide_segment(now, msn) != SegmentAnswer::Wait;
+        let Some(snapshot) = self
+            .snapshot_when(rendition, |now| is_decided(&**now))
+            .await
+        else {
+            return stalled("the segment did not begin in time");
+        };
+        if decide_segment(&snapshot, msn) == SegmentAnswer::Growing {
+            let deadline = Instant::now() + self.longest_wait();
+            let parts = rendition.snapshot.clone();
+            return answer::growing(growing::body(parts, msn, deadline), priority);
+        }
         match snapshot.segment(msn).filter(|segment| !segment.has_gap) {
-            Some(segment) => answer::media(segment.pieces().collect()),
+            Some(segment) => answer::media(segment.pieces().collect(), priority),
             None => self.missing("no such segment"),
         }
     }
 
-    pub(super) async fn part(&self, rendition: &RenditionHandle, position: Position) -> Answer {
+    pub(super) async fn part(
+        &self,
+        rendition: &RenditionHandle,
+        position: Position,
+        priority: HeaderValue,
+    ) -> Answer {
         let is_decided = |now: &_| decide_part(now, position) != PartAnswer::Wait;
         let Some(snapshot) = self
             .snapshot_when(rendition, |now| is_decided(&**now))
             .await
         else {
-            let words = "the part did not come in time";
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return answer::refusal(status, "stalled", words, Age::NoStore);
+            return stalled("the part did not come in time");
         };
         match snapshot.part(position) {
-            Some(part) => answer::media(vec![part]),
+            Some(part) => answer::media(vec![part], priority),
             None => self.missing("no such part"),
         }
     }
+}
+
+/// Rule 37.
+fn stalled(words: &str) -> Answer {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    answer::refusal(status, "stalled", words, Age::NoStore)
 }

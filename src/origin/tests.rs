@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::base::clock::SystemClock;
+use crate::playlist::multivariant::Variant;
 use crate::playlist::{self, Audience, Listed, LiveChannel, Window, fixtures};
 
 const CHANNEL: &str = "abcdABCDefgh";
@@ -31,7 +33,13 @@ fn stage() -> (Origin, Arc<Directory>) {
     let scope = ("us-east-1", "000000000000");
     let config = Config::default();
     (
-        Origin::new(Arc::clone(&directory), scope, 2, config),
+        Origin::new(
+            Arc::clone(&directory),
+            scope,
+            2,
+            config,
+            Arc::new(SystemClock),
+        ),
         directory,
     )
 }
@@ -39,6 +47,48 @@ fn stage() -> (Origin, Arc<Directory>) {
 async fn status(origin: &Origin, path: &str) -> StatusCode {
     let request = Request::get(path).body(()).unwrap();
     origin.handle(&request).await.status()
+}
+
+/// Rule 43, for seven renditions in no order.
+#[tokio::test(start_paused = true)]
+async fn playlists_come_first_and_higher_bitrates_never_before_lower_ones() {
+    let (origin, directory) = stage();
+    let source = Arc::clone(&directory.live(CHANNEL).unwrap().renditions[0]);
+    let window = fixtures::window(&playlist::Config::default(), 1, 2, 1);
+    let bitrates = [3, 5, 1, 4, 2, 7, 6];
+    let renditions = bitrates.map(|bandwidth_bps| {
+        let variant = Variant {
+            bandwidth_bps,
+            ..fixtures::variant()
+        };
+        Arc::new(RenditionHandle {
+            name: format!("r{bandwidth_bps}"),
+            variant: watch::channel(variant).1,
+            snapshot: watch::channel(window.snapshot()).1,
+            ..RenditionHandle::clone(&source)
+        })
+    });
+    let channel = directory.prepare(CHANNEL.to_owned(), 8, renditions.into());
+    directory.announce(Arc::new(channel));
+    for bitrate in bitrates {
+        let expected = format!("u={}", 1 + bitrate.min(5));
+        for (file, expected) in [
+            ("live.m3u8", "u=1"),
+            ("init-7f3a09bc.mp4", &*expected),
+            ("1.m4s", &expected),
+            ("3.0.m4s", &expected),
+            ("3.m4s", &expected),
+        ] {
+            let path = format!("/api/video/v1/s/v/{CHANNEL}/8/r{bitrate}/{file}");
+            let request = Request::get(path).body(()).unwrap();
+            let answer = origin.handle(&request).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{file}");
+            assert_eq!(answer.headers()["priority"], expected, "{file}");
+        }
+    }
+    let request = Request::get(PLAYBACK).body(()).unwrap();
+    let entry = origin.handle(&request).await;
+    assert_eq!(entry.headers()["priority"], "u=1");
 }
 
 async fn moment() -> Instant {

@@ -38,30 +38,31 @@ pub struct Run<'a> {
     pub decode_shift: i32,
 }
 
-/// Writes the fragment of `runs`, of which none is empty. The samples' data is copied once.
+/// Writes the fragment of `runs`, of which none is empty, behind the boxes in `head`. The samples' data is copied once.
 ///
 /// # Panics
 /// If samples break what [`Run`] asks for, or are too large for a box of 4 GiB.
-pub fn write(sequence_number: u32, runs: &[Run<'_>]) -> Bytes {
+pub fn write(sequence_number: u32, head: &[u8], runs: &[Run<'_>]) -> Bytes {
     let samples = || runs.iter().flat_map(|run| run.samples);
     let data_bytes: usize = samples().map(|sample| sample.data.len()).sum();
     let overhead = MOOF_BYTES + TRUN_ENTRY_BYTES * samples().count() + MDAT_HEADER_BYTES;
-    let mut out = Vec::with_capacity(overhead + data_bytes);
+    let mut out = Vec::with_capacity(head.len() + overhead + data_bytes);
+    out.extend_from_slice(head);
 
     let mut moof = Moof {
         mfhd: Mfhd { sequence_number },
         traf: runs.iter().map(track_fragment).collect(),
     };
-    // The data's offsets depend on the length of `moof`, which does not depend on them.
+    // The data's offsets are from the start of `moof` on, and depend on its length, which does not depend on them.
     encode(&moof, &mut out);
-    let mut offset = out.len() + MDAT_HEADER_BYTES;
+    let mut offset = out.len() - head.len() + MDAT_HEADER_BYTES;
     for (traf, run) in std::iter::zip(&mut moof.traf, runs) {
         for trun in &mut traf.trun {
             trun.data_offset = Some(i32::try_from(offset).expect("parts are far below 2 GiB"));
         }
         offset += run.samples.iter().map(|s| s.data.len()).sum::<usize>();
     }
-    out.clear();
+    out.truncate(head.len());
     encode(&moof, &mut out);
     let mdat = Header {
         kind: FourCC::new(b"mdat"),
@@ -236,6 +237,7 @@ mod tests {
         let sound = [audio(7, b"one"), audio(1031, b"two!"), audio(2055, b"")];
         let bytes = write(
             9,
+            &[],
             &[run(1, &picture, (1 << 40) + 6100), run(2, &sound, 3079)],
         );
         let (moof, mdat) = decode(&bytes);
@@ -266,9 +268,17 @@ mod tests {
     }
 
     #[test]
+    fn offsets_do_not_count_what_stands_before() {
+        let samples = [video(5, 0, true, b"x")];
+        let plain = write(1, &[], &[run(1, &samples, 10)]);
+        let behind = write(1, b"head", &[run(1, &samples, 10)]);
+        assert_eq!(behind, [b"head", &plain[..]].concat());
+    }
+
+    #[test]
     fn boxes_of_another_version_are_never_written() {
         let samples = [video(5, -1, true, b"x")];
-        let bytes = write(1, &[run(1, &samples, 10)]);
+        let bytes = write(1, &[], &[run(1, &samples, 10)]);
         for (kind, version) in [(b"tfhd", 0), (b"tfdt", 1), (b"trun", 1)] {
             let at = bytes.windows(4).position(|w| w == kind).unwrap();
             assert_eq!(bytes[at + 4], version, "{}", kind.escape_ascii());
@@ -292,7 +302,7 @@ mod tests {
                 .map(|(n, is_sync)| video(n * 3000, 0, *is_sync, b"data"))
                 .collect();
             let end = i64::try_from(syncs.len()).unwrap() * 3000;
-            let bytes = write(1, &[run(1, &samples, end)]);
+            let bytes = write(1, &[], &[run(1, &samples, end)]);
             let at = bytes.windows(4).position(|w| w == b"trun").unwrap();
             let size = u32::from_be_bytes(bytes[at - 4..at].try_into().unwrap());
             let header = if has_first_flags { 24 } else { 20 };
@@ -326,7 +336,7 @@ mod tests {
             let all = [(1, &video, 1u8), (2, &audio, 2)];
             let present: Vec<_> = all.iter().filter(|(_, _, bit)| which & bit != 0).collect();
             let runs: Vec<_> = present.iter().map(|(id, (s, end), _)| run(*id, s, *end)).collect();
-            let found = read(&write(1, &runs));
+            let found = read(&write(1, &[], &runs));
             prop_assert_eq!(found.len(), runs.len());
             for (run, (id, start, entries)) in std::iter::zip(&runs, found) {
                 prop_assert_eq!(run.track_id, id);

@@ -4,15 +4,17 @@
 //! Out: one `InitSection`, then gapless `Part`s; a segment is the concatenation of its
 //! parts, from the one that opens it, on a sync sample, to the one that closes it. A leader cuts by
 //! its own samples; followers fill the spans of the leader's parts, one part each.
-//! Not here: URLs and playlist text (`playlist`), wall-clock time (`live`), policy on codecs.
+//! Not here: URLs and playlist text (`playlist`), what the wall clock says (`live`), policy on codecs.
 //! Read: ISO/IEC 14496-12 for boxes, 14496-14 and -15 for sample entries, 23000-19 for CMAF.
 
 pub mod segmenter;
 pub mod fragment;
+mod cue;
 mod init;
 mod read_init;
 mod packager;
 
+pub use cue::{Author, Cue, MAX_TEXT_BYTES};
 pub use packager::Packager;
 
 use std::fmt;
@@ -75,7 +77,7 @@ impl fmt::Debug for InitSection {
     }
 }
 
-/// A partial segment: one fragment, `moof` and `mdat`.
+/// A partial segment: one fragment, `moof` and `mdat`, behind the `emsg` boxes of what is said in it.
 ///
 /// Times are the video's decoding times in 90 kHz ticks. Parts follow each other without a gap,
 /// `start + duration` of one being `start` of the next, with one exception: a stretch longer than
@@ -83,7 +85,7 @@ impl fmt::Debug for InitSection {
 #[derive(Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Part {
-    /// `moof` and `mdat`.
+    /// `emsg`s, `moof` and `mdat`.
     pub bytes: Bytes,
     /// When it begins.
     pub start: i64,

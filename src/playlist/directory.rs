@@ -61,6 +61,14 @@ impl LiveChannel {
         self.renditions.iter().find(|handle| handle.name == name)
     }
 
+    /// How many renditions have a lower bitrate than this one now.
+    pub fn lower_than(&self, rendition: &RenditionHandle) -> usize {
+        let bitrate = |handle: &RenditionHandle| handle.variant.borrow().bandwidth_bps;
+        let own = bitrate(rendition);
+        let handles = self.renditions.iter();
+        handles.filter(|handle| bitrate(handle) < own).count()
+    }
+
     /// The variants as they are now, the default pick first.
     pub fn variants(&self) -> Vec<Variant> {
         let handles = self.renditions.iter();

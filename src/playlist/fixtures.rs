@@ -18,7 +18,7 @@ pub(crate) const PART: i64 = 30_000;
 /// An initialization section called `hash`.
 pub(crate) fn init(hash: &str) -> Arc<InitSection> {
     let record = Bytes::from_static(avc::tests::X264_360P30);
-    let config = Arc::new(avc::Config::parse(&record).unwrap());
+    let config = Arc::new(avc::parse(&record).unwrap());
     Arc::new(InitSection {
         bytes: Bytes::copy_from_slice(hash.as_bytes()),
         hash: hash.to_owned(),
@@ -88,5 +88,6 @@ pub(crate) fn variant() -> Variant {
         width: 1280,
         height: 720,
         frame_rate_millis: 59_940,
+        is_source: true,
     }
 }

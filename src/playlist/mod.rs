@@ -51,6 +51,9 @@ pub struct Config {
     pub part_target_ms: u32,
     /// Least media a playlist lists once it has it.
     pub window_seconds: u32,
+    /// Whether anything is listed before its segment is complete. Each channel says for itself.
+    #[serde(skip)]
+    pub is_low_latency: bool,
 }
 
 impl Default for Config {
@@ -59,6 +62,7 @@ impl Default for Config {
             target_duration_s: 2,
             part_target_ms: 334,
             window_seconds: 30,
+            is_low_latency: true,
         }
     }
 }
@@ -94,7 +98,7 @@ impl Config {
 
     /// CAN-SKIP-UNTIL, where delta updates are offered.
     pub fn skip_until_ms(&self) -> Option<u32> {
-        let is_offered = self.window_seconds > DELTA_ABOVE_SECONDS;
+        let is_offered = self.is_low_latency && self.window_seconds > DELTA_ABOVE_SECONDS;
         is_offered.then(|| self.target_duration_s.saturating_mul(6000))
     }
 
@@ -165,6 +169,7 @@ mod tests {
                 target_duration_s,
                 part_target_ms,
                 window_seconds,
+                ..Config::default()
             };
             let error = config.validate().err().map(|e| e.to_string());
             match refusal {

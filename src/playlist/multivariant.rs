@@ -1,8 +1,8 @@
 //! The multivariant playlist: which variants a channel has.
 //!
-//! In:  the variants, in any order. Out: text; and from such a text the variants again.
+//! In:  the variants, in any order, and what is said of the session. Out: text; and from such a text the variants again.
 //! Not here: how a variant's rates are found (`live`), who may see it (`origin`).
-//! Read: §4.4.6; the EXT-X-MEDIA lines are how Amazon IVS names its qualities.
+//! Read: §4.4.6; the EXT-X-MEDIA lines and the attributes that begin with IVS are how Amazon IVS names its qualities.
 
 use std::collections::BTreeSet;
 
@@ -27,35 +27,56 @@ pub struct Variant {
     pub height: u16,
     /// Frames per 1000 seconds; 0 if not known.
     pub frame_rate_millis: u32,
+    /// Whether it is what the encoder sends.
+    pub is_source: bool,
 }
 
 /// What players that start with the first variant are given: about this much (Apple's authoring
 /// specification 1.32).
 const DEFAULT_PICK_BPS: u64 = 2_000_000;
 
+/// How IVS-VARIANT-SOURCE says what a variant is.
+const SOURCE: &str = "source";
+const TRANSCODE: &str = "transcode";
+
 /// The playlist of `entries`, each variant with the URI of its media playlist: the default pick
-/// first, then downwards, sound alone last.
-pub fn render(entries: impl IntoIterator<Item = (String, Variant)>) -> String {
+/// first, which every player takes, then downwards, sound alone last. Before them stand `session`'s names and values.
+pub fn render(
+    session: &[(&str, &str)],
+    entries: impl IntoIterator<Item = (String, Variant)>,
+) -> String {
     let mut entries: Vec<_> = entries.into_iter().collect();
-    let pictures = entries.iter().filter(|(_, variant)| variant.has_picture());
+    let is_usual = |variant: &Variant| variant.has_picture() && !variant.is_for_some();
+    let pictures = entries.iter().filter(|(_, variant)| is_usual(variant));
     let rates = pictures.map(|(_, variant)| variant.bandwidth_bps);
     let pick = rates.min_by_key(|bps| bps.abs_diff(DEFAULT_PICK_BPS));
     entries.sort_by_key(|(_, variant)| {
         let bps = variant.bandwidth_bps;
         (
             !variant.has_picture(),
-            Some(bps) != pick,
+            Some(bps) != pick || !is_usual(variant),
             std::cmp::Reverse(bps),
         )
     });
     make_unique(&mut entries);
     let mut text = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n".to_owned();
+    for (name, value) in session {
+        Tag::new(&mut text, "#EXT-X-SESSION-DATA")
+            .quoted("DATA-ID", name)
+            .quoted("VALUE", value)
+            .end();
+    }
     for (uri, variant) in entries {
-        write_variant(&mut text, &variant);
+        write_variant(&mut text, &variant, folder(&uri));
         text.push_str(&uri);
         text.push('\n');
     }
     text
+}
+
+/// The folder that a media playlist lies in: it is the rendition's name, which stays what it is while the pictures change.
+fn folder(uri: &str) -> &str {
+    uri.rsplit('/').nth(1).unwrap_or_default()
 }
 
 /// Players tell groups apart by their names. A source that returns with another size may have that of
@@ -120,15 +141,24 @@ impl Variant {
             width,
             height,
             frame_rate_millis,
+            is_source: attribute(attributes, "IVS-VARIANT-SOURCE") == Some(SOURCE),
         })
     }
 
     fn has_picture(&self) -> bool {
         self.width > 0
     }
+
+    /// Whether its pictures are of a codec that not every player takes.
+    fn is_for_some(&self) -> bool {
+        ["hvc1", "av01"]
+            .iter()
+            .any(|codec| self.codecs.starts_with(codec))
+    }
 }
 
-fn write_variant(text: &mut String, variant: &Variant) {
+/// `id` is the variant's, whatever it is like.
+fn write_variant(text: &mut String, variant: &Variant, id: &str) {
     if !variant.has_picture() {
         return Tag::new(text, "#EXT-X-STREAM-INF")
             .attribute("BANDWIDTH", variant.bandwidth_bps)
@@ -136,6 +166,7 @@ fn write_variant(text: &mut String, variant: &Variant) {
             .quoted("CODECS", &variant.codecs)
             // NONE on one variant is NONE on all (§4.4.6.2).
             .attribute("CLOSED-CAPTIONS", "NONE")
+            .quoted("STABLE-VARIANT-ID", id)
             .end();
     }
     Tag::new(text, "#EXT-X-MEDIA")
@@ -158,8 +189,12 @@ fn write_variant(text: &mut String, variant: &Variant) {
         );
         tag = tag.attribute("FRAME-RATE", format_args!("{whole}.{millis:03}"));
     }
+    let origin = if variant.is_source { SOURCE } else { TRANSCODE };
     tag.quoted("VIDEO", &variant.name)
         .attribute("CLOSED-CAPTIONS", "NONE")
+        .quoted("STABLE-VARIANT-ID", id)
+        .quoted("IVS-NAME", &variant.name)
+        .quoted("IVS-VARIANT-SOURCE", origin)
         .end();
 }
 
@@ -167,6 +202,32 @@ fn write_variant(text: &mut String, variant: &Variant) {
 mod tests {
     use super::*;
     use crate::playlist::fixtures;
+
+    #[test]
+    fn no_player_begins_with_what_only_some_take() {
+        let variant = |name: &str, bandwidth_bps, codecs: &str| {
+            let variant = Variant {
+                name: name.to_owned(),
+                bandwidth_bps,
+                codecs: codecs.to_owned(),
+                ..fixtures::variant()
+            };
+            (name.to_owned(), variant)
+        };
+        let text = render(
+            &[],
+            [
+                variant("high", 3_000_000, "avc1.4D401F"),
+                variant("low", 900_000, "avc1.4D401E"),
+                variant("hevc", 2_000_000, "hvc1.1.6.L93.B0"),
+            ],
+        );
+        let uris: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(uris, ["high", "hevc", "low"]);
+        // As it would be, were it the only one.
+        let text = render(&[], [variant("av1", 2_000_000, "av01.0.05M.08")]);
+        assert!(text.ends_with("av1\n"), "{text}");
+    }
 
     #[test]
     fn lists_the_default_pick_first_and_sound_last_with_names_as_ivs_has_them() {
@@ -177,7 +238,7 @@ mod tests {
             codecs: "avc1.64001E".to_owned(),
             width: 640,
             height: 360,
-            frame_rate_millis: 0,
+            ..Variant::default()
         };
         let sound = Variant {
             name: "audio_only".to_owned(),
@@ -186,23 +247,30 @@ mod tests {
             codecs: "mp4a.40.2".to_owned(),
             ..Variant::default()
         };
-        let text = render([sound, fixtures::variant(), unknown_rate].map(|variant| {
-            (
-                format!("s/abc/abcdABCDefgh/7/{}/live.m3u8", variant.name),
-                variant,
-            )
-        }));
+        let entries = [sound, fixtures::variant(), unknown_rate].map(|variant| {
+            let folder = if variant.is_source {
+                "source"
+            } else {
+                &variant.name
+            };
+            let uri = format!("s/abc/abcdABCDefgh/7/{folder}/live.m3u8");
+            (uri, variant)
+        });
+        let session = [("NODE", "here\""), ("SERVER-TIME", "1790848800.000")];
+        let text = render(&session, entries);
         insta::assert_snapshot!(text, @r#"
         #EXTM3U
         #EXT-X-VERSION:6
         #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-SESSION-DATA:DATA-ID="NODE",VALUE="here"
+        #EXT-X-SESSION-DATA:DATA-ID="SERVER-TIME",VALUE="1790848800.000"
         #EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="360p",NAME="360p",AUTOSELECT=YES,DEFAULT=YES
-        #EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=700000,CODECS="avc1.64001E",RESOLUTION=640x360,VIDEO="360p",CLOSED-CAPTIONS=NONE
+        #EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=700000,CODECS="avc1.64001E",RESOLUTION=640x360,VIDEO="360p",CLOSED-CAPTIONS=NONE,STABLE-VARIANT-ID="360p",IVS-NAME="360p",IVS-VARIANT-SOURCE="transcode"
         s/abc/abcdABCDefgh/7/360p/live.m3u8
         #EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="720p60",NAME="720p60",AUTOSELECT=YES,DEFAULT=YES
-        #EXT-X-STREAM-INF:BANDWIDTH=3422999,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D401F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=59.940,VIDEO="720p60",CLOSED-CAPTIONS=NONE
-        s/abc/abcdABCDefgh/7/720p60/live.m3u8
-        #EXT-X-STREAM-INF:BANDWIDTH=176000,AVERAGE-BANDWIDTH=160000,CODECS="mp4a.40.2",CLOSED-CAPTIONS=NONE
+        #EXT-X-STREAM-INF:BANDWIDTH=3422999,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D401F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=59.940,VIDEO="720p60",CLOSED-CAPTIONS=NONE,STABLE-VARIANT-ID="source",IVS-NAME="720p60",IVS-VARIANT-SOURCE="source"
+        s/abc/abcdABCDefgh/7/source/live.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=176000,AVERAGE-BANDWIDTH=160000,CODECS="mp4a.40.2",CLOSED-CAPTIONS=NONE,STABLE-VARIANT-ID="audio_only"
         s/abc/abcdABCDefgh/7/audio_only/live.m3u8
         "#);
         let (_, parsed) = m3u8_rs::parse_master_playlist(text.as_bytes()).unwrap();
@@ -213,12 +281,12 @@ mod tests {
         let entries = parse(&text).unwrap();
         assert_eq!(entries[1].1, fixtures::variant());
         assert_eq!(entries[2].1.name, "", "sound has no name in the text");
-        assert_eq!(render(entries), text);
+        assert_eq!(render(&session, entries), text);
     }
 
     #[test]
     fn refuses_what_it_did_not_write() {
-        let good = render([("720p60/live.m3u8".to_owned(), fixtures::variant())]);
+        let good = render(&[], [("720p60/live.m3u8".to_owned(), fixtures::variant())]);
         for (from, to) in [
             ("#EXT-X-STREAM-INF:", "#EXT-X-OTHER:"),
             ("BANDWIDTH=", "BAND="),
@@ -239,8 +307,8 @@ mod tests {
             bandwidth_bps,
             ..fixtures::variant()
         };
-        let entries = [3_000_000, 4_000_000, 5_000_000].map(|bps| (format!("{bps}"), of(bps)));
-        let text = render(entries);
+        let entries = [3_000_000, 4_000_000, 5_000_000].map(|bps| (format!("{bps}/live"), of(bps)));
+        let text = render(&[], entries);
         for (uri, name) in [
             (3_000_000, "720p60"),
             (5_000_000, "720p60_2"),
@@ -248,7 +316,9 @@ mod tests {
         ] {
             let group = format!("GROUP-ID=\"{name}\",NAME=\"{name}\"");
             assert_eq!(text.matches(&group).count(), 1, "{text}");
-            let entry = format!("VIDEO=\"{name}\",CLOSED-CAPTIONS=NONE\n{uri}\n");
+            let entry = format!(
+                "VIDEO=\"{name}\",CLOSED-CAPTIONS=NONE,STABLE-VARIANT-ID=\"{uri}\",IVS-NAME=\"{name}\",IVS-VARIANT-SOURCE=\"source\"\n{uri}/live\n"
+            );
             assert!(text.contains(&entry), "{text}");
         }
     }

@@ -29,6 +29,19 @@ pub struct Snapshot {
     delta: Text,
 }
 
+/// What there is of a segment that a reader has begun to take, part by part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The next part.
+    Ready(Bytes),
+    /// It is not made yet.
+    Coming,
+    /// There is no more: the segment is complete, or has a gap here.
+    Over,
+    /// The segment is not known any more.
+    Lost,
+}
+
 /// A playlist's text as it is and compressed.
 #[derive(Debug, Default)]
 struct Text {
@@ -96,6 +109,32 @@ impl Snapshot {
         let segments = &self.listing.segments;
         let index = msn.checked_sub(segments.front()?.msn)?;
         segments.get(usize::try_from(index).ok()?)
+    }
+
+    /// The segment being made, if all of it so far can be had.
+    pub fn growing(&self) -> Option<u64> {
+        let open = self.listing.open.as_ref()?;
+        self.is_awaited(open.msn).then_some(open.msn)
+    }
+
+    /// Whether segment `msn` may be asked for before it is complete.
+    pub fn is_awaited(&self, msn: u64) -> bool {
+        media::prefetched(&self.listing).contains(&msn)
+    }
+
+    /// The part of segment `msn` that follows its first `taken`.
+    pub fn piece(&self, msn: u64, taken: usize) -> Piece {
+        let open = self.listing.open.as_ref().filter(|open| open.msn == msn);
+        let is_open = open.is_some();
+        let Some(segment) = open.or_else(|| self.segment(msn).map(Arc::as_ref)) else {
+            return Piece::Lost;
+        };
+        match segment.parts.get(taken) {
+            Some(part) if part.is_gap => Piece::Over,
+            Some(part) => Piece::Ready(part.bytes.clone()),
+            None if is_open => Piece::Coming,
+            None => Piece::Over,
+        }
     }
 
     /// The complete segments now listed, oldest first.

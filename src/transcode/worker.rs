@@ -24,7 +24,7 @@ use super::placement::{Affinity, Placement};
 use super::raw_frame::RawFrame;
 use super::transcoder::{Job, Output, VideoRung};
 use crate::media::Sample;
-use crate::media::codec::avc;
+use crate::media::codec::VideoConfig;
 
 /// Most bytes of the current GOP that are kept for a decoder made anew.
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
@@ -57,7 +57,7 @@ pub(super) enum Input {
         arrival: Option<Instant>,
         opens_at: Option<i64>,
         /// Its configuration, if it is another than before.
-        config: Option<Arc<avc::Config>>,
+        config: Option<Arc<VideoConfig>>,
         /// Pictures before it were lost.
         follows_loss: bool,
     },
@@ -67,7 +67,7 @@ pub(super) enum Input {
 
 /// The decode thread's state.
 pub(super) struct Worker {
-    config: Arc<avc::Config>,
+    config: Arc<VideoConfig>,
     fps_millis: u32,
     /// Of the largest rung.
     most_pixels: u32,
@@ -98,6 +98,7 @@ pub(super) struct Worker {
     /// Every how many frames each rung has one.
     every: Vec<u32>,
     frame_count: u64,
+    keeps_last: bool,
     shed: u32,
     load: Load,
     patience: Patience,
@@ -144,6 +145,7 @@ impl Worker {
             cascade: Cascade::new(&job.rungs),
             every: job.rungs.iter().map(|rung| rung.every).collect(),
             frame_count: 0,
+            keeps_last: job.keeps_last && !job.rungs.is_empty(),
             shed: job.shed,
             load: Load::new(max_lag, Instant::now()),
             patience: Patience::new(Instant::now()),
@@ -330,7 +332,7 @@ impl Worker {
         self.emit(drained.unwrap_or_default())
     }
 
-    fn restart_with(&mut self, config: Arc<avc::Config>) -> Result<(), Gone> {
+    fn restart_with(&mut self, config: Arc<VideoConfig>) -> Result<(), Gone> {
         self.drain()?;
         self.config = config;
         self.gop.clear();
@@ -470,8 +472,8 @@ impl Worker {
         let output = match self.load.observe(now, lag, self.shed != 0) {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
-                // Where no source is passed on, the cheapest stays: better few pictures than none.
-                let most = self.every.len() - usize::from(self.has_ticks);
+                // Where nobody could do with the source, the cheapest stays: better few pictures than none.
+                let most = self.every.len() - usize::from(self.keeps_last);
                 let is_most = |rung: &usize| *rung < most;
                 let slow = losing.filter(is_most);
                 let Some(rung) = slow.or_else(|| working.clone().find(is_most)) else {
@@ -550,6 +552,7 @@ mod tests {
             first_pts: None,
             rungs: Vec::new(),
             shed: 0,
+            keeps_last: true,
             audio_encodes: Vec::new(),
             config: Config::default(),
         };

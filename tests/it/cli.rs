@@ -331,6 +331,34 @@ fn check_tells_one_line_each_and_leaves_nothing_behind() {
     );
 }
 
+#[test]
+fn a_development_certificate_is_made_and_checked() {
+    let mut desk = Desk::with("WEIR__TLS__CERTIFICATE_FILE", "data/dev-cert.pem");
+    desk.env
+        .push(("WEIR__TLS__KEY_FILE", "data/dev-key.pem".to_owned()));
+    let url = "https://live.example.org:8443".to_owned();
+    desk.env.push(("WEIR_PUBLIC_URL", url));
+    let said = desk.fails(1, &["check"]);
+    assert!(said.contains("tls       FAILED  cannot read data/dev-cert.pem, set as tls.cert"));
+    let said = desk.ok(&["dev-cert", "--host", "media.example.org", "--host", "::1"]);
+    let hosts = "localhost, 127.0.0.1, ::1, live.example.org, media.example.org\n";
+    assert!(said.contains(hosts), "{said}");
+    assert_eq!(mode(&desk.path("data/dev-key.pem")), 0o600);
+    let said = desk.ok(&["check"]);
+    assert!(
+        said.contains("tls       ok      data/dev-cert.pem, a chain of 2"),
+        "{said}"
+    );
+    std::fs::write(desk.path("data/dev-key.pem"), "").unwrap();
+    let said = desk.fails(1, &["serve"]);
+    assert!(
+        said.contains("dev-key.pem, set as tls.key_file, cannot be used: "),
+        "{said}"
+    );
+    let said = desk.fails(2, &["dev-cert", "--host", "no host"]);
+    assert!(said.contains("invalid value 'no host'"), "{said}");
+}
+
 #[tokio::test]
 async fn postgres_serves_as_well() {
     let url = crate::support::postgres::empty_database().await;

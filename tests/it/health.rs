@@ -135,9 +135,14 @@ async fn only_who_holds_the_key_may_know() {
 /// A browser resends Basic credentials by itself, whichever page makes the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_other_site_stops_a_stream_with_credentials_that_a_browser_resends() {
-    let server = TestServer::start_with(&ROOT).await;
+    let elsewhere = ("WEIR_PUBLIC_URL", "https://live.example.org");
+    let server = TestServer::start_with(&[ROOT[0], ROOT[1], elsewhere]).await;
     let channel = server.channel().await;
     let own = format!("http://{}", server.http);
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().build();
+    let by_http2 = http2
+        .unwrap()
+        .post(format!("{own}/v1/channels/{}/stop", channel.id));
     let basic = || {
         let asked = request(&server, &channel.id, "stop");
         asked.basic_auth(ROOT[0].1, Some(ROOT[1].1))
@@ -156,6 +161,9 @@ async fn no_other_site_stops_a_stream_with_credentials_that_a_browser_resends() 
     for own in [
         basic(),
         basic().header(ORIGIN, &own),
+        by_http2
+            .basic_auth(ROOT[0].1, Some(ROOT[1].1))
+            .header(ORIGIN, &own),
         basic().header("sec-fetch-site", "same-origin"),
         bearer().header("sec-fetch-site", "cross-site"),
     ] {

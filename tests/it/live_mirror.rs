@@ -37,7 +37,7 @@ const AVCC: &[u8] = &[
 ];
 
 fn init(hash: &str) -> Arc<InitSection> {
-    let config = Arc::new(avc::Config::parse(&Bytes::from_static(AVCC)).unwrap());
+    let config = Arc::new(avc::parse(&Bytes::from_static(AVCC)).unwrap());
     Arc::new(InitSection {
         bytes: Bytes::from(format!("init {hash}")),
         hash: hash.to_owned(),
@@ -73,6 +73,7 @@ impl Stream {
             width: 640,
             height: 360,
             frame_rate_millis: 30_000,
+            is_source: false,
         };
         let rendition = RenditionHandle {
             listed: Listed::Always,

@@ -2,9 +2,14 @@
 //! h2c, on a stream that a real encoder sends.
 
 use std::io::Read as _;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, ORIGIN};
 use reqwest::{Method, StatusCode, Url, Version};
+use tokio::time::Instant;
+use weir::base::clock::{Clock as _, SystemClock};
 
 use super::support::clips::clip;
 use super::support::publisher::Publisher;
@@ -60,10 +65,33 @@ async fn blocking_reload_hints_caching_and_compression() {
     blocking_reload(&stage).await;
     refusals(&stage).await;
     hints(&stage).await;
+    growing_segments(&stage).await;
     compression_and_cors(&stage).await;
     http2(&stage).await;
     assert!(stage.server.metric("weir_task_panics_total").await < 1.0);
     stage.publisher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_of_normal_latency_lists_complete_segments_only() {
+    let server = TestServer::start().await;
+    let options = ["--latency-mode", "NORMAL"];
+    let channel = server.new_channel_with("normal", &options).await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    let list = text(url.as_str()).await;
+    let early = [
+        "#EXT-X-PART",
+        "#EXT-X-PRE",
+        "#EXT-X-SERVER-CONTROL",
+        "#EXT-X-REN",
+    ];
+    assert!(early.iter().all(|tag| !list.contains(tag)), "{list}");
+    let list = MediaPlaylist::parse(&list);
+    let (_, _, last) = list.segments.last().unwrap();
+    let whole = get(url.join(last).unwrap()).await;
+    assert_eq!(whole.status(), StatusCode::OK);
+    publisher.kill().await;
 }
 
 async fn playlists_declare_what_they_must(stage: &Stage) {
@@ -83,9 +111,16 @@ async fn playlists_declare_what_they_must(stage: &Stage) {
         "CODECS=\"avc1.",
         "mp4a.40.2",
         "FRAME-RATE=30.000",
+        ",STABLE-VARIANT-ID=\"source\",IVS-NAME=\"180p30\",IVS-VARIANT-SOURCE=\"source\"\n",
+        "#EXT-X-SESSION-DATA:DATA-ID=\"NODE\",VALUE=\"us-east-1\"\n",
     ] {
         assert!(multivariant.contains(words), "{words} in {multivariant}");
     }
+    let clock = "#EXT-X-SESSION-DATA:DATA-ID=\"SERVER-TIME\",VALUE=\"";
+    let clock = multivariant.split_once(clock).unwrap().1;
+    let said: f64 = clock.split_once('"').unwrap().0.parse().unwrap();
+    let now = Duration::from_millis(SystemClock.now().0.unsigned_abs());
+    assert!((now.as_secs_f64() - said).abs() < 5.0, "{multivariant}");
     let other = text(&stage.playback_url).await;
     assert_ne!(multivariant, other, "another viewer session");
 
@@ -172,7 +207,7 @@ async fn refusals(stage: &Stage) {
     let base = stage.url.as_str().rsplit_once('/').unwrap().0.to_owned();
     let channel_base = stage.playback_url.rsplit_once('/').unwrap().0.to_owned();
     let missing = [
-        format!("{base}/{}.m4s", msn + 1),
+        format!("{base}/{}.m4s", msn + 4),
         format!("{base}/{}.5.m4s", msn + 1),
         format!("{base}/init-00000000.mp4"),
         format!("{base}/18446744073709551616.m4s"),
@@ -189,6 +224,12 @@ async fn refusals(stage: &Stage) {
             seconds == "public, max-age=2" || seconds == "no-store",
             "{url}: {seconds}"
         );
+        // The form in which Amazon's player reads why.
+        let body = answer.text().await.unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body[0]["type"], "error", "{url}: {body}");
+        assert_eq!(body[0]["error_code"], "not_found", "{url}: {body}");
+        assert!(body[0]["error"].is_string(), "{url}: {body}");
     }
     let posted = client()
         .post(stage.url.as_str())
@@ -206,7 +247,52 @@ async fn hints(stage: &Stage) {
     let answer = get(hinted.as_str()).await;
     assert_eq!(answer.status(), StatusCode::OK, "{hinted}");
     let body = answer.bytes().await.unwrap();
-    assert_eq!(&body[4..8], b"moof");
+    assert!(matches!(&body[4..8], b"moof" | b"emsg"));
+}
+
+/// EXT-X-PREFETCH names the segment that is being made and the next one. Each comes as it grows, and later as a whole.
+async fn growing_segments(stage: &Stage) {
+    let list = text(stage.url.as_str()).await;
+    let named = list
+        .lines()
+        .filter_map(|l| l.strip_prefix("#EXT-X-PREFETCH:"));
+    let urls: Vec<_> = named.map(|uri| stage.url.join(uri).unwrap()).collect();
+    let (msn, _) = MediaPlaylist::parse(&list).next();
+    let expected = [msn, msn + 1].map(|msn| stage.url.join(&format!("{msn}.m4s")).unwrap());
+    assert_eq!(urls, expected, "{list}");
+    let [open, next] = &urls[..] else {
+        unreachable!()
+    };
+    let (open_bytes, (next_bytes, lasted)) = tokio::join!(
+        async { get(open.as_str()).await.bytes().await.unwrap() },
+        grown(next)
+    );
+    // Six parts, of which the first comes when it is there.
+    assert!(lasted > Duration::from_secs(1), "{lasted:?}");
+    for (url, grown) in [(open, open_bytes), (next, next_bytes)] {
+        let whole = get(url.as_str()).await;
+        let age = header(whole.headers(), "cache-control");
+        assert_eq!(age, "public, max-age=3600, immutable");
+        assert_eq!(whole.content_length(), Some(grown.len() as u64));
+        assert!(
+            whole.bytes().await.unwrap() == grown,
+            "{url} is what it was"
+        );
+    }
+}
+
+/// A segment that has not begun, and how long it took from its first byte to its last.
+async fn grown(url: &Url) -> (Bytes, Duration) {
+    let mut answer = get(url.as_str()).await;
+    assert_eq!(answer.status(), StatusCode::OK, "{url}");
+    assert_eq!(header(answer.headers(), "cache-control"), "no-store");
+    assert_eq!(answer.content_length(), None);
+    let begin = Instant::now();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        bytes.extend_from_slice(&chunk);
+    }
+    (bytes.freeze(), begin.elapsed())
 }
 
 /// Rules 44 and 48.

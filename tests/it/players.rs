@@ -1,14 +1,18 @@
 //! Players that know nothing of Weir: Chromium with hls.js, ffmpeg, mpv.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
+use weir::base::clock::{Clock as _, SystemClock, WallTime};
 
 use super::support::clips::{clip, frame_count};
+use super::support::flv::Recording;
 use super::support::publisher::Publisher;
+use super::support::rtmp_client;
 use super::support::server::TestServer;
 use super::support::viewer::media_playlist_url;
 use super::support::{MACHINE, eventually, within};
@@ -177,6 +181,8 @@ async fn hls_js_in_chromium_decodes_every_frame() {
     );
     let errors = seen.get("errors").unwrap().as_array().unwrap();
     assert!(errors.is_empty(), "{seen}");
+    // Ten segments say when they began.
+    assert!(number(&seen, "metadata") > 8.0, "{seen}");
 }
 
 /// A server that is killed and started again under a player that knows nothing of it.
@@ -290,4 +296,75 @@ async fn ffmpeg_and_mpv_play_without_an_error() {
         "{said}{complained}"
     );
     publisher.kill().await;
+}
+
+/// The player that viewers of Amazon IVS have, as it comes from npm.
+#[tokio::test(flavor = "multi_thread")]
+async fn amazons_player_plays_with_low_latency_and_shows_what_the_publisher_says() {
+    let _shared = MACHINE.read().await;
+    let server = TestServer::start_with(&[("WEIR__TRANSCODE__MAX_LAG_MS", "5000")]).await;
+    let channel = server.channel().await;
+    let key = channel.stream_key.as_str();
+    let publisher = rtmp_client::Publisher::connect(server.rtmp, "app", key);
+    let publisher = publisher.await.unwrap();
+    let clip = Recording::read(&clip("fps30_20s.flv"));
+    let recording = clip.clone().then(clip).saying(1350);
+    let begun = SystemClock.now();
+    let watching = async {
+        media_playlist_url(&channel.playback_url).await;
+        let args = ["--url", &channel.playback_url, "--seconds", "15"];
+        script("ivs.mjs", &args).await
+    };
+    let seen = tokio::select! {
+        seen = watching => seen,
+        sent = recording.publish(publisher) => panic!("it was too short: {sent:?}"),
+    };
+
+    assert_eq!(seen["errors"], Value::Array(Vec::new()), "{seen}");
+    assert_eq!(seen["isLowLatency"], true, "{seen}");
+    assert!(number(&seen, "advanced") > 8.0, "{seen}");
+    // Under 3 s where a processor is free for the player; without low latency it is 5 s and more.
+    assert!(number(&seen, "buffer") < 4.5, "{seen}");
+    let latency = number(&seen, "latency");
+    assert!(latency > 0.5 && latency < 5.5, "{seen}");
+    let qualities = seen["qualities"].as_array().unwrap().iter();
+    let names = |key| {
+        qualities
+            .clone()
+            .map(|q| q[key].as_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("name"), ["360p30", "160p30"], "{seen}");
+    assert_eq!(names("variantSource"), ["source", "transcode"], "{seen}");
+
+    what_was_said_is_shown(&seen, begun, latency);
+}
+
+/// What the publisher said is shown with its picture, for as late as that the player says it is. The player loads a
+/// segment again at times, to see how fast it can, and then tells its texts again.
+fn what_was_said_is_shown(seen: &Value, begun: WallTime, latency: f64) {
+    let cues = seen["cues"].as_array().unwrap();
+    let starts = |owner: &'static str| {
+        let cues = cues.iter().filter(move |cue| cue["owner"] == owner);
+        cues.map(|cue| (number(cue, "startTime"), cue))
+    };
+    let mut told = BTreeSet::new();
+    for (start, cue) in starts("inband.metadata.live-video.net") {
+        let sent: u32 = cue["text"].as_str().unwrap().parse().unwrap();
+        // It belongs to its picture: 1.35 s behind the start of a segment, or 0.35.
+        let clocks = starts("segmentmetadata").map(|(clock, _)| start - clock);
+        let behind = clocks.filter(|behind| *behind >= 0.0);
+        let behind = behind.fold(f64::INFINITY, f64::min);
+        let expected = f64::from(sent % 2000) / 1000.0;
+        assert!((behind - expected).abs() < 0.1, "{behind}: {cue}");
+        if told.insert(sent) {
+            let shown = cue["at"].as_i64().unwrap() - begun.0;
+            let late = f64::from(i32::try_from(shown).unwrap()) - f64::from(sent);
+            assert!((late / 1000.0 - latency).abs() < 1.0, "{late} ms: {cue}");
+        }
+    }
+    let (first, last) = (told.first().unwrap(), told.last().unwrap());
+    assert!(told.len() >= 8, "{cues:?}");
+    let all = (*first..=*last).step_by(1000);
+    assert!(all.eq(told.iter().copied()), "none is missing: {told:?}");
 }

@@ -2,7 +2,7 @@
 //
 //   node frames.mjs --url http://127.0.0.1:8080/api/video/v1/....m3u8 --expect-end
 //     prints one line {ended, started, totalVideoFrames, droppedVideoFrames, currentTime,
-//     duration, stalls, fatal, errors}; exit status 1 on a fatal error or without an end.
+//     duration, stalls, metadata, fatal, errors}; exit status 1 on a fatal error or without an end.
 //
 // The playlist is waited for (--start-timeout); the page is served from 127.0.0.1 here, so the
 // stream's server must allow other origins. --seconds bounds the playing.
@@ -30,6 +30,8 @@ function play({ url, seconds, fromLiveEdge }) {
     ...(fromLiveEdge ? {} : { startPosition: 0 }),
   });
   video.addEventListener("waiting", () => (stalls += 1));
+  let metadata = 0;
+  hls.on("hlsFragParsingMetadata", (_event, { samples }) => (metadata += samples.length));
   const over = new Promise((resolve) => {
     video.addEventListener("ended", resolve);
     setTimeout(resolve, seconds * 1000);
@@ -50,7 +52,7 @@ function play({ url, seconds, fromLiveEdge }) {
     const { totalVideoFrames, droppedVideoFrames } = video.getVideoPlaybackQuality();
     const { ended, currentTime, duration, videoWidth, videoHeight } = video;
     const finite = Number.isFinite(duration) ? duration : null;
-    return { ended, started, totalVideoFrames, droppedVideoFrames, currentTime, duration: finite, videoWidth, videoHeight, stalls, fatal, errors };
+    return { ended, started, totalVideoFrames, droppedVideoFrames, currentTime, duration: finite, videoWidth, videoHeight, stalls, metadata, fatal, errors };
   });
 }
 

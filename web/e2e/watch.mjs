@@ -3,11 +3,12 @@
 //   node watch.mjs --url http://127.0.0.1:8080/watch/ID --seconds 5 --screenshot live.png
 //     waits until the page is live, watches for so many seconds, prints one line:
 //     {state, currentTimeStart, currentTimeEnd, totalVideoFrames, droppedVideoFrames, latency,
-//      levels, stalls, errors, ...}; exit status 1 if the page was not live in time.
+//      levels, stalls, protocols, errors, ...}; exit status 1 if the page was not live in time.
 //   node watch.mjs --url ... --events --seconds 60 [--until live,reconnecting,live]
 //     prints {t, state, title} for every change of state, and the line above last; ends as soon
 //     as the states of --until were seen in this order (exit status 1 if they were not).
 //   --key KEY is typed into the field of the stream's health.
+//   --any-certificate accepts whatever certificate the server shows.
 //   --text SELECTOR adds {text, address}: what an element says at the end, and the page's address.
 
 import { print, readArguments } from "./arguments.mjs";
@@ -21,6 +22,7 @@ const options = readArguments({
   until: "",
   text: "",
   key: "",
+  "any-certificate": false,
   "start-timeout": 20,
   width: 1280,
   height: 800,
@@ -64,6 +66,7 @@ function sample() {
       codecs: attrs?.CODECS ?? codecs ?? null,
     })),
     stalls: window.stalls,
+    protocols: [...new Set(performance.getEntriesByType("resource").map((entry) => entry.nextHopProtocol))],
     troubles: weir.troubles,
   };
 }
@@ -131,5 +134,8 @@ async function watch(page, errors) {
   return wasSeen || (options.events && options.until === "");
 }
 
-const viewport = { width: options.width, height: options.height };
-process.exitCode = (await withPage(watch, { viewport })) ? 0 : 1;
+const context = {
+  viewport: { width: options.width, height: options.height },
+  ignoreHTTPSErrors: options["any-certificate"],
+};
+process.exitCode = (await withPage(watch, context)) ? 0 : 1;

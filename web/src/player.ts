@@ -48,6 +48,9 @@ const CONFIG: Partial<HlsConfig> = {
   backBufferLength: 30,
   // fMP4 passes through untouched: nothing to move off the main thread.
   enableWorker: false,
+  // Nobody looks at timed metadata here, and its track would be loaded from a data: URL.
+  enableEmsgMetadataCues: false,
+  enableID3MetadataCues: false,
   playlistLoadPolicy: PLAYLIST_POLICY,
 };
 

@@ -488,7 +488,8 @@ fn close_unreadable(record: &mut Record, page: &mut Page<'_>) -> bool {
     let slots = record.parts.iter_mut().map(|part| &mut part.slot);
     for slot in slots.chain([&mut record.slot]) {
         if let Slot::Here(bytes) = slot {
-            let is_fragment = matches!(bytes.get(4..8), Some(b"moof" | b"styp" | b"sidx"));
+            let is_fragment =
+                matches!(bytes.get(4..8), Some(b"moof" | b"styp" | b"sidx" | b"emsg"));
             page.check(must(11, "fragment-without-map"), !is_fragment, msn, || {
                 "a fragment stands under no EXT-X-MAP".to_owned()
             });

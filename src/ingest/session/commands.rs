@@ -10,15 +10,28 @@ use super::{Error, Event, MAX_STREAMS, Phase, Session};
 use crate::ingest::amf0::{self, Value};
 use crate::ingest::chunk::{Message, kind};
 use crate::ingest::gate::{PublishRequest, StreamKeyText};
-use crate::ingest::media_queue::Metadata;
 use crate::ingest::stream_name;
 
 /// `capsEx` of Enhanced RTMP: the peer follows a reconnect request.
 const CAPS_RECONNECT: u32 = 1;
 /// `capsEx`: `ModEx` packets are understood.
 const CAPS_MOD_EX: f64 = 4.0;
-/// `FourCcInfoMask`: what we do with a codec is forward it.
-const CAN_FORWARD: f64 = 4.0;
+/// `FourCcInfoMask`: a codec is decoded, and forwarded, too.
+const CAN_DECODE: f64 = 1.0;
+const CAN_FORWARD_TOO: f64 = 5.0;
+/// What is taken, and what becomes of it.
+const VIDEO_CODECS: [(&str, f64); 4] = [
+    ("avc1", CAN_FORWARD_TOO),
+    ("hvc1", CAN_FORWARD_TOO),
+    ("av01", CAN_FORWARD_TOO),
+    ("vp09", CAN_DECODE),
+];
+const AUDIO_CODECS: [(&str, f64); 4] = [
+    ("mp4a", CAN_FORWARD_TOO),
+    ("Opus", CAN_DECODE),
+    ("fLaC", CAN_DECODE),
+    (".mp3", CAN_DECODE),
+];
 /// Longest application, `tcUrl`, stream name and `flashVer` that are kept.
 const MAX_NAME_CHARS: usize = 4096;
 
@@ -133,6 +146,8 @@ impl Session {
             query: parsed.query,
             encoder: connect.encoder.clone(),
             remote: self.remote,
+            // The connection knows; bytes look alike.
+            is_encrypted: false,
         };
         self.phase = Phase::Asked { stream_id };
         Ok(Some(Event::Publish(request)))
@@ -171,36 +186,9 @@ impl Session {
     }
 }
 
-/// `onMetaData`, with or without `@setDataFrame`.
-pub(super) fn metadata(kind: u8, body: &[u8]) -> Option<Metadata> {
-    let values = parse(kind, body);
-    let mut values = values
-        .iter()
-        .skip_while(|v| v.as_str() == Some("@setDataFrame"));
-    if values.next()?.as_str() != Some("onMetaData") {
-        return None;
-    }
-    let properties = values.next()?;
-    let number = |name| {
-        let number = properties.property(name).and_then(Value::as_number);
-        number.filter(|n| n.is_finite() && *n > 0.0)
-    };
-    Some(Metadata {
-        video_data_rate_kbps: number("videodatarate"),
-        audio_data_rate_kbps: number("audiodatarate"),
-        frame_rate: number("framerate"),
-        width: number("width"),
-        height: number("height"),
-        encoder: properties
-            .property("encoder")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-    })
-}
-
 /// The values of a payload, none if it cannot be read. AMF3 messages of real encoders are a zero
 /// byte and AMF0.
-fn parse(kind: u8, body: &[u8]) -> Vec<Value> {
+pub(super) fn parse(kind: u8, body: &[u8]) -> Vec<Value> {
     let body = match kind {
         kind::COMMAND_AMF3 | kind::DATA_AMF3 => body.strip_prefix(&[0]).unwrap_or(body),
         _ => body,
@@ -224,17 +212,14 @@ fn server_properties(is_enhanced: bool) -> Amf0Value {
         return Amf0Value::Null;
     };
     if is_enhanced {
-        let forward = || Amf0Value::Number(CAN_FORWARD);
-        let codecs = Amf0Value::StrictArray(vec![text("avc1"), text("mp4a")]);
+        let names = VIDEO_CODECS.iter().chain(&AUDIO_CODECS);
+        let codecs = Amf0Value::StrictArray(names.map(|(name, _)| text(name)).collect());
         properties.insert("fourCcList".to_owned(), codecs);
-        properties.insert(
-            "videoFourCcInfoMap".to_owned(),
-            object([("avc1", forward())]),
-        );
-        properties.insert(
-            "audioFourCcInfoMap".to_owned(),
-            object([("mp4a", forward())]),
-        );
+        let map = |codecs: [(&'static str, f64); 4]| {
+            object(codecs.map(|(name, mask)| (name, Amf0Value::Number(mask))))
+        };
+        properties.insert("videoFourCcInfoMap".to_owned(), map(VIDEO_CODECS));
+        properties.insert("audioFourCcInfoMap".to_owned(), map(AUDIO_CODECS));
         properties.insert("capsEx".to_owned(), Amf0Value::Number(CAPS_MOD_EX));
     }
     Amf0Value::Object(properties)

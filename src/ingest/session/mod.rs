@@ -10,6 +10,7 @@
 
 mod aggregate;
 mod commands;
+mod data;
 mod wire;
 
 use std::net::SocketAddr;
@@ -60,6 +61,8 @@ pub enum Event {
     },
     /// `onMetaData`.
     Metadata(Metadata),
+    /// Words for those who watch.
+    Text(String),
     /// It has stopped publishing, orderly. Nothing more is read.
     Unpublished,
 }
@@ -335,9 +338,7 @@ impl Session {
         match kind {
             kind::AUDIO => Some(Event::Audio { timestamp, body }),
             kind::VIDEO => Some(Event::Video { timestamp, body }),
-            kind::DATA_AMF0 | kind::DATA_AMF3 => {
-                commands::metadata(kind, &body).map(Event::Metadata)
-            }
+            kind::DATA_AMF0 | kind::DATA_AMF3 => data::read(kind, &body),
             _ => None,
         }
     }

@@ -6,14 +6,10 @@
 //! Not here: the timestamps themselves (`timeline`).
 
 use crate::media::Timescale;
-use crate::media::codec::aac::SAMPLES_PER_FRAME;
 
 /// A distance beyond so many milliseconds is real if it lasts for so many frames. One late frame is not: encoders that
-/// stamp by the wall clock send those. A missing frame is 21 ms at 48 kHz.
+/// stamp by the wall clock send those. A missing frame of AAC is 21 ms at 48 kHz.
 const REAL: [(i64, u32); 3] = [(250, 1), (40, 4), (20, 8)];
-
-/// With fewer samples too many no frame is left out: that would make too few.
-const LEAST_TOO_MUCH: i64 = SAMPLES_PER_FRAME * 3 / 4;
 
 /// The frames so far.
 #[derive(Debug, Default)]
@@ -31,19 +27,21 @@ struct Stretch {
 }
 
 impl Drift {
-    /// Takes the next frame, which counting puts `drift` before its timestamp. More than 0: it is moved by so much; less:
-    /// it is left out.
-    pub(super) fn correct(&mut self, drift: i64, scale: Timescale) -> i64 {
+    /// Takes the next frame, of `samples`, which counting puts `drift` before its timestamp. More than 0: it is moved by
+    /// so much; less: it is left out.
+    pub(super) fn correct(&mut self, drift: i64, samples: i64, scale: Timescale) -> i64 {
         let mut correction = 0;
+        // With fewer samples too many no frame is left out: that would make too few.
+        let least_too_much = samples.saturating_mul(3) / 4;
         for (stretch, (limit_ms, frames)) in self.stretches.iter_mut().zip(REAL) {
             let limit = Timescale::MILLIS.convert(limit_ms, scale);
             // Leaving a frame out must bring the sound nearer, however long a frame is.
             let limit = if drift < 0 {
-                limit.max(LEAST_TOO_MUCH)
+                limit.max(least_too_much)
             } else {
                 limit
             };
-            stretch.note(drift, limit);
+            stretch.note(drift, samples, limit);
             if correction == 0 && stretch.frames >= frames {
                 correction = stretch.least;
             }
@@ -56,9 +54,9 @@ impl Drift {
 }
 
 impl Stretch {
-    fn note(&mut self, drift: i64, limit: i64) {
+    fn note(&mut self, drift: i64, samples: i64, limit: i64) {
         // What was late and becomes less so has been held up, and is catching up.
-        let is_catching_up = drift > 0 && drift < self.least.saturating_sub(SAMPLES_PER_FRAME / 2);
+        let is_catching_up = drift > 0 && drift < self.least.saturating_sub(samples / 2);
         if drift.saturating_abs() <= limit {
             *self = Self::default();
         } else if drift.signum() != self.least.signum() || is_catching_up {
@@ -87,12 +85,17 @@ mod tests {
     /// What becomes of frames whose timestamps are so many samples later than they were at first: how much later or
     /// (by frames that are left out) earlier the sound is than at first after each.
     fn moves(late: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        moves_of(FRAME, late)
+    }
+
+    /// The same for frames of so many samples.
+    fn moves_of(frame: i64, late: impl IntoIterator<Item = i64>) -> Vec<i64> {
         let (mut drift, mut moved) = (Drift::default(), 0);
         let each = late.into_iter().map(|late| {
-            match drift.correct(late - moved, SCALE) {
+            match drift.correct(late - moved, frame, SCALE) {
                 more @ 1.. => moved += more,
                 0 => {}
-                _ => moved -= FRAME,
+                _ => moved -= frame,
             }
             moved
         });
@@ -148,12 +151,28 @@ mod tests {
         // 64 ms a frame, and timestamps that are 25 or 45 ms early from some frame on.
         for ms in [25, 45] {
             let mut drift = Drift::default();
-            let corrections = (0..100).map(|_| drift.correct(-ms * 16, scale));
+            let corrections = (0..100).map(|_| drift.correct(-ms * 16, FRAME, scale));
             assert!(corrections.into_iter().all(|by| by == 0), "{ms} ms");
         }
         let mut drift = Drift::default();
-        let left_out = (0..4).map(|_| drift.correct(-60 * 16, scale));
+        let left_out = (0..4).map(|_| drift.correct(-60 * 16, FRAME, scale));
         assert_eq!(left_out.collect::<Vec<_>>(), [0, 0, 0, -60 * 16]);
+    }
+
+    #[test]
+    fn frames_of_other_codecs_are_judged_by_their_own_length() {
+        // What was held up comes at once: frames of 20 and of 5 ms, as Opus has them.
+        for frame in [960, 240] {
+            let late = (0..1000).map(|n| (85 * MS - n % 50 * frame).max(0));
+            let moved = moves_of(frame, late);
+            assert!(moved.iter().all(|by| *by == 0), "{frame}: {moved:?}");
+        }
+        // FLAC's last 96 ms: left out for 100 ms too many, not for 60.
+        let flac = 4608;
+        for (early_ms, left_out) in [(60, 0), (100, 1)] {
+            let moved = moves_of(flac, [-early_ms * MS; 60]);
+            assert_eq!(moved[59], -left_out * flac, "{early_ms} ms");
+        }
     }
 
     #[test]

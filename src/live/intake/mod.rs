@@ -13,9 +13,11 @@ use super::SourceConfig;
 use super::health::{self, Code};
 use super::start::{
     Gaps, Ready, STANDS_STILL, Start, Verdict, Way, constant_rate, long_gop, segment_limit_ms,
+    unplayable,
 };
 use crate::ingest::{EndReason, MediaEvent, Metadata};
-use crate::media::codec::aac;
+use crate::media::codec::video::Passing;
+use crate::media::codec::{AudioConfig, VideoConfig, VideoKind};
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 use crate::transcode::FrameRate;
@@ -42,6 +44,8 @@ pub(super) enum Action {
     Wait,
     /// Tell the streamer.
     Tell(Code, String),
+    /// Have it shown to all who watch.
+    Say(String),
     /// The stream can begin: open the playlists and push what was held.
     Begin(Ready),
     /// Package the sample.
@@ -83,13 +87,25 @@ pub(super) struct Means {
     pub(super) may_transcode: bool,
 }
 
+impl Means {
+    /// Whether these pictures need others encoded beside them, which is not allowed: not every player takes them.
+    fn lacks_encoder(&self, video: &VideoConfig) -> bool {
+        !self.may_transcode && video.kind() != VideoKind::Avc
+    }
+}
+
+fn needs_encoder(video: &VideoConfig) -> String {
+    let name = video.kind().name();
+    format!("{name} has to be transcoded for most players, and this channel is not; send H.264")
+}
+
 /// The state of one publisher.
 #[derive(Debug)]
 pub(super) struct Intake {
     means: Means,
     metadata: Metadata,
     /// The audio configuration in force.
-    audio: Option<Arc<aac::Config>>,
+    audio: Option<Arc<AudioConfig>>,
     phase: Phase,
 }
 
@@ -178,6 +194,7 @@ impl Intake {
             MediaEvent::End(EndReason::Unpublished) => return Action::Leave(Ending::Unpublished),
             MediaEvent::End(EndReason::Lost(reason)) => return Action::Leave(Ending::Lost(reason)),
             MediaEvent::Notice(words) => return Action::Tell(Code::AudioUnsupported, words),
+            MediaEvent::Text(text) => return Action::Say(text),
             MediaEvent::Trouble(_) => {}
             MediaEvent::AudioConfig(config) => return self.audio_config(&config),
             MediaEvent::Sample(sample) => return self.sample(sample),
@@ -190,9 +207,9 @@ impl Intake {
         Action::Wait
     }
 
-    /// Any AAC is carried; what players do not take as it is, is told and transcoded, or left out
+    /// Any sound that is taken is carried; what players do not take as it is, is told and transcoded, or left out
     /// where that is not wanted.
-    fn audio_config(&mut self, config: &Arc<aac::Config>) -> Action {
+    fn audio_config(&mut self, config: &Arc<AudioConfig>) -> Action {
         let words = config.describe();
         let is_passable = config.is_widely_playable();
         let is_carried = config.is_stereo_or_mono_lc() || self.means.may_transcode;
@@ -247,15 +264,15 @@ impl Intake {
                 live.transcode(STANDS_STILL.to_owned())
             }
             Phase::Live(live) => match live.picture(sample) {
+                Action::Change(source, _) if self.means.lacks_encoder(&source.video) => {
+                    Action::Leave(Ending::Refused(needs_encoder(&source.video)))
+                }
                 Action::Change(source, _)
                     if live.is_passing
                         && self.means.may_transcode
-                        && !source.video.is_widely_playable() =>
+                        && source.video.passing() == Passing::Never =>
                 {
-                    live.transcode(format!(
-                        "browsers do not play this form of H.264 ({})",
-                        source.video.describe()
-                    ))
+                    live.transcode(unplayable(&source.video))
                 }
                 action => action,
             },
@@ -271,6 +288,10 @@ impl Intake {
                     && !self.means.may_transcode
                 {
                     return Action::Leave(Ending::Refused(reason.clone().unwrap_or_default()));
+                }
+                if self.means.lacks_encoder(&ready.source.video) {
+                    let words = needs_encoder(&ready.source.video);
+                    return Action::Leave(Ending::Refused(words));
                 }
                 let live = Live::new(&ready, self.means.grid);
                 self.phase = Phase::Live(live);
@@ -394,7 +415,7 @@ impl Live {
         self.gop.push(sample.clone());
     }
 
-    fn sound(&mut self, sample: Sample, config: Option<&Arc<aac::Config>>) -> Action {
+    fn sound(&mut self, sample: Sample, config: Option<&Arc<AudioConfig>>) -> Action {
         if self.wanted.audio.as_ref() != config {
             self.wanted.audio = config.cloned();
         }

@@ -9,6 +9,7 @@
 
 mod cadence;
 mod filler;
+mod missing;
 mod rendition;
 mod restored;
 mod run;
@@ -16,24 +17,23 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 pub(super) use self::filler::{Filler, Slate, SlatePlan};
 
 use self::cadence::Cadence;
 use self::rendition::{Rendition, variant};
-use self::run::{Cutter, Run};
+use self::run::{Cutter, Run, silence};
 use super::SourceConfig;
 use super::plan::Setup;
-use super::silence::Silence;
 use crate::base::clock::WallTime;
+use crate::media::codec::VideoConfig;
 use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
-use crate::packaging::{self, Packager, Part};
+use crate::packaging::{self, Author, Cue, Packager, Part};
 use crate::playlist::{self, Directory, Expected, LiveChannel, Variant};
 use crate::transcode::ladder::{Ladder, RungAudio, RungVideo};
-use crate::transcode::{Output as Made, Started, silent_frame};
+use crate::transcode::{Output as Made, Started};
 
 /// How long the renditions' tails are waited for when a timeline ends.
 const TAIL_DEADLINE: Duration = Duration::from_millis(1500);
@@ -47,6 +47,8 @@ pub(super) struct Output {
     renditions: Vec<Rendition>,
     run: Option<Run>,
     cadence: Cadence,
+    /// How many texts have been shown.
+    said: u32,
     directory: Arc<Directory>,
     channel: Arc<LiveChannel>,
     /// Until it is announced: who asks for the channel meanwhile waits. A transcoder's first part comes later than
@@ -102,6 +104,7 @@ impl Output {
             renditions,
             run: None,
             cadence: Cadence::new(grid.part_target_ms),
+            said: 0,
             directory,
             channel: Arc::new(channel),
             expected: Some(expected),
@@ -140,6 +143,10 @@ impl Output {
             ..Run::led_by_ticks(Segmenter::new(&self.packaging, true))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
+            if rung.video == RungVideo::Missing {
+                run.missing_slots.push(slot);
+                continue;
+            }
             let tracks = run.tracks(slot, rung, source, &made);
             let is_leader = matches!(rung.video, RungVideo::Source);
             let mut packager = if is_leader {
@@ -173,6 +180,7 @@ impl Output {
                 rendition.keep_gop();
             }
         }
+        self.begin_missing(&run.missing_slots, at)?;
         run.silence = silence(source, run.source_audio_slots.is_empty());
         self.ladder = setup.ladder;
         self.run = Some(run);
@@ -227,6 +235,9 @@ impl Output {
                 self.renditions[*slot].picture_until(sample.dts, false);
             }
         }
+        for slot in &run.missing_slots {
+            self.renditions[*slot].picture_until(sample.dts, true);
+        }
         if let Some(transcoder) = &mut run.transcoder
             && !transcoder.video(sample, arrival, opens_at)
         {
@@ -265,7 +276,7 @@ impl Output {
     }
 
     /// The source's parameter sets change, at the next picture; viewers see nothing of it.
-    pub(super) fn reconfigure(&mut self, config: Arc<crate::media::codec::avc::Config>) {
+    pub(super) fn reconfigure(&mut self, config: Arc<VideoConfig>) {
         if let Some(transcoder) = self.run.as_mut().and_then(|run| run.transcoder.as_mut()) {
             transcoder.video_config(config);
         }
@@ -348,8 +359,12 @@ impl Output {
                     }
                     spans.extend(std::iter::from_fn(|| segmenter.poll()));
                 }
+                run.ticked = pts;
                 for slot in &run.sound_only_slots {
                     self.renditions[*slot].picture_until(pts, false);
+                }
+                for slot in &run.missing_slots {
+                    self.renditions[*slot].picture_until(pts, true);
                 }
             }
             Made::Video {
@@ -474,6 +489,21 @@ impl Output {
         self.publish(&vec![true; self.renditions.len()]);
     }
 
+    /// Has a text shown in all renditions at the newest moment, which none has made a part of yet; whether there is one.
+    pub(super) fn say(&mut self, author: Author, text: &str) -> bool {
+        let Some((at, shift)) = self.run.as_ref().and_then(Run::newest) else {
+            return false;
+        };
+        let cue = Cue::text(at, shift, self.said, author, text);
+        self.said = self.said.wrapping_add(1);
+        for rendition in &mut self.renditions {
+            if let Some(packager) = &mut rendition.packager {
+                packager.push_cue(cue.clone());
+            }
+        }
+        true
+    }
+
     /// What became of the sound since the last call, in words.
     pub(super) fn take_notice(&mut self) -> Option<&'static str> {
         self.run.as_mut()?.silence.as_mut()?.take_notice()
@@ -547,20 +577,6 @@ fn push_made(rendition: &mut Rendition, sample: Sample, arrival: Option<Instant>
     if let Err(error) = rendition.push(sample, arrival) {
         tracing::error!(rendition = &*rendition.name, %error, "cannot package what was encoded");
         rendition.abandon();
-    }
-}
-
-/// What fills in for the source's sound. Where no viewer gets that as it is, an empty frame will do if there is no
-/// silent one: it counts as lost, and what is lost is silence in all that is encoded.
-fn silence(source: &SourceConfig, is_encoded: bool) -> Option<Silence> {
-    let config = source.audio.as_ref()?;
-    match silent_frame(config) {
-        Ok(frame) => Some(Silence::new(config, frame)),
-        Err(_) if is_encoded => Some(Silence::new(config, Bytes::new())),
-        Err(error) => {
-            tracing::debug!(%error, "no silence for this sound");
-            None
-        }
     }
 }
 

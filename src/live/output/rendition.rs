@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::base::clock::WallTime;
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{VideoConfig, aac};
 use crate::media::{Sample, TrackKind, Tracks};
 use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
@@ -101,8 +101,9 @@ impl Rendition {
     }
 
     /// As [`Rendition::begin`]; the multivariant playlist stays as it is.
-    pub(super) fn begin_filler(&mut self, packager: Packager, at: WallTime) {
-        self.window.start_timeline(Arc::clone(packager.init()), at);
+    pub(super) fn begin_filler(&mut self, mut packager: Packager, at: WallTime) {
+        let init = Arc::clone(packager.init());
+        packager.set_clock(self.window.start_timeline(init, at));
         self.tracks = Some(packager.init().tracks.clone());
         self.packager = Some(packager);
         self.arrivals = Arrivals::default();
@@ -114,7 +115,7 @@ impl Rendition {
     }
 
     /// The last pictures, which begin with a sync sample, if there are any.
-    pub(super) fn last_gop(&self) -> Option<(Arc<avc::Config>, Vec<Sample>)> {
+    pub(super) fn last_gop(&self) -> Option<(Arc<VideoConfig>, Vec<Sample>)> {
         let gop = self.gop.as_ref()?;
         Some((gop.config.clone()?, gop.samples.clone()))
     }
@@ -255,7 +256,7 @@ impl Rendition {
 /// The pictures since the last sync sample.
 #[derive(Default)]
 struct Gop {
-    config: Option<Arc<avc::Config>>,
+    config: Option<Arc<VideoConfig>>,
     samples: Vec<Sample>,
     bytes: usize,
 }
@@ -301,6 +302,7 @@ pub(super) fn variant(rung: &Rung, packager: &Packager) -> Variant {
         width,
         height,
         frame_rate_millis,
+        is_source: false,
     }
 }
 

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::live::SourceConfig;
 use crate::live::silence::Silence;
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{VideoConfig, aac};
 use crate::media::{AudioTrack, Sample, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
 use crate::transcode::ladder::{Rung, RungAudio, RungVideo};
-use crate::transcode::{Products, Transcoder};
+use crate::transcode::{Products, Transcoder, silent_frame};
 
 /// A timeline under way.
 pub(super) struct Run {
@@ -29,9 +31,13 @@ pub(super) struct Run {
     pub(super) source_audio_slots: Vec<usize>,
     /// The renditions without pictures: they follow the video's clock.
     pub(super) sound_only_slots: Vec<usize>,
+    /// The renditions that have gaps all the time.
+    pub(super) missing_slots: Vec<usize>,
     pub(super) silence: Option<Silence>,
     /// Decoding time of the source's last picture.
     pub(super) seen: i64,
+    /// Time of the frame grid's last tick.
+    pub(super) ticked: i64,
     /// How far the leader's B-frames put presentation behind decoding. All renditions are packaged on
     /// the leader's decoding times: so they share the boundaries of their sound, too.
     pub(super) shift: i64,
@@ -57,8 +63,10 @@ impl Run {
             encode_slots: Vec::new(),
             source_audio_slots: Vec::new(),
             sound_only_slots: Vec::new(),
+            missing_slots: Vec::new(),
             silence: None,
             seen: i64::MIN,
+            ticked: i64::MIN,
             shift: 0,
         }
     }
@@ -66,6 +74,12 @@ impl Run {
     /// Whether its transcoder has ended and all that it made has been taken.
     pub(super) fn is_lost(&self) -> bool {
         self.needs_transcoder && self.transcoder.is_none() && self.made_rx.is_none()
+    }
+
+    /// The newest moment, and how far presentation is behind it; none before the first picture.
+    pub(super) fn newest(&self) -> Option<(i64, i64)> {
+        let newest = self.seen.max(self.ticked);
+        (newest >= 0).then_some((newest, self.shift))
     }
 
     /// What was encoded, on the leader's decoding times.
@@ -82,23 +96,41 @@ impl Run {
         slot: usize,
         rung: &Rung,
         source: &SourceConfig,
-        (video, audio): &(Vec<Arc<avc::Config>>, Vec<Arc<aac::Config>>),
+        (video, audio): &(Vec<Arc<VideoConfig>>, Vec<Arc<aac::Config>>),
     ) -> Tracks {
         let rung_of = |slot| self.rung_slots.iter().position(|s| *s == slot);
         let encode_of = |slot| self.encode_slots.iter().position(|s| s.contains(&slot));
         let picture = match rung.video {
             RungVideo::Source => Some(Arc::clone(&source.video)),
             RungVideo::Encode { .. } => rung_of(slot).and_then(|n| video.get(n).cloned()),
-            RungVideo::None => None,
+            RungVideo::Missing | RungVideo::None => None,
         };
         let sound = match rung.audio {
-            RungAudio::Source => source.audio.clone(),
+            RungAudio::Source => source
+                .audio
+                .as_ref()
+                .and_then(|audio| audio.as_aac().cloned()),
             RungAudio::Encode { .. } => encode_of(slot).and_then(|n| audio.get(n).cloned()),
             RungAudio::None => None,
         };
         Tracks {
             video: picture.map(|config| VideoTrack { config }),
             audio: sound.map(|config| AudioTrack { config }),
+        }
+    }
+}
+
+/// What fills in for the source's sound. Where no viewer gets that as it is, an empty frame will do if there is no
+/// silent one: it counts as lost, and what is lost is silence in all that is encoded.
+pub(super) fn silence(source: &SourceConfig, is_encoded: bool) -> Option<Silence> {
+    let config = source.audio.as_ref()?;
+    let silent = config.as_aac().and_then(|aac| silent_frame(aac).ok());
+    match silent {
+        Some(frame) => Some(Silence::new(config, frame)),
+        None if is_encoded => Some(Silence::new(config, Bytes::new())),
+        None => {
+            tracing::debug!("no silence for this sound");
+            None
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+use mp4_atom::{Decode as _, Emsg, EmsgTimestamp};
+
 use crate::media::Timescale;
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, AudioKind, aac};
+use crate::playlist::Position;
 use crate::transcode::ladder::Rung;
 use crate::transcode::slate::Reel;
 use crate::transcode::slate::tests::black;
-use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung};
+use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung, silent_frame};
 
 use super::*;
 
@@ -21,8 +25,8 @@ const HE_AAC: &[u8] = &[0x2b, 0x92, 0x08, 0x00];
 /// More than any thread here needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn audio(config: &'static [u8]) -> Arc<aac::Config> {
-    Arc::new(aac::Config::parse(&Bytes::from_static(config)).unwrap())
+fn audio(config: &'static [u8]) -> Arc<AudioConfig> {
+    Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(config)).unwrap())
 }
 
 /// An output that passes its source on, and what the source sends.
@@ -59,7 +63,7 @@ impl Bench {
             reel,
             source,
             sound,
-            frame: silent_frame(&audio(LC)).unwrap(),
+            frame: silent_frame(audio(LC).as_aac().unwrap()).unwrap(),
             next: 0,
             heard: 0,
         }
@@ -87,6 +91,7 @@ impl Bench {
                 bitrate_bps: 100_000,
             }],
             shed: 0,
+            keeps_last: false,
             audio_encodes,
             config: transcode::Config::default(),
         };
@@ -94,9 +99,34 @@ impl Bench {
     }
 
     fn begin(&mut self) {
+        let ladder = ladder(&self.sound);
+        self.begin_as(ladder);
+    }
+
+    /// As `begin`, with a place more.
+    fn begin_with_missing(&mut self) {
+        let mut ladder = ladder(&self.sound);
+        ladder.rungs.push(Rung {
+            name: "original".to_owned(),
+            video: RungVideo::Missing,
+            audio: RungAudio::None,
+            audio_bps: 0,
+            is_listed_always: true,
+        });
+        let place = Place {
+            channel_id: "channel".to_owned(),
+            epoch: 2,
+            first_msn: 1,
+        };
+        let grid = playlist::Config::default();
+        self.output = Output::new(place, &grid, &ladder, Arc::new(Directory::new()));
+        self.begin_as(ladder);
+    }
+
+    fn begin_as(&mut self, ladder: Ladder) {
         let is_encoded = matches!(self.sound, RungAudio::Encode { .. });
         let setup = Setup {
-            ladder: ladder(&self.sound),
+            ladder,
             job: None,
             rung_slots: vec![1],
             encode_slots: if is_encoded {
@@ -183,6 +213,25 @@ fn ladder(sound: &RungAudio) -> Ladder {
     }
 }
 
+#[tokio::test]
+async fn a_rendition_that_a_source_does_not_fill_has_gaps_on_the_same_grid() {
+    let mut bench = Bench::new(LC, RungAudio::Source);
+    bench.begin_with_missing();
+    bench.send(75, true);
+    bench.until(1, 7).await;
+    assert_eq!(bench.parts(0), "IpppppI");
+    assert_eq!(bench.parts(2), "-------");
+    bench.output.interrupt().await;
+    let durations = |slot: usize| {
+        let snapshot = bench.output.renditions[slot].window.snapshot();
+        let text = String::from_utf8(snapshot.playlist(false, false).to_vec()).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("#EXTINF"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(durations(0).len(), 2);
+    assert_eq!(durations(0), durations(2));
+}
+
 const ENCODED: RungAudio = RungAudio::Encode {
     bitrate_bps: 64_000,
 };
@@ -231,4 +280,55 @@ async fn who_passes_the_source_on_does_not_wait_for_a_lost_transcoders_sound() {
     assert!(bench.output.replace_transcoder(started));
     bench.send(60, true);
     bench.until(0, 12).await;
+}
+
+#[tokio::test]
+async fn a_text_is_in_one_part_of_each_rendition_at_the_same_time() {
+    let mut bench = Bench::new(LC, RungAudio::Source);
+    bench.begin();
+    assert!(
+        !bench.output.say(Author::Owner, "early"),
+        "nothing is shown"
+    );
+    // The eighth part has begun; the rung is behind.
+    bench.send(64 + 10, true);
+    assert!(bench.output.say(Author::Owner, "here"));
+    assert!(bench.output.say(Author::Publisher, "there"));
+    bench.send(40, true);
+    bench.until(0, 9).await;
+    bench.until(1, 9).await;
+    for slot in 0..2 {
+        let snapshot = bench.output.renditions[slot].window.snapshot();
+        let parts = (1..=2).flat_map(|msn| (0..6).map(move |part| Position { msn, part }));
+        let said: Vec<_> = parts
+            .filter_map(|position| Some((position, snapshot.part(position)?)))
+            .flat_map(|(position, part)| texts(position, &part))
+            .collect();
+        let at = Position { msn: 2, part: 1 };
+        let shown = 73 * FRAME;
+        let expected = [
+            (at, shown, "metadata.live-video.net\0here".to_owned()),
+            (
+                at,
+                shown,
+                "inband.metadata.live-video.net\0there".to_owned(),
+            ),
+        ];
+        assert_eq!(said, expected, "{slot}");
+    }
+}
+
+/// The private frames before a part's `moof`, and when they are shown.
+fn texts(position: Position, part: &Bytes) -> Vec<(Position, i64, String)> {
+    let (mut rest, mut found) = (&part[..], Vec::new());
+    while let Ok(event) = Emsg::decode(&mut rest) {
+        let (tag, frame) = event.message_data.split_at(20);
+        if let EmsgTimestamp::Absolute(time) = event.presentation_time
+            && tag.get(10..14) == Some(b"PRIV")
+        {
+            let text = String::from_utf8(frame.to_vec()).unwrap();
+            found.push((position, i64::try_from(time).unwrap(), text));
+        }
+    }
+    found
 }

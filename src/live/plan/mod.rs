@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::SourceConfig;
 use super::intake::Measured;
 use super::start::Way;
+use crate::media::codec::video::Passing;
 use crate::model::Channel;
 use crate::model::channel::{ChannelType, Preset};
 use crate::playlist::Variant;
@@ -104,8 +105,7 @@ impl Setup {
     /// Leaves out what was left out before because the machine was overloaded; but never all pictures.
     pub(super) fn leave_out(&mut self, shed: &BTreeSet<String>) {
         let Some(job) = &mut self.job else { return };
-        let has_source = job.clock == FrameClock::Source;
-        let most = job.rungs.len() - usize::from(!has_source && !job.rungs.is_empty());
+        let most = job.rungs.len().saturating_sub(job.keeps_last.into());
         for (n, rung) in job.rungs.iter().enumerate().take(most) {
             if shed.contains(&rung.name) {
                 job.shed |= 1 << n;
@@ -205,7 +205,9 @@ impl Transcoding {
             };
         }
         let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
-        let passes = facts.way == Way::Pass && videos.any(|video| *video == RungVideo::Source);
+        let mut passes = facts.way == Way::Pass && videos.any(|video| *video == RungVideo::Source);
+        // Who begins with what only some players take would begin with nothing for the others.
+        passes &= slots.is_some() || facts.source.video.passing() == Passing::Alone;
         passes.then_some(Setup {
             ladder,
             job: None,
@@ -237,6 +239,7 @@ impl Transcoding {
         let is_needed = !rungs.is_empty() || !audio_encodes.is_empty();
         let mut videos = setup.ladder.rungs.iter().map(|rung| &rung.video);
         let has_leader = videos.any(|video| *video == RungVideo::Source);
+        let is_for_all = has_leader && facts.source.video.passing() == Passing::Alone;
         let clock = match &facts.way {
             Way::Transcode { rate, .. } => FrameClock::Constant(*rate),
             Way::Pass if has_leader => FrameClock::Source,
@@ -253,6 +256,7 @@ impl Transcoding {
             first_pts: None,
             rungs,
             shed: 0,
+            keeps_last: !is_for_all,
             audio_encodes,
             config: self.config.clone(),
         })
@@ -265,14 +269,22 @@ pub(super) fn source_variant(facts: &Facts) -> Variant {
     let (width, height) = facts.source.display_size();
     // Encoders overshoot what they declare: half again as much, and never below what was seen.
     let average = facts.bps.max(1);
+    let mut name = format!("{}p{}", width.min(height), (facts.fps_millis + 500) / 1000);
+    let video = &facts.source.video;
+    if video.passing() == Passing::Beside {
+        // There is another of this size.
+        let codec = format!("-{}", video.kind().name().to_lowercase());
+        name.push_str(&codec);
+    }
     Variant {
-        name: format!("{}p{}", width.min(height), (facts.fps_millis + 500) / 1000),
+        name,
         bandwidth_bps: (average * 3 / 2).max(facts.measured_bps * 11 / 10),
         average_bandwidth_bps: average,
         codecs: String::new(),
         width,
         height,
         frame_rate_millis: facts.fps_millis,
+        is_source: true,
     }
 }
 
@@ -321,7 +333,10 @@ fn describe(facts: &Facts) -> ladder::Source {
         width,
         height,
         fps_millis,
-        is_passable: facts.way == Way::Pass,
+        passing: match facts.way {
+            Way::Pass => facts.source.video.passing(),
+            Way::Transcode { .. } => Passing::Never,
+        },
         bitrate_bps: Some(facts.bps),
         audio: facts
             .source

@@ -38,8 +38,10 @@ use crate::base::retry::Backoff;
 use crate::events::{Event, Kind};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
 use crate::media::TrackKind;
-use crate::model::ChannelId;
+use crate::model::channel::LatencyMode;
 use crate::model::repository::{self, EPOCH_MSN_RESERVE, EpochRepository};
+use crate::model::{Channel, ChannelId};
+use crate::packaging::Author;
 use crate::playlist;
 use crate::transcode;
 
@@ -98,6 +100,8 @@ pub(super) struct ChannelTask {
     ledger: Arc<Ledger>,
     /// Told by the operator to end the stream.
     stop: CancellationToken,
+    /// What its owner has to say to those who watch.
+    text_rx: mpsc::Receiver<String>,
     output: Option<Output>,
     /// Of the playlists that are open.
     open_grid: Option<playlist::Config>,
@@ -133,13 +137,18 @@ enum Due {
 }
 
 impl ChannelTask {
-    pub(super) fn new(context: Arc<Context>, entry: &Entry) -> Self {
+    pub(super) fn new(
+        context: Arc<Context>,
+        entry: &Entry,
+        text_rx: mpsc::Receiver<String>,
+    ) -> Self {
         Self {
             context,
             status: Arc::clone(&entry.status),
             health: Arc::clone(&entry.health),
             ledger: Arc::clone(&entry.ledger),
             stop: entry.stop.clone(),
+            text_rx,
             output: None,
             open_grid: None,
             filling: None,
@@ -152,11 +161,12 @@ impl ChannelTask {
     }
 
     /// The grid of the playlists that are open, whatever the channel is set to by now; else of those that would
-    /// be opened with this part target.
-    fn grid(&self, part_target_ms: Option<u32>) -> playlist::Config {
+    /// be opened for this channel with this part target.
+    fn grid(&self, channel: &Channel, part_target_ms: Option<u32>) -> playlist::Config {
         let grid = self.context.grid;
         self.open_grid.unwrap_or(playlist::Config {
             part_target_ms: part_target_ms.unwrap_or(grid.part_target_ms),
+            is_low_latency: channel.latency_mode == LatencyMode::Low,
             ..grid
         })
     }
@@ -187,6 +197,10 @@ impl ChannelTask {
                 }
                 Some(attach) = attach_rx.recv() => {
                     self.seat(&mut seats, attach).await;
+                    false
+                }
+                Some(text) = self.text_rx.recv() => {
+                    self.say(Author::Owner, &text);
                     false
                 }
                 made = next_made(&mut self.output) => {

@@ -141,7 +141,8 @@ impl ChannelTask {
         };
         // An epoch keeps its grid, whatever the channel is set to by now.
         let part_target_ms = part_target_ms.or(channel.part_target_ms);
-        let grid = *self.open_grid.insert(self.grid(part_target_ms));
+        let grid = self.grid(&channel, part_target_ms);
+        self.open_grid = Some(grid);
         let directory = Arc::clone(&self.context.directory);
         let mut output = Output::new(place, &grid, &ladder, directory);
         self.show(&renditions);

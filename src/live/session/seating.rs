@@ -83,7 +83,7 @@ impl ChannelTask {
             "publisher attached"
         );
         let means = Means {
-            grid: self.grid(attach.channel.part_target_ms),
+            grid: self.grid(&attach.channel, attach.channel.part_target_ms),
             may_pass: plan::may_pass(&attach.channel) || !self.context.transcoding.config.enabled,
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };

@@ -21,7 +21,7 @@ use crate::live::registry::{State, lock};
 use crate::live::start::{Ready, Way};
 use crate::media::{Sample, TrackKind};
 use crate::model::repository::EPOCH_MSN_RESERVE;
-use crate::packaging;
+use crate::packaging::{self, Author};
 use crate::transcode::ladder::Ladder;
 use crate::transcode::{self, FrameRate, Job, Started, Transcoder};
 
@@ -37,6 +37,10 @@ impl ChannelTask {
                 self.tell(publisher, code, words);
                 Ok(())
             }
+            Action::Say(text) => {
+                self.say(Author::Publisher, &text);
+                Ok(())
+            }
             Action::Leave(ending) => Err(ending),
             Action::Wait => Ok(()),
             other => {
@@ -44,6 +48,17 @@ impl ChannelTask {
                 self.reserve_msn();
                 Ok(())
             }
+        }
+    }
+
+    /// Has a text shown to all who watch.
+    pub(super) fn say(&mut self, author: Author, text: &str) {
+        let is_said = self
+            .output
+            .as_mut()
+            .is_some_and(|output| output.say(author, text));
+        if !is_said {
+            tracing::debug!(?author, "metadata that nobody can be shown");
         }
     }
 
@@ -79,7 +94,9 @@ impl ChannelTask {
                     return Ok(());
                 }
                 Action::Leave(ending) => return Err(ending),
-                Action::Wait | Action::Tell(..) | Action::Begin(_) => return Ok(()),
+                Action::Wait | Action::Tell(..) | Action::Say(_) | Action::Begin(_) => {
+                    return Ok(());
+                }
             };
             let Some(output) = &mut self.output else {
                 return Ok(());
@@ -469,8 +486,9 @@ impl ChannelTask {
             epoch: epoch.number,
             first_msn: epoch.first_msn,
         };
-        let part_target_ms = lock(&self.status).channel.part_target_ms;
-        let grid = *self.open_grid.insert(self.grid(part_target_ms));
+        let channel = lock(&self.status).channel.clone();
+        let grid = self.grid(&channel, channel.part_target_ms);
+        self.open_grid = Some(grid);
         Ok(Output::new(
             place,
             &grid,

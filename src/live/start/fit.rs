@@ -5,7 +5,8 @@
 //! Read: "Grid" of the design: a part must be filled to 85 %, and no player is offered less than ten
 //! frames a second.
 
-use crate::media::codec::avc;
+use crate::media::codec::video::Passing;
+use crate::media::codec::{VideoConfig, VideoKind};
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 use crate::transcode::{FrameRate, MAX_EDGE, MAX_PIXELS};
@@ -125,7 +126,7 @@ fn fits(grid: &Config, fps_millis: u32) -> bool {
 }
 
 /// Why pictures are too large to be carried at all, in words; none if they are not.
-pub(super) fn too_large(video: &avc::Config) -> Option<String> {
+pub(super) fn too_large(video: &VideoConfig) -> Option<String> {
     let is_large = |(width, height): (u16, u16)| {
         width.max(height) > MAX_EDGE || u32::from(width) * u32::from(height) > MAX_PIXELS
     };
@@ -137,10 +138,21 @@ pub(super) fn too_large(video: &avc::Config) -> Option<String> {
     })
 }
 
+/// Why pictures of this kind are never passed through, in words.
+pub(in crate::live) fn unplayable(video: &VideoConfig) -> String {
+    let (name, form) = (video.kind().name(), video.describe());
+    let remedy = match video.kind() {
+        VideoKind::Avc => "set profile high, 8 bit, 4:2:0",
+        VideoKind::Hevc | VideoKind::Av1 => "set profile main, 4:2:0, no HDR",
+        VideoKind::Vp9 => "send H.264, HEVC or AV1 to have them passed on",
+    };
+    format!("browsers do not play this form of {name} ({form}); {remedy}")
+}
+
 /// Why a source with keyframes in time is not passed through, in words; none if it can be.
 pub(super) fn unfit(
     grid: &Config,
-    video: &avc::Config,
+    video: &VideoConfig,
     gaps: &Gaps,
     held: &[Sample],
 ) -> Option<String> {
@@ -154,11 +166,12 @@ pub(super) fn unfit(
             "{whole}.{tenth} frames per second do not suit viewers; set 24, 25, 30, 50 or 60"
         ));
     }
-    if !video.is_widely_playable() {
-        return Some(format!(
-            "browsers do not play this form of H.264 ({}); set profile high, 8 bit, 4:2:0",
-            video.describe()
-        ));
+    if video.passing() == Passing::Never {
+        return Some(unplayable(video));
+    }
+    let is_open = |s: &Sample| s.track == TrackKind::Video && s.is_sync && video.is_open(&s.data);
+    if held.iter().any(is_open) {
+        return Some("its GOPs are open; set closed ones".to_owned());
     }
     let idr = held.iter().find(|s| s.track == TrackKind::Video)?;
     let orientation = video.display_orientation(&idr.data)?;

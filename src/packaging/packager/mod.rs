@@ -20,9 +20,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::cue::Said;
 use super::fragment::{self, Run};
 use super::segmenter::{Segmenter, Span};
-use super::{AUDIO_TRACK_ID, Config, Error, InitSection, Part, VIDEO_TRACK_ID};
+use super::{AUDIO_TRACK_ID, Config, Cue, Error, InitSection, Part, VIDEO_TRACK_ID};
+use crate::base::clock::WallTime;
 use crate::media::codec::aac;
 use crate::media::{AudioTrack, Sample, Timescale, TrackKind, Tracks};
 
@@ -82,6 +84,7 @@ pub struct Packager {
     decode_shift: i32,
     /// A leader's: the same of the first picture of the open segment.
     segment_shift: i32,
+    said: Said,
     next_sequence_number: u32,
     is_finished: bool,
 }
@@ -124,6 +127,7 @@ impl Packager {
             origin: None,
             decode_shift: 0,
             segment_shift: 0,
+            said: Said::default(),
             next_sequence_number: 1,
             is_finished: false,
         })
@@ -253,6 +257,17 @@ impl Packager {
     /// Gives a follower without pictures a silent frame of its sound, to be as long as its parts.
     pub fn fill_with(&mut self, silent_frame: Bytes) {
         self.silence = self.init.tracks.video.is_none().then_some(silent_frame);
+    }
+
+    /// Has each segment say what the wall clock said when it began; at the start of the first it said `at`.
+    pub fn set_clock(&mut self, at: WallTime) {
+        self.said.set_clock(at);
+    }
+
+    /// Takes a cue, not earlier than the one before it, for the part that it falls into, or for the first one behind
+    /// that can be had.
+    pub fn push_cue(&mut self, cue: Cue) {
+        self.said.push(cue);
     }
 
     /// How many spans a follower has not made parts of.
@@ -458,8 +473,10 @@ impl Packager {
             [Some(run), None] | [None, Some(run)] => &[*run][..],
             [None, None] => return None,
         };
+        let origin = self.origin.unwrap_or(span.start);
+        let head = self.said.before(&span, origin, self.decode_shift.into());
         let part = Part {
-            bytes: fragment::write(self.next_sequence_number, present),
+            bytes: fragment::write(self.next_sequence_number, &head, present),
             start: span.start,
             duration: span.end - span.start,
             is_independent: match &self.init.tracks.video {

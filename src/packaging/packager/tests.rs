@@ -13,7 +13,7 @@ pub(super) fn tracks(has_audio: bool) -> Tracks {
     let audio = aac::Config::parse(&Bytes::from_static(&[0x11, 0x90])).unwrap();
     Tracks {
         video: Some(VideoTrack {
-            config: Arc::new(avc::Config::parse(&Bytes::from_static(X264_360P30)).unwrap()),
+            config: Arc::new(avc::parse(&Bytes::from_static(X264_360P30)).unwrap()),
         }),
         audio: has_audio.then(|| AudioTrack {
             config: Arc::new(audio),

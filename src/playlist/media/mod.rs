@@ -20,9 +20,22 @@ const VERSION: u32 = 6;
 const DELTA_VERSION: u32 = 9;
 /// Complete segments that still show their parts; more than three target durations.
 const SEGMENTS_WITH_PARTS: usize = 3;
+/// Segments that EXT-X-PREFETCH names: the open one and the next, as Amazon IVS does.
+const PREFETCHED: u64 = 2;
 /// Bytes to set aside for one segment with its parts, and for the rest.
 const SEGMENT_TEXT: usize = 128;
 const OTHER_TEXT: usize = 4096;
+
+/// Whom the text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// With parts, the open segment, server control, hints and reports.
+    LowLatency,
+    /// Complete segments only.
+    Normal,
+    /// Complete segments, and what taking them up again needs.
+    Mirror,
+}
 
 /// Which of a listing's lines to write.
 struct Form {
@@ -30,8 +43,7 @@ struct Form {
     segments: Range<usize>,
     /// How many of these EXT-X-SKIP stands for.
     skipped: usize,
-    /// Parts, the open segment, server control, hints and reports.
-    low_latency: bool,
+    kind: Kind,
     /// Whether nothing will follow.
     is_ended: bool,
 }
@@ -41,7 +53,11 @@ pub(super) fn render_live(listing: &Listing, skipped: usize) -> String {
     let form = Form {
         segments: listing.removed..listing.segments.len(),
         skipped,
-        low_latency: true,
+        kind: if listing.config.is_low_latency {
+            Kind::LowLatency
+        } else {
+            Kind::Normal
+        },
         is_ended: listing.is_ended,
     };
     render(listing, &form)
@@ -61,7 +77,7 @@ pub(super) fn render_mirror(listing: &Listing, available: &RangeInclusive<u64>) 
         is_ended: listing.is_ended && segments.end == listing.segments.len(),
         segments,
         skipped: 0,
-        low_latency: false,
+        kind: Kind::Mirror,
     };
     Some(render(listing, &form))
 }
@@ -94,21 +110,22 @@ pub(super) fn hint(listing: &Listing) -> Option<Position> {
 fn render(listing: &Listing, form: &Form) -> String {
     let lines = form.segments.len() - form.skipped;
     let mut text = String::with_capacity(lines * SEGMENT_TEXT + OTHER_TEXT);
+    let is_low_latency = form.kind == Kind::LowLatency;
     write_header(&mut text, listing, form);
     for index in form.segments.clone().skip(form.skipped) {
         let segment = &listing.segments[index];
         write_segment_head(&mut text, segment, index == form.segments.start);
-        if form.low_latency && index + SEGMENTS_WITH_PARTS >= form.segments.end {
+        if is_low_latency && index + SEGMENTS_WITH_PARTS >= form.segments.end {
             write_parts(&mut text, segment);
         }
         write_segment_tail(&mut text, segment);
     }
-    if form.low_latency {
+    if is_low_latency {
         if let Some(open) = &listing.open {
             write_segment_head(&mut text, open, form.segments.is_empty());
             write_parts(&mut text, open);
         }
-        write_hints(&mut text, listing);
+        write_hints(&mut text, listing, form.skipped == 0);
     }
     if form.is_ended {
         text.push_str("#EXT-X-ENDLIST\n");
@@ -131,7 +148,7 @@ fn write_header(text: &mut String, listing: &Listing, form: &Form) {
             config.target_duration_s
         ),
     );
-    if form.low_latency {
+    if form.kind == Kind::LowLatency {
         let tag = Tag::new(text, "#EXT-X-SERVER-CONTROL")
             .attribute("CAN-BLOCK-RELOAD", "YES")
             .attribute("PART-HOLD-BACK", Millis(config.part_hold_back_ms()))
@@ -143,7 +160,7 @@ fn write_header(text: &mut String, listing: &Listing, form: &Form) {
         Tag::new(text, "#EXT-X-PART-INF")
             .attribute("PART-TARGET", Millis(config.part_target_ms))
             .end();
-    } else {
+    } else if form.kind == Kind::Mirror {
         put(
             text,
             format_args!("{PART_TARGET}:{}\n", config.part_target_ms),
@@ -220,8 +237,17 @@ fn write_segment_tail(text: &mut String, segment: &Segment) {
     );
 }
 
+/// The segments that are being made or come next, which players without parts load as they grow: their numbers
+/// follow that of the last complete one, so all are named or none. A segment that has a gap is not loaded.
+pub(super) fn prefetched(listing: &Listing) -> Range<u64> {
+    let is_whole = listing.open.as_ref().is_none_or(|open| !open.has_gap);
+    let has_any = listing.config.is_low_latency && !listing.is_ended && is_whole;
+    let count = if has_any { PREFETCHED } else { 0 };
+    listing.next_msn..listing.next_msn.saturating_add(count)
+}
+
 /// Hints and reports. The part's hint is the last of the hints: hls.js keeps only that.
-fn write_hints(text: &mut String, listing: &Listing) {
+fn write_hints(text: &mut String, listing: &Listing, has_prefetch: bool) {
     let Some(next) = hint(listing) else {
         return;
     };
@@ -237,6 +263,10 @@ fn write_hints(text: &mut String, listing: &Listing) {
         .attribute("TYPE", "PART")
         .quoted("URI", MediaFile::Part(next))
         .end();
+    for msn in prefetched(listing).filter(|_| has_prefetch) {
+        let file = MediaFile::Segment(msn);
+        put(text, format_args!("#EXT-X-PREFETCH:{file}\n"));
+    }
     for report in listing.reports.iter() {
         let uri = format_args!("../{}/{}", report.rendition, MediaFile::Playlist);
         Tag::new(text, "#EXT-X-RENDITION-REPORT")

@@ -55,6 +55,8 @@ fn thirty_frames_per_second() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:08.000Z
     #EXT-X-PART:DURATION=0.33333,URI="1046.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1046.1.m4s"
+    #EXT-X-PREFETCH:1046.m4s
+    #EXT-X-PREFETCH:1047.m4s
     "#);
 }
 
@@ -67,6 +69,8 @@ fn after_a_segment_closes_the_hint_is_the_first_part_of_the_next() {
     #EXTINF:2.00000,live
     1043.m4s
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1044.0.m4s"
+    #EXT-X-PREFETCH:1044.m4s
+    #EXT-X-PREFETCH:1045.m4s
     "#);
 }
 
@@ -74,13 +78,8 @@ fn after_a_segment_closes_the_hint_is_the_first_part_of_the_next() {
 fn an_interruption_with_another_encoder() {
     let mut window = window(&Config::default(), 1042, 2, 2);
     window.start_timeline(init("c0ffee00"), START.plus_millis(12_345));
-    insta::assert_snapshot!(text(&window, false), @r#"
-    #EXTM3U
-    #EXT-X-VERSION:6
-    #EXT-X-INDEPENDENT-SEGMENTS
-    #EXT-X-TARGETDURATION:2
-    #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.002,HOLD-BACK=6.0
-    #EXT-X-PART-INF:PART-TARGET=0.334
+    let listed = text(&window, false);
+    insta::assert_snapshot!(listed.split_once("0.334\n").unwrap().1, @r#"
     #EXT-X-MEDIA-SEQUENCE:1042
     #EXT-X-DISCONTINUITY-SEQUENCE:0
     #EXT-X-MAP:URI="init-7f3a09bc.mp4"
@@ -109,6 +108,8 @@ fn an_interruption_with_another_encoder() {
     1044.m4s
     #EXT-X-PRELOAD-HINT:TYPE=MAP,URI="init-c0ffee00.mp4"
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1045.0.m4s"
+    #EXT-X-PREFETCH:1045.m4s
+    #EXT-X-PREFETCH:1046.m4s
     "#);
     push_segment(&mut window, 900_017, &[PART, PART, 12_003]);
     push_parts(&mut window, 900_017 + 72_003, &[PART], false);
@@ -150,6 +151,8 @@ fn an_interruption_with_another_encoder() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:13.145Z
     #EXT-X-PART:DURATION=0.33333,URI="1046.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1046.1.m4s"
+    #EXT-X-PREFETCH:1046.m4s
+    #EXT-X-PREFETCH:1047.m4s
     "#);
 }
 
@@ -167,6 +170,8 @@ fn returning_with_the_same_parameters_hints_no_map_but_lists_it() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:09.000Z
     #EXT-X-PART:DURATION=0.33333,URI="1044.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1044.1.m4s"
+    #EXT-X-PREFETCH:1044.m4s
+    #EXT-X-PREFETCH:1045.m4s
     "#);
 }
 
@@ -227,6 +232,8 @@ fn two_renditions_report_each_other() {
     #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:02.000Z
     #EXT-X-PART:DURATION=0.33333,URI="1043.0.m4s",INDEPENDENT=YES
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1043.1.m4s"
+    #EXT-X-PREFETCH:1043.m4s
+    #EXT-X-PREFETCH:1044.m4s
     #EXT-X-RENDITION-REPORT:URI="../480p30/live.m3u8",LAST-MSN=1043,LAST-PART=0
     #EXT-X-RENDITION-REPORT:URI="../160p30/live.m3u8",LAST-MSN=1042,LAST-PART=5
     "#);
@@ -363,6 +370,8 @@ fn a_gap_that_closes_its_segment_is_followed_by_the_hint_of_the_next() {
     #EXTINF:0.66667,live
     1043.m4s
     #EXT-X-PRELOAD-HINT:TYPE=PART,URI="1044.0.m4s"
+    #EXT-X-PREFETCH:1044.m4s
+    #EXT-X-PREFETCH:1045.m4s
     "#);
 }
 
@@ -504,4 +513,43 @@ fn text_is_made_once_and_shared_and_gzip_holds_the_same() {
     let mut decoder = flate2::read::GzDecoder::new(&*zipped);
     decoder.read_to_end(&mut text).unwrap();
     assert_eq!(text, full);
+}
+
+#[test]
+fn without_low_latency_only_complete_segments_are_listed() {
+    let config = Config {
+        is_low_latency: false,
+        window_seconds: 61,
+        ..Config::default()
+    };
+    let mut window = window(&config, 1042, 40, 1);
+    let report = RenditionReport {
+        rendition: "480p30".into(),
+        last: window.last().unwrap(),
+    };
+    window.set_reports(vec![report]);
+    let text = text(&window, true);
+    let (head, tail) = (
+        text.split_once("1051.m4s").unwrap().0,
+        text.rsplit_once("1080.m4s").unwrap().1,
+    );
+    insta::assert_snapshot!(head, @r#"
+    #EXTM3U
+    #EXT-X-VERSION:6
+    #EXT-X-INDEPENDENT-SEGMENTS
+    #EXT-X-TARGETDURATION:2
+    #EXT-X-MEDIA-SEQUENCE:1051
+    #EXT-X-DISCONTINUITY-SEQUENCE:0
+    #EXT-X-MAP:URI="init-7f3a09bc.mp4"
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:00:18.000Z
+    #EXTINF:2.00000,live
+    "#);
+    insta::assert_snapshot!(tail, @r#"
+    #EXT-X-PROGRAM-DATE-TIME:2026-10-01T10:01:18.000Z
+    #EXTINF:2.00000,live
+    1081.m4s
+    "#);
+    assert!(!text.contains("#EXT-X-PART"));
+    window.end();
+    assert!(self::text(&window, false).ends_with("1082.m4s\n#EXT-X-ENDLIST\n"));
 }

@@ -179,10 +179,10 @@ impl Window {
     /// Begins a timeline: the next part starts at wall time `at`, but not before the last one ended
     /// (dates do not run backwards), and is decoded with `init`.
     /// If parts came before, its segment carries DISCONTINUITY.
-    /// Does nothing after [`Window::end`].
-    pub fn start_timeline(&mut self, init: Arc<InitSection>, at: WallTime) {
+    /// Does nothing after [`Window::end`]. Gives back when it starts.
+    pub fn start_timeline(&mut self, init: Arc<InitSection>, at: WallTime) -> WallTime {
         if self.listing.is_ended {
-            return;
+            return at;
         }
         self.close_segment();
         self.listing.pending_init = Some(Arc::clone(&init));
@@ -193,6 +193,7 @@ impl Window {
             origin: None,
             until: at,
         });
+        at
     }
 
     /// Appends a part. Without a timeline, or after [`Window::end`], it is dropped.

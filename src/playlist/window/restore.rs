@@ -112,14 +112,16 @@ fn offsets(timeline: &[PastSegment]) -> Option<Vec<i64>> {
     })
 }
 
-/// The fragment (`moof` and what follows, up to the next) at `index` of a segment.
+/// The fragment at `index` of a segment: all that follows an `mdat`, up to the end of the next one.
 pub(super) fn fragment(segment: &Bytes, index: usize) -> Option<Bytes> {
     let (mut at, mut begins) = (0_usize, Vec::new());
+    let mut is_first = true;
     while let Some(header) = segment.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let [a, b, c, d, kind @ ..] = *header;
-        if &kind == b"moof" {
+        if is_first {
             begins.push(at);
         }
+        is_first = &kind == b"mdat";
         let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
         at = at.checked_add(size.max(8))?;
     }
@@ -180,7 +182,7 @@ mod tests {
         };
         let parts = [
             [boxed("moof", 3), boxed("mdat", 40)].concat(),
-            [boxed("moof", 1), boxed("mdat", 0)].concat(),
+            [boxed("emsg", 2), boxed("moof", 1), boxed("mdat", 0)].concat(),
         ];
         let whole = Bytes::from(parts.concat());
         let found: Vec<_> = (0..3).map(|index| fragment(&whole, index)).collect();

@@ -83,6 +83,7 @@ impl Playlist {
                     playlist.hinted_part = Some(value(line));
                 }
                 "#EXT-X-PRELOAD-HINT" => assert_eq!(playlist.hinted_part, None),
+                "#EXT-X-PREFETCH" => {}
                 "#EXT-X-ENDLIST" => playlist.is_ended = true,
                 _ if !line.starts_with('#') => {
                     let mut segment = open.take().unwrap();

@@ -52,12 +52,15 @@ impl Multivariant {
         }
         let renditions = channel.renditions.iter();
         let playable = renditions.filter(|handle| state.playable.contains(&handle.name));
-        let text = multivariant::render(playable.map(|handle| {
-            (
-                format!("{}/live.m3u8", handle.name),
-                handle.variant.borrow().clone(),
-            )
-        }));
+        let text = multivariant::render(
+            &[],
+            playable.map(|handle| {
+                (
+                    format!("{}/live.m3u8", handle.name),
+                    handle.variant.borrow().clone(),
+                )
+            }),
+        );
         if text != state.stored {
             self.store
                 .put(&self.key, [Bytes::from(text.clone())])

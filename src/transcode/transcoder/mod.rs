@@ -17,7 +17,7 @@ use super::outlet::{Outlet, Products, outlet};
 use super::placement::{Affinity, Placement};
 use super::worker::{Input, Worker};
 use super::{Config, Error};
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{AudioConfig, VideoConfig, aac};
 use crate::media::{Sample, Timescale};
 
 /// How much longer than the longest start is held inputs may wait, in milliseconds.
@@ -35,9 +35,9 @@ const MAX_FRAMES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The source's pictures.
-    pub video: Arc<avc::Config>,
+    pub video: Arc<VideoConfig>,
     /// The source's sound; needed if any is encoded.
-    pub audio: Option<Arc<aac::Config>>,
+    pub audio: Option<Arc<AudioConfig>>,
     /// Of the source, in 1000 seconds.
     pub fps_millis: u32,
     /// Who sets the frames' times.
@@ -52,6 +52,8 @@ pub struct Job {
     pub rungs: Vec<VideoRung>,
     /// A bit for each rung that is left out from the start: the machine was overloaded before.
     pub shed: u32,
+    /// Whether the last rung is never left out: without it there would be no pictures that every player takes.
+    pub keeps_last: bool,
     /// Each is made once, for all renditions that have it.
     pub audio_encodes: Vec<AudioEncode>,
     /// The room's settings.
@@ -141,8 +143,10 @@ impl Job {
     /// How many inputs may wait for a thread: what a start of a segment's length gives at once, pictures
     /// and sound, and some seconds more.
     fn queued(&self) -> usize {
-        let rate = self.audio.as_ref().map_or(0, |audio| audio.sample_rate);
-        let sounds_millis = u64::from(rate) * 1000 / aac::SAMPLES_PER_FRAME.unsigned_abs();
+        let sounds = |audio: &Arc<AudioConfig>| {
+            u64::from(audio.sample_rate()) * 1000 / audio.least_samples().unsigned_abs().max(1)
+        };
+        let sounds_millis = self.audio.as_ref().map_or(0, sounds);
         let inputs_millis = u64::from(self.fps_millis) + sounds_millis;
         let inputs = (u64::from(self.segment_ms) + QUEUED_MS) * inputs_millis / 1_000_000;
         let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
@@ -157,7 +161,7 @@ pub struct Started {
     /// Gives the products; ends after [`Transcoder::finish`].
     pub output_rx: Products,
     /// The configuration of each rung.
-    pub video: Vec<Arc<avc::Config>>,
+    pub video: Vec<Arc<VideoConfig>>,
     /// The configuration of each audio encode.
     pub audio: Vec<Arc<aac::Config>>,
 }
@@ -169,7 +173,7 @@ pub struct Transcoder {
     is_clock: bool,
     queued_bytes: Arc<AtomicUsize>,
     /// Of the pictures to come, if the decoder has not been told yet.
-    new_config: Option<Arc<avc::Config>>,
+    new_config: Option<Arc<VideoConfig>>,
     /// Pictures were lost; nothing can be decoded before the next keyframe.
     is_skipping: bool,
     audio: Option<AudioWorker>,
@@ -217,7 +221,7 @@ impl Transcoder {
             }
             _ => (None, Vec::new()),
         };
-        if let Some(source) = &job.audio {
+        if let Some(source) = job.audio.as_ref().and_then(|source| source.as_aac()) {
             // It is kept: who asks for it later does not wait for codecs. Not every sound has one.
             silent_frame(source).ok();
         }
@@ -301,7 +305,7 @@ impl Transcoder {
     }
 
     /// The configuration of the pictures to come.
-    pub fn video_config(&mut self, config: Arc<avc::Config>) {
+    pub fn video_config(&mut self, config: Arc<VideoConfig>) {
         self.new_config = Some(config);
     }
 

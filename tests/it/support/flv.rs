@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::rtmp_client;
+use super::rtmp_client::{self, Amf};
 
 /// Tag types, which are RTMP's message types too.
 pub(crate) mod kind {
@@ -34,18 +34,31 @@ pub(crate) struct Recording {
 }
 
 impl Tag {
-    /// A picture of AVC, configurations not counted.
+    /// A picture, configurations not counted.
     pub(crate) fn is_picture(&self) -> bool {
-        self.kind == kind::VIDEO && self.body.get(1) == Some(&1)
+        self.kind == kind::VIDEO && matches!(self.packet_type(), Some(1 | 3))
     }
 
     fn is_key_picture(&self) -> bool {
-        self.is_picture() && self.body[0] >> 4 == 1
+        self.is_picture() && self.body[0] >> 4 & 7 == 1
     }
 
     /// A decoder configuration, of video or audio.
     fn is_config(&self) -> bool {
-        matches!(self.kind, kind::VIDEO | kind::AUDIO) && self.body.get(1) == Some(&0)
+        matches!(self.kind, kind::VIDEO | kind::AUDIO) && self.packet_type() == Some(0)
+    }
+
+    /// Of H.264 and AAC as ever, and of anything else in the enhanced form.
+    fn packet_type(&self) -> Option<u8> {
+        let is_enhanced = match self.kind {
+            kind::VIDEO => self.body[0] & 0x80 != 0,
+            _ => self.body[0] >> 4 == 9,
+        };
+        if is_enhanced {
+            Some(self.body[0] & 15)
+        } else {
+            self.body.get(1).copied()
+        }
     }
 }
 
@@ -178,6 +191,22 @@ impl Recording {
             send_ms: tag.send_ms + send_end,
             ..tag
         }));
+        self
+    }
+
+    /// With a text for viewers each second, the first at `from_ms`: the time at which it is sent.
+    pub(crate) fn saying(mut self, from_ms: u32) -> Self {
+        for at in (from_ms..self.last_ms()).step_by(1000) {
+            let place = self.tags.partition_point(|tag| tag.send_ms < at);
+            let text = Amf::Object(&[("text", Amf::Text(&at.to_string()))]);
+            let tag = Tag {
+                kind: kind::SCRIPT,
+                at_ms: at,
+                send_ms: at,
+                body: rtmp_client::amf(&[Amf::Text("onTextData"), text]),
+            };
+            self.tags.insert(place, tag);
+        }
         self
     }
 

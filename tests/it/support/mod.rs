@@ -1,6 +1,8 @@
 //! What the scenarios share: a real server process, real encoders, a viewer, prepared clips.
 
+pub(crate) mod acme_authority;
 pub(crate) mod clips;
+pub(crate) mod enhanced;
 pub(crate) mod faults;
 pub(crate) mod flv;
 pub(crate) mod fragments;
@@ -14,6 +16,7 @@ pub(crate) mod rtmp_server;
 pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod sync;
+pub(crate) mod tls;
 pub(crate) mod viewer;
 
 use std::future::Future;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use weir::base::tasks::Tasks;
 use weir::ingest::{
     Config, EndReason, Gate, MediaEvent, MediaReceiver, Publication, PublishRequest, Refusal,
-    RefusalCode, media_queue, serve,
+    RefusalCode, media_queue,
 };
 use weir::media::Sample;
 
@@ -72,7 +72,7 @@ impl Server {
         let tasks = Tasks::new();
         tasks.spawn(
             "rtmp listener",
-            serve(listener, Arc::new(config), gate, tasks.clone()),
+            weir::ingest::Server::new(config, gate, tasks.clone()).listen(listener),
         );
         Self {
             address,

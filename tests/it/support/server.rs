@@ -100,7 +100,8 @@ impl TestServer {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    async fn run(&self, args: &[&str], extra: &[(&str, &str)]) -> Output {
+    /// As [`TestServer::weir`] with more environment; whatever comes of it.
+    pub(crate) async fn run(&self, args: &[&str], extra: &[(&str, &str)]) -> Output {
         let mut command = Command::new(WEIR);
         command
             .args(args)
@@ -108,7 +109,7 @@ impl TestServer {
             .envs(self.env.clone())
             .envs(extra.iter().copied())
             .current_dir(self.data.path());
-        within(30, "end of weir", command.output()).await.unwrap()
+        within(60, "end of weir", command.output()).await.unwrap()
     }
 
     /// The default channel.

@@ -254,11 +254,8 @@ impl Watched {
                 continue;
             }
             let body = bytes(url, &part.uri).await;
-            assert_eq!(
-                body.get(4..8),
-                Some(&b"moof"[..]),
-                "a part starts with moof (rule 26)"
-            );
+            let is_fragment = matches!(body.get(4..8), Some(b"moof" | b"emsg"));
+            assert!(is_fragment, "a part starts with moof or emsg (rule 26)");
             self.parts.insert(key, (part.clone(), body));
         }
         for (msn, extinf, uri) in &list.segments {

@@ -10,10 +10,11 @@ use crate::base::clock::{Clock, SharedClock, SimulatedClock, SystemClock, WallTi
 use crate::base::tasks::Tasks;
 use crate::events::{Bus, Heard, Subscription};
 use crate::ingest::{MediaSender, Trouble, media_queue};
+use crate::live::metadata;
 use crate::live::plan::Transcoding;
 use crate::live::{Config, Registry, SlateMode, start};
 use crate::media::Sample;
-use crate::media::codec::avc;
+use crate::media::codec::VideoConfig;
 use crate::model::Channel;
 use crate::model::channel::{ChannelType, Settings};
 use crate::model::repository::{Epoch, RunningEpoch};
@@ -291,7 +292,7 @@ fn shows_a_new_timeline(snapshot: &Arc<playlist::Snapshot>) -> bool {
     parts.any(|line| line.starts_with("#EXT-X-PART:") && !line.contains("GAP=YES"))
 }
 
-fn configuration(config: &Arc<avc::Config>) -> MediaEvent {
+fn configuration(config: &Arc<VideoConfig>) -> MediaEvent {
     MediaEvent::VideoConfig(Arc::clone(config))
 }
 
@@ -525,4 +526,44 @@ async fn numbers_are_reserved_however_often_the_database_fails() {
     // It is nobody's any more: it ends all the same.
     extend_epoch(&epochs, &id, epoch.number, 300_000).await;
     assert_eq!(epochs.reserved.load(Ordering::SeqCst), 200_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_of_owner_and_publisher_are_shown_while_the_channel_is_live() {
+    let mut bench = Bench::new();
+    let not_live = Err(metadata::Refused::NotLive);
+    let put = |bench: &Bench, text| bench.registry.put_metadata(&bench.channel.id, text);
+    assert_eq!(put(&bench, "early"), not_live);
+    let mut encoder = bench.publish("st-a", None);
+    encoder.send(MediaEvent::Text("early".to_owned())).await;
+    encoder.start().await;
+    bench.hear("Stream Start").await;
+    assert_eq!(put(&bench, ""), Err(metadata::Refused::Length(0)));
+    assert_eq!(put(&bench, "a goal"), Ok(()));
+    encoder.send(MediaEvent::Text("half time".to_owned())).await;
+    bench.settle().await;
+    encoder.pictures(20).await;
+    bench.settle().await;
+    let snapshot = bench.rendition().await.snapshot.borrow().clone();
+    let whole = snapshot.listed().flat_map(|segment| segment.pieces());
+    let playlist::Position { msn, part } = snapshot.last().unwrap();
+    let open = (0..=part).filter_map(|part| snapshot.part(playlist::Position { msn, part }));
+    let bytes: Vec<u8> = whole.chain(open).flatten().collect();
+    let count = |text: &str| {
+        bytes
+            .windows(text.len())
+            .filter(|w| *w == text.as_bytes())
+            .count()
+    };
+    assert_eq!(
+        count("metadata.live-video.net\0a goal"),
+        2,
+        "once in each form"
+    );
+    assert_eq!(count("inband.metadata.live-video.net\0half time"), 2);
+    assert_eq!(count("early"), 0);
+
+    drop(encoder);
+    bench.settle().await;
+    assert_eq!(put(&bench, "late"), not_live);
 }

@@ -79,7 +79,7 @@ impl Rendition {
         let of = |kind: &str| streams.iter().find(|stream| stream["codec_type"] == kind);
         let declared = variant.attribute("CODECS");
         let init = watched.inits.first_key_value().unwrap().1;
-        let mut codecs: Vec<String> = fragments::avc_codec(init).into_iter().collect();
+        let mut codecs: Vec<String> = fragments::video_codec(init).into_iter().collect();
         if let Some(audio) = of("audio") {
             assert_eq!(
                 (&audio["codec_name"], &audio["profile"]),
@@ -100,6 +100,7 @@ impl Rendition {
             );
             return;
         };
+        check_kind(&declared, video);
         let pixels = |name: &str| u32::try_from(video[name].as_u64().unwrap()).unwrap();
         let (width, height) = variant.resolution().unwrap();
         assert_eq!(
@@ -243,6 +244,20 @@ impl Decoded {
 fn late_ms(media: &Path) -> f64 {
     let ticks = fragments::deepest_composition_offset(&std::fs::read(media).unwrap());
     f64::from(u32::try_from(ticks).unwrap()) / 90.0
+}
+
+/// The codec and its level as another program sees them.
+fn check_kind(declared: &str, video: &Value) {
+    let level = video["level"].as_i64().unwrap();
+    let (name, level) = match &declared[..4] {
+        "avc1" => ("h264", format!("{level:02X}")),
+        "hvc1" => ("hevc", format!(".L{level}.")),
+        "av01" => ("av1", format!(".{level:02}M.")),
+        other => panic!("{other}"),
+    };
+    assert_eq!(video["codec_name"], name, "{declared}");
+    let own = declared.split(',').next().unwrap();
+    assert!(own.contains(&level), "{declared}: {level}");
 }
 
 /// The width at which pixels are square.

@@ -22,7 +22,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, sleep_until};
 use weir::base::clock::{Clock as _, SystemClock};
-use weir::base::http::{Config, serve};
+use weir::base::http::{Config, Server};
 use weir::base::tasks::Tasks;
 
 pub(crate) use defect::Defect;
@@ -70,8 +70,8 @@ impl ReferenceOrigin {
             let origin = Arc::clone(&origin);
             async move { origin.answer(&request).await }
         };
-        let serving = serve(listener, Config::default(), tasks.clone(), handle);
-        tasks.spawn("reference origin", serving);
+        let server = Server::new(Config::default(), tasks.clone(), handle);
+        tasks.spawn("reference origin", server.listen(listener));
         Self { url, tasks }
     }
 }

@@ -5,9 +5,10 @@ In:  the release program; ffmpeg with libx264; node with the packages of `web/`,
 Out: for hls.js and the Amazon IVS player, over --seconds: p50 and p95 of the time from a picture's being drawn to its being
      shown by the browser, and the parts of it: the encoder and the way to the server, the way to a fetchable part, what the
      player holds back. The players play the source's rendition, or the one their measurements choose.
-How: a process draws pictures with the present time in their upper left corner (`web/e2e/glass.mjs` reads it from the
-     screen's picture), ffmpeg encodes them as OBS does for low latency (x264 veryfast, zerolatency, a keyframe every 2 s) and
-     sends them by RTMP. All clocks are this machine's.
+How: a thread draws pictures with the present time in their upper left corner (`web/e2e/glass.mjs` reads it from the
+     screen's picture), ffmpeg encodes them as OBS does for low latency (x264 veryfast, zerolatency, a keyframe every
+     --gop-seconds) and sends them by RTMP. All clocks are this machine's. Amazon's player begins with the last complete
+     segment and does not catch up: it is never less late than a segment, so that its target needs segments of a second.
 """
 
 import argparse
@@ -55,20 +56,20 @@ def draw(pipe, stop):
             number += 1
 
 
-def encoder(url):
+def encoder(url, gop_seconds):
     return ["ffmpeg", "-nostdin", "-loglevel", "warning", "-f", "rawvideo", "-pix_fmt", "yuv420p",
             "-video_size", f"{WIDTH}x{HEIGHT}", "-framerate", str(FPS), "-use_wallclock_as_timestamps", "1",
             "-fflags", "nobuffer", "-i", "pipe:0", "-f", "lavfi", "-i", "sine=sample_rate=48000",
             "-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-b:v", "3000k", "-maxrate", "3000k",
-            "-bufsize", "3000k", "-g", str(2 * FPS), "-sc_threshold", "0", "-r", str(FPS), "-c:a", "aac", "-b:a", "128k",
+            "-bufsize", "3000k", "-g", str(gop_seconds * FPS), "-sc_threshold", "0", "-r", str(FPS), "-c:a", "aac", "-b:a", "128k",
             "-flush_packets", "1", "-f", "flv", "-flvflags", "no_duration_filesize", url]
 
 
 @contextlib.contextmanager
-def publisher(url, log):
-    """The drawing process and its encoder."""
+def publisher(url, log, gop_seconds):
+    """Who draws and who encodes."""
     with open(log, "wb") as output:
-        process = subprocess.Popen(encoder(url), stdin=subprocess.PIPE, stdout=output, stderr=output)
+        process = subprocess.Popen(encoder(url, gop_seconds), stdin=subprocess.PIPE, stdout=output, stderr=output)
     stop = threading.Event()
     thread = threading.Thread(target=draw, args=(process.stdin, stop), name="draw")
     thread.start()
@@ -112,14 +113,17 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--players", nargs="+", choices=TARGETS_S, default=list(TARGETS_S))
     parser.add_argument("--type", default="BASIC", help="the channel's type; BASIC passes the source on and encodes nothing")
+    parser.add_argument("--gop-seconds", type=int, default=2, help="between keyframes; segments are as long")
     arguments = parser.parse_args()
     with temporary_folder(ROOM) as folder, contextlib.ExitStack() as stack:
         weir = Weir(arguments.weir.resolve(), arguments.type)
         (folder / "weir").mkdir()
-        [url] = weir.start(stack, folder / "weir", 1)
-        stack.enter_context(publisher(url, folder / "encoder.log"))
+        gop_seconds = arguments.gop_seconds
+        settings = {"WEIR_HLS_TARGET_DURATION_S": str(max(gop_seconds, 1))}
+        [url] = weir.start(stack, folder / "weir", 1, settings)
+        stack.enter_context(publisher(url, folder / "encoder.log", gop_seconds))
         wait_until(lambda: weir.live() == 1, "the channel is live", 30, folder)
-        print(f"{WIDTH}x{HEIGHT} at {FPS}; channel type {arguments.type}; load {os.getloadavg()[0]:.1f}")
+        print(f"{WIDTH}x{HEIGHT} at {FPS}, a keyframe every {gop_seconds} s; channel type {arguments.type}; load {os.getloadavg()[0]:.1f}")
         for player in arguments.players:
             measure(player, weir, arguments.seconds)
 

@@ -1,7 +1,7 @@
 // Plays a stream that has a clock burnt into its pictures, and says how old each picture is when it is shown.
 //
 //   node glass.mjs --url http://127.0.0.1:8080/api/video/v1/....m3u8 --player hls --seconds 60
-//     prints one line {pictures, unread, glass: {p50, p95}, server: {p50, p95}, buffer, stalls, errors}, in seconds; what
+//     prints one line {pictures, unread, glass: {p50, p95}, server: {p50, p95}, buffer, stalls, errors, page}, in seconds; what
 //     is shown in the first --settle seconds is not counted. `server`: how old the pictures are by the server's clock
 //     (EXT-X-PROGRAM-DATE-TIME), null with a player that does not tell.
 //
@@ -99,7 +99,7 @@ async function play({ url, player, seconds, settle, square }) {
 await waitForPlaylist(options.url, options["start-timeout"]);
 const outcome = await withPlayerPage(async (page, errors) => {
   const seen = await page.evaluate(play, options);
-  return { ...seen, errors: [...errors, ...seen.errors] };
+  return { ...seen, page: errors };
 }, options.player);
 print(outcome);
 process.exitCode = outcome.errors.length === 0 && outcome.glass !== null ? 0 : 1;

@@ -52,6 +52,7 @@ fuzz_target!(|data: &[u8]| {
                     demuxer.metadata(&metadata);
                     None
                 }
+                Event::Text(_) => None,
                 Event::Unpublished => return,
             };
             let mut next = media;

@@ -146,6 +146,34 @@ async fn a_browser_finds_what_it_can_play() {
     assert!(frames[1] > frames[0], "{seen}");
 }
 
+/// As it comes from npm: it is told of the rendition in HEVC and, in a Chromium that has no decoder for that, plays another.
+#[tokio::test(flavor = "multi_thread")]
+async fn amazons_player_plays_beside_hevc_what_it_can() {
+    let _shared = MACHINE.read().await;
+    let server = TestServer::start_with(&[("WEIR__TRANSCODE__MAX_LAG_MS", "5000")]).await;
+    let channel = server
+        .new_channel_with("amazon", &["--type", "STANDARD"])
+        .await;
+    let once = || enhanced::recording(&clip("hevc_aac.mp4"));
+    let recording = once().then(once()).then(once()).then(once());
+    let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
+    let watching = async {
+        media_playlist_url(&channel.playback_url).await;
+        let options = ["--url", &channel.playback_url, "--seconds", "12"];
+        script("ivs.mjs", &options).await
+    };
+    let seen = tokio::select! {
+        seen = watching => seen,
+        sent = recording.publish(publisher.unwrap()) => panic!("it was too short: {sent:?}"),
+    };
+    assert_eq!(seen["errors"], serde_json::json!([]), "{seen}");
+    assert_eq!(seen["isLowLatency"], true, "{seen}");
+    assert!(number(&seen, "advanced") > 4.0, "{seen}");
+    assert!(number(&seen, "frames") > 0.0, "{seen}");
+    let played = seen["quality"]["name"].as_str().unwrap();
+    assert!(["360p30", "160p30"].contains(&played), "{seen}");
+}
+
 /// Plays a source that becomes another one; the renditions' gaps, by name.
 async fn gaps(server: &TestServer, name: &str, source: Recording) -> Vec<(String, usize)> {
     let _shared = MACHINE.read().await;

@@ -265,7 +265,7 @@ impl Packager {
     }
 
     /// Takes a cue, not earlier than the one before it, for the part that it falls into, or for the first one behind
-    /// that can be had.
+    /// that can be had, if that is soon.
     pub fn push_cue(&mut self, cue: Cue) {
         self.said.push(cue);
     }

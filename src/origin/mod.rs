@@ -99,10 +99,13 @@ impl Origin {
         };
         channel.audience.see(path.viewer_session, Instant::now());
         drop(channel);
+        if let Some(demand) = &rendition.demand {
+            demand.ask(Instant::now());
+        }
         match path.file {
             MediaFile::Playlist => self.media_playlist(&rendition, request).await,
             MediaFile::Part(position) => self.part(&rendition, position).await,
-            MediaFile::Segment(msn) => self.segment(&rendition, msn),
+            MediaFile::Segment(msn) => self.segment(&rendition, msn).await,
             MediaFile::Init(hash) => self.init(&rendition, hash),
         }
     }

@@ -121,7 +121,7 @@ fn is_too_far(next: Position, msn: u64, part: Option<u32>, limit: u32) -> bool {
 pub enum PartAnswer {
     /// It is there.
     Ready,
-    /// It is the hinted one.
+    /// It is the hinted one, or is being made for who asks for it.
     Wait,
     /// 404: never hinted, forgotten, or a hint that was given up.
     Missing,
@@ -131,7 +131,7 @@ pub enum PartAnswer {
 pub fn decide_part(snapshot: &Snapshot, wanted: Position) -> PartAnswer {
     if snapshot.part(wanted).is_some() {
         PartAnswer::Ready
-    } else if snapshot.hint() == Some(wanted) {
+    } else if snapshot.hint() == Some(wanted) || snapshot.is_promised(wanted) {
         PartAnswer::Wait
     } else {
         PartAnswer::Missing

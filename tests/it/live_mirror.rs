@@ -79,6 +79,7 @@ impl Stream {
             name: variant.name.clone(),
             snapshot,
             variant: watch::channel(variant).1,
+            demand: None,
         };
         directory.announce(Arc::new(LiveChannel {
             channel_id: channel.to_owned(),
@@ -110,6 +111,7 @@ impl Stream {
                     opens_segment: index == 0,
                     closes_segment: index == 5,
                     is_gap: false,
+                    is_promised: false,
                 });
                 self.at += PART;
                 self.snapshot_tx.send_replace(self.window.snapshot());

@@ -144,6 +144,7 @@ impl ChannelTask {
         let grid = *self.open_grid.insert(self.grid(part_target_ms));
         let directory = Arc::clone(&self.context.directory);
         let mut output = Output::new(place, &grid, &ladder, directory);
+        self.encode_on_demand(&mut output);
         self.show(&renditions);
         output
             .restore(first_epoch, &grid, renditions)

@@ -86,6 +86,7 @@ mod tests {
                 listed: Listed::Always,
                 snapshot: watch::channel(Arc::clone(&snapshot)).1,
                 variant: watch::channel(Variant::default()).1,
+                demand: None,
             })
         };
         let renditions = vec![rendition("source"), rendition("360p30")];

@@ -3,10 +3,11 @@
 //! In:  the newest snapshot, whenever this side is ready for one. Out: `init-<hash>.mp4` before
 //! the first segment that needs it, `<msn>.m4s`, then `live.m3u8`, which lists only what is there.
 //! That a timeline has begun is told before its first segment is there: players know its DISCONTINUITY.
+//! A segment of a rendition that is made on demand is a gap here if nobody had asked for it: the mirror asks for none.
 //! A segment that left the window before its turn is lost and counted. The playlist then begins
 //! anew behind the hole: its media sequence number tells players how much is missing.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub(super) struct RenditionMirror {
     has_endlist: bool,
     /// Whether the store's playlist says that a timeline begins behind it.
     tells_timeline: bool,
+    /// Segments that nobody had asked for by the time they would have been stored.
+    unmade: BTreeSet<u64>,
     /// How many segments the store's playlist lists.
     listed: u64,
     /// Stored segments, from the first that the store's playlist lists.
@@ -84,6 +87,7 @@ impl RenditionMirror {
             is_stale: false,
             has_endlist: false,
             tells_timeline: false,
+            unmade: BTreeSet::new(),
             listed: 0,
             stored: VecDeque::new(),
             leaving: VecDeque::new(),
@@ -161,7 +165,9 @@ impl RenditionMirror {
             self.inits.insert(hash.clone());
         }
         // A gap is listed as one; what there is of it serves players that do not know gaps.
-        if segment.byte_len() > 0 {
+        if segment.is_promised() {
+            self.unmade.insert(segment.msn);
+        } else if segment.byte_len() > 0 {
             self.store
                 .put(&self.keys.segment(segment.msn), segment.pieces())
                 .await?;
@@ -191,6 +197,7 @@ impl RenditionMirror {
         self.has_endlist = draft.is_final;
         self.tells_timeline = draft.begins_timeline;
         let delete_at = Instant::now() + self.lifetime;
+        self.unmade = self.unmade.split_off(&draft.first);
         while let Some(msn) = self.stored.pop_front_if(|msn| *msn < draft.first) {
             self.leaving.push_back((delete_at, msn));
         }
@@ -215,7 +222,7 @@ impl RenditionMirror {
             return None;
         }
         Some(Draft {
-            text: snapshot.mirror_playlist(run)?,
+            text: snapshot.mirror_playlist_without(&run, &self.unmade)?,
             first,
             listed,
             is_final,

@@ -36,6 +36,8 @@ fn job(video: Arc<avc::Config>, clock: FrameClock) -> Job {
         first_pts: None,
         rungs: vec![rung("large", 160, 90, 1), rung("small", 80, 44, 2)],
         shed: 0,
+        cold: 0,
+        is_patient: false,
         audio_encodes: Vec::new(),
         config: Config::default(),
     }

@@ -1,6 +1,7 @@
 //! Playlists fed without a pace: a source that is passed on, and one rung beside it that is really encoded.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::media::Timescale;
 use crate::media::codec::aac;
@@ -10,6 +11,8 @@ use crate::transcode::slate::tests::black;
 use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung};
 
 use super::*;
+
+mod on_demand;
 
 /// A picture's duration: 30 a second.
 const FRAME: i64 = 3000;
@@ -66,11 +69,15 @@ impl Bench {
     }
 
     fn start(&self) -> Started {
+        Transcoder::start(&self.job()).unwrap()
+    }
+
+    fn job(&self) -> Job {
         let audio_encodes = match self.sound {
             RungAudio::Encode { bitrate_bps } => vec![AudioEncode { bitrate_bps }],
             _ => Vec::new(),
         };
-        let job = Job {
+        Job {
             video: Arc::clone(&self.reel.config),
             audio: self.source.audio.clone(),
             fps_millis: 30_000,
@@ -87,17 +94,24 @@ impl Bench {
                 bitrate_bps: 100_000,
             }],
             shed: 0,
+            cold: 0,
+            is_patient: false,
             audio_encodes,
             config: transcode::Config::default(),
-        };
-        Transcoder::start(&job).unwrap()
+        }
     }
 
     fn begin(&mut self) {
+        let started = self.start();
+        self.begin_with(started, None);
+    }
+
+    fn begin_with(&mut self, started: Started, recipe: Option<Job>) {
         let is_encoded = matches!(self.sound, RungAudio::Encode { .. });
         let setup = Setup {
             ladder: ladder(&self.sound),
             job: None,
+            recipe,
             rung_slots: vec![1],
             encode_slots: if is_encoded {
                 vec![vec![0, 1]]
@@ -109,7 +123,7 @@ impl Bench {
         let beginning = Beginning {
             source: &self.source,
             setup,
-            started: Some(self.start()),
+            started: Some(started),
             source_variant: Variant::default(),
             at: WallTime(0),
         };
@@ -141,12 +155,22 @@ impl Bench {
     async fn until(&mut self, slot: usize, parts: usize) {
         let take = async {
             while self.parts(slot).len() < parts {
-                let made = self.output.next_made().await.expect("a transcoder");
-                self.output.take(made);
+                self.step().await;
             }
         };
         let taken = tokio::time::timeout(PATIENCE, take).await;
         assert!(taken.is_ok(), "{:?} of {parts}", self.parts(slot));
+    }
+
+    /// Takes what happens next.
+    async fn step(&mut self) {
+        let made = match self.output.next().await {
+            Next::Made(made) => Some(made.expect("a transcoder")),
+            Next::Rung(event) => self.output.take_rung(event),
+        };
+        if let Some(made) = made {
+            self.output.take(made);
+        }
     }
 
     /// The parts of a rendition: a gap (-), one that can be decoded from its start on (I), or another one (p).

@@ -3,7 +3,7 @@
 //! In:  the newest snapshot, whenever this side is ready for one. Out: `init-<hash>.mp4` before
 //! the first segment that needs it, `<msn>.m4s`, then `live.m3u8`, which lists only what is there.
 //! That a timeline has begun is told before its first segment is there: players know its DISCONTINUITY.
-//! A segment of a rendition that is made on demand is a gap here if nobody had asked for it: the mirror asks for none.
+//! A segment of a rendition that is made on demand is a gap here until somebody asks for it: the mirror asks for none.
 //! A segment that left the window before its turn is lost and counted. The playlist then begins
 //! anew behind the hole: its media sequence number tells players how much is missing.
 
@@ -58,7 +58,7 @@ pub(super) struct RenditionMirror {
     has_endlist: bool,
     /// Whether the store's playlist says that a timeline begins behind it.
     tells_timeline: bool,
-    /// Segments that nobody had asked for by the time they would have been stored.
+    /// Segments in `run` that nobody has asked for.
     unmade: BTreeSet<u64>,
     /// How many segments the store's playlist lists.
     listed: u64,
@@ -125,13 +125,18 @@ impl RenditionMirror {
         // Not held while the store works: a snapshot keeps a whole window of media alive.
         let snapshot = self.snapshot.borrow_and_update().clone();
         let is_ended = snapshot.is_ended();
-        let segment = self.choose(&snapshot);
+        let late = self.choose_late(&snapshot);
+        let segment = late.clone().or_else(|| self.choose(&snapshot));
         drop(snapshot);
-        if let Some(segment) = &segment {
+        if let Some(segment) = &late {
+            self.store_late(segment).await?;
+        } else if let Some(segment) = &segment {
             self.store_segment(segment).await?;
         }
         if self.publish().await? {
-            multivariant.is_playable(name).await?;
+            multivariant
+                .is_playable(name, self.unmade.is_empty())
+                .await?;
             self.is_stale = false;
         }
         self.delete_left().await?;
@@ -157,6 +162,22 @@ impl RenditionMirror {
         (next <= last).then(|| snapshot.segment(next).cloned())?
     }
 
+    /// A segment that somebody has asked for after all.
+    fn choose_late(&self, snapshot: &Snapshot) -> Option<Arc<Segment>> {
+        let mut unmade = self.unmade.iter();
+        let found = unmade.find_map(|msn| snapshot.segment(*msn).filter(|found| found.is_whole()));
+        found.cloned()
+    }
+
+    async fn store_late(&mut self, segment: &Segment) -> Result<(), Error> {
+        let key = self.keys.segment(segment.msn);
+        self.store.put(&key, segment.pieces()).await?;
+        metrics::counter!("weir_mirror_segments_total").increment(1);
+        self.unmade.remove(&segment.msn);
+        self.is_stale = true;
+        Ok(())
+    }
+
     async fn store_segment(&mut self, segment: &Segment) -> Result<(), Error> {
         let hash = &segment.init.hash;
         if !self.inits.contains(hash) {
@@ -165,7 +186,7 @@ impl RenditionMirror {
             self.inits.insert(hash.clone());
         }
         // A gap is listed as one; what there is of it serves players that do not know gaps.
-        if segment.is_promised() {
+        if segment.is_promised() || !(segment.has_gap || segment.is_whole()) {
             self.unmade.insert(segment.msn);
         } else if segment.byte_len() > 0 {
             self.store

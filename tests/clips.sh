@@ -142,3 +142,12 @@ SOURCE=$flash FILTER="select='lt(mod(n,30),5)+lt(mod(n*n+7*n,11),5)'" made sync_
 SOURCE=$flash made sync_22050 10 "aevalsrc='$beep':c=mono:s=22050" -bf 2
 SOURCE="color=black:size=640x360:rate=10,drawbox=color=white:thickness=fill:enable='lt(mod(n,10),1)',format=yuv420p" \
     made sync_fps10 10 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 0
+# Sizes and rates of all kinds, dark but not black, with the same flashes: 60 fps and 30; upright as a telephone holds it, and slow,
+# for it costs most; too small for most rungs, and cropped; cropped a little above a rung; of odd edges, which 4:4:4 alone can have.
+for kind in 720p60:1280x720:60 720p30:1280x720:30 upright:1080x1920:10 small:426x238:30 cropped:854x482:30 odd:853x481:30; do
+    IFS=: read -r name size rate <<<"$kind"
+    format=yuv420p profile=high
+    [ "$name" != odd ] || format=yuv444p profile=high444
+    SOURCE="testsrc2=size=$size:rate=$rate,format=$format,lutyuv=y=16+val/8,drawbox=color=white:thickness=fill:enable='lt(mod(n,$rate),$rate/10)'" \
+        BITRATE=2000k made "sync_$name" 6 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 2 -profile:v "$profile"
+done

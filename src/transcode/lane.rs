@@ -208,7 +208,8 @@ impl Rung {
         }
         let is_shed = frame.shed >> self.index & 1 == 1;
         self.is_fresh |= is_shed || has_lost;
-        let mut is_lost = frame.slot.is_for(self.plan.every);
+        // Between the pictures of a halved rung there is none to lose, except after one that was lost.
+        let mut is_lost = self.is_fresh || frame.slot.is_for(self.plan.every);
         if let Some(Some(picture)) = frame.pictures.get(rung) {
             match self.encode(frame, picture, open) {
                 Ok(Some(sample)) => {

@@ -12,11 +12,11 @@ use super::support::flv::Recording;
 use super::support::ladder::scene::{Frames, Scene, Source, heights, play, recording, scene};
 use super::support::ladder::{Rendition, watch};
 use super::support::server::{Channel, TestServer};
-use super::support::viewer::{attribute, client, get};
+use super::support::viewer::{attribute, get};
 use super::support::{MACHINE, eventually, within};
 
-/// Bits per second that the multivariant playlist promised at last of a rendition of this size.
-async fn last_bandwidth(playback_url: &str, size: &str) -> f64 {
+/// What the multivariant playlist said at last of a rendition of this size: its number `name`.
+async fn last_said(playback_url: &str, size: &str, name: &str) -> f64 {
     let mut last = None;
     loop {
         let answer = get(playback_url).await;
@@ -26,7 +26,7 @@ async fn last_bandwidth(playback_url: &str, size: &str) -> f64 {
         let list = answer.text().await.unwrap();
         let of_size = |line: &&str| attribute(line, "RESOLUTION").as_deref() == Some(size);
         if let Some(tag) = list.lines().find(of_size) {
-            last = Some(attribute(tag, "BANDWIDTH").unwrap().parse().unwrap());
+            last = Some(attribute(tag, name).unwrap().parse().unwrap());
         }
         // Of another process, which tells nobody that it has ended.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -46,7 +46,7 @@ async fn what_is_said_of_a_source_follows_it() {
         tokio::join!(
             watch(&channel.playback_url),
             source.publish(&server, &channel),
-            last_bandwidth(&channel.playback_url, "1280x720"),
+            last_said(&channel.playback_url, "1280x720", "BANDWIDTH"),
         )
     };
     let (ladder, (), said) = within(60, "end of the ladder", both).await;
@@ -132,6 +132,47 @@ async fn pictures_that_come_faster_are_all_shown() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passed_source_that_becomes_faster_is_described_and_halved_anew() {
+    // Fifty pictures a second and then sixty, as its parameter sets say all the time.
+    let clip = || recording("fps60.flv");
+    let fast = clip().without_audio(..).gops(3);
+    let source = Source::Edited(clip().gops(2).slower().then(fast));
+    let server = TestServer::start().await;
+    let channel = server
+        .new_channel_with("quickens", &["--type", "STANDARD"])
+        .await;
+    let _shared = MACHINE.read().await;
+    let both = async {
+        tokio::join!(
+            watch(&channel.playback_url),
+            source.publish(&server, &channel),
+            last_said(&channel.playback_url, "320x180", "FRAME-RATE"),
+            last_said(&channel.playback_url, "284x160", "FRAME-RATE"),
+        )
+    };
+    let (ladder, (), top, lower) = within(60, "end of the ladder", both).await;
+    let first = ladder.renditions.iter().map(|r| r.variant.frame_rate());
+    let first: Vec<_> = first.map(|rate| rate.unwrap().round()).collect();
+    assert_eq!((first, top, lower), (vec![50.0, 25.0], 60.0, 30.0));
+    ladder.check_whole();
+    ladder.check_numbers();
+    // From the end of its first fast GOP on, which tells that it is fast. Where it becomes so, its B pictures are less
+    // late than before, and halving begins anew with the picture behind the keyframe.
+    for (rendition, every) in std::iter::zip(&ladder.renditions, [1, 2]) {
+        // Not `decode`: ffmpeg's own clock has one rate for a file, and complains of two.
+        let folder = tempfile::tempdir().unwrap();
+        let files = rendition.watched.write(folder.path());
+        let counts: Vec<_> = files.iter().map(|file| frame_count(file)).collect();
+        let name = &rendition.variant.name;
+        let [slow, fast] = counts[..] else {
+            panic!("{name}: {counts:?}");
+        };
+        assert!(slow.abs_diff(360 / every) < every, "{name}: {counts:?}");
+        assert_eq!(fast, 240 / every, "{name}");
+    }
+}
+
 /// How many times as fast as real time the overload is sent: no processor's core encodes 480p with the
 /// preset `slow` so fast.
 const SPEED: u32 = 8;
@@ -140,15 +181,10 @@ const EXPENSIVE: &str = "480p30";
 
 /// What the events of a channel tell of that rung, and of the stream's end, the first one first.
 async fn story(server: &TestServer, channel: &Channel) -> Vec<String> {
-    let url = format!("http://{}/v1/channels/{}/events", server.http, channel.id);
-    let asked = client().get(url).bearer_auth(&channel.stream_key).send();
-    let answer: Value = serde_json::from_str(&asked.await.unwrap().text().await.unwrap()).unwrap();
-    // The newest is the first.
-    let events = answer["events"].as_array().unwrap().iter().rev();
-    let details = events.map(|event| &event["detail"]);
-    let told = details
-        .filter(|detail| detail["rendition"] == EXPENSIVE || detail["event_name"] == "Stream End");
-    told.map(|detail| detail["event_name"].as_str().unwrap().to_owned())
+    let events = server.events(channel).await.into_iter();
+    let told = events
+        .filter(|event| event["rendition"] == EXPENSIVE || event["event_name"] == "Stream End");
+    told.map(|event| event["event_name"].as_str().unwrap().to_owned())
         .collect()
 }
 

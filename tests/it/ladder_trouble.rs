@@ -13,7 +13,7 @@ use super::support::ladder::{Ladder, Rendition, Variant, variants, watch};
 use super::support::mirror::{ended_mirror, entries, rendition_folders};
 use super::support::publisher::Publisher;
 use super::support::server::{Channel, TestServer};
-use super::support::viewer::{MediaPlaylist, Watched, client, follow, get};
+use super::support::viewer::{MediaPlaylist, Watched, follow, get};
 use super::support::{MACHINE, eventually, within};
 
 /// How many times as fast as real time the overload is sent: no processor's core encodes 480p with the
@@ -24,27 +24,11 @@ const CLIPS: u32 = 11;
 /// The folder of the rung that is shed first.
 const EXPENSIVE: &str = "480p30";
 
-/// The folders of the renditions that are shed, once there are any.
-async fn shed(server: &TestServer, channel: &Channel) -> Vec<String> {
-    eventually(60, "shed rendition", || async {
-        let live = server.live(channel).await?;
-        let shed = live.get("shedRenditions").unwrap().as_array().unwrap();
-        let names = shed.iter().map(|name| name.as_str().unwrap().to_owned());
-        Some(names.collect::<Vec<_>>()).filter(|names| !names.is_empty())
-    })
-    .await
-}
-
 /// The renditions that events of this name tell of.
 async fn rendition_events(overload: &Overload, name: &str) -> Vec<String> {
-    let (server, channel) = (&overload.server, &overload.channel);
-    let url = format!("http://{}/v1/channels/{}/events", server.http, channel.id);
-    let asked = client().get(url).bearer_auth(&channel.stream_key).send();
-    let text = asked.await.unwrap().text().await.unwrap();
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    let events = answer["events"].as_array().unwrap().iter();
-    let named = events.filter(|event| event["detail"]["event_name"] == name);
-    let rendition = |event: &Value| event["detail"]["rendition"].as_str().unwrap().to_owned();
+    let events = overload.server.events(&overload.channel).await;
+    let named = events.iter().filter(|event| event["event_name"] == name);
+    let rendition = |event: &Value| event["rendition"].as_str().unwrap().to_owned();
     named.map(rendition).collect()
 }
 
@@ -91,7 +75,11 @@ async fn overload() -> Overload {
     let path = clip("ladder_720p30.flv");
     let publisher = Publisher::hurrying(&path, &channel.ingest_url, CLIPS, SPEED);
     let while_shed = async {
-        let names = shed(&server, &channel).await;
+        let names = eventually(60, "shed rendition", || async {
+            let names = server.shed(&channel).await;
+            names.filter(|names| !names.is_empty())
+        })
+        .await;
         (names, variants(&channel.playback_url).await)
     };
     let all = async { tokio::join!(watch(&channel.playback_url), publisher.ended(), while_shed) };

@@ -23,6 +23,8 @@ mod repository;
 mod store;
 mod ladder;
 mod ladder_changes;
+mod ladder_faults;
+mod ladder_sizes;
 mod ladder_trouble;
 mod lifecycle;
 mod live_mirror;

@@ -8,16 +8,18 @@
 //! What encoders do, and what becomes of it:
 //! - timestamps wrap after 49.7 days: unwrapped by signed differences;
 //! - milliseconds are rounded: video goes onto its frame grid, audio is counted in
-//!   frames of 1024 samples and only moved when it is 80 ms away from its timestamps;
+//!   frames of 1024 samples and only moved when sound is missing, or too much of it has come;
 //! - a timestamp repeats or steps back: that frame gets the next free tick (video) or is left out
 //!   (audio, which cannot be shortened); if it stays behind, it is a jump;
 //! - timestamps jump by more than 3 s: the track goes on where wall time puts it, the other track
 //!   follows with the same shift when it makes the same jump.
 
+mod drift;
 mod frame_grid;
 
 use std::time::Duration;
 
+use self::drift::Drift;
 use self::frame_grid::{FrameGrid, Placed};
 use crate::media::codec::aac::SAMPLES_PER_FRAME;
 use crate::media::{Timescale, TrackKind};
@@ -33,8 +35,6 @@ const FIRST_APART_MS: i64 = 3000;
 /// Frames behind their predecessors in a row that make a jump.
 const MAX_VIDEO_BEHIND: u32 = 8;
 const MAX_AUDIO_BEHIND: u32 = 150;
-/// Audio further than this from its timestamps is moved.
-const MAX_AUDIO_DRIFT_MS: i64 = 80;
 
 /// When a video frame is decoded and shown, in 90 kHz ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct Timeline {
     audio_scale: Timescale,
     /// Start of the next audio frame in samples.
     next_audio: Option<i64>,
+    drift: Drift,
     jumps: u32,
 }
 
@@ -88,6 +89,7 @@ impl Default for Timeline {
             last_video_dts: -1,
             audio_scale: Timescale::MILLIS,
             next_audio: None,
+            drift: Drift::default(),
             jumps: 0,
         }
     }
@@ -150,16 +152,16 @@ impl Timeline {
     pub fn audio(&mut self, timestamp: u32, now: Duration) -> Option<i64> {
         let ms = self.place(TrackKind::Audio, timestamp, now);
         let sent = Timescale::MILLIS.convert(ms, self.audio_scale);
-        let max_drift = Timescale::MILLIS.convert(MAX_AUDIO_DRIFT_MS, self.audio_scale);
         let counted = self.next_audio.unwrap_or(sent);
         let drift = sent.saturating_sub(counted);
-        let is_behind = drift < max_drift.saturating_neg();
+        let correction = self.drift.correct(drift, self.audio_scale);
+        let is_behind = correction < 0;
         self.audio.record(ms, now, is_behind);
         if is_behind {
             return None;
         }
         self.front = self.audio.last;
-        let start = if drift > max_drift { sent } else { counted };
+        let start = counted.saturating_add(correction);
         self.next_audio = Some(start.saturating_add(SAMPLES_PER_FRAME));
         Some(start)
     }

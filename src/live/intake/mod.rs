@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use super::SourceConfig;
 use super::health::{self, Code};
-use super::start::{Ready, Start, Verdict, Way, constant_rate, long_gop, segment_limit_ms};
+use super::start::{
+    Gaps, Ready, STANDS_STILL, Start, Verdict, Way, constant_rate, long_gop, segment_limit_ms,
+};
 use crate::ingest::{EndReason, MediaEvent, Metadata};
 use crate::media::codec::aac;
 use crate::media::{Sample, Timescale, TrackKind};
@@ -234,8 +236,7 @@ impl Intake {
                 let action = live.sound(sample, self.audio.as_ref());
                 match action {
                     Action::Push(_) if self.means.may_transcode && live.stands_still(limit) => {
-                        let words = "the picture stands still for longer than a segment may be";
-                        live.transcode(words.to_owned())
+                        live.transcode(STANDS_STILL.to_owned())
                     }
                     action => action,
                 }
@@ -243,9 +244,7 @@ impl Intake {
             Phase::Live(live) if live.can_resume(&sample) => live.resume(&sample),
             Phase::Live(live) if self.means.may_transcode && live.has_stood_still(&sample) => {
                 live.keep(&sample);
-                live.transcode(
-                    "the picture stands still for longer than a segment may be".to_owned(),
-                )
+                live.transcode(STANDS_STILL.to_owned())
             }
             Phase::Live(live) => match live.picture(sample) {
                 Action::Change(source, _)
@@ -472,32 +471,54 @@ impl Live {
             let (bits, ticks) = std::mem::take(&mut self.span);
             self.measured.peak_bps = self.measured.peak_bps.max(bps(bits, ticks));
         }
-        let fps_millis = u64::from(pictures) * 90_000_000 / ticks;
-        let fps_millis = u32::try_from(fps_millis).unwrap_or(u32::MAX);
+        let gaps = self.gaps(dts);
+        let usual = gaps.fps_millis(None);
+        let fps_millis = if usual == 0 || gaps.is_uneven() {
+            u32::try_from(u64::from(pictures) * 90_000_000 / ticks).unwrap_or(u32::MAX)
+        } else {
+            usual
+        };
         let known = self.fps_millis;
+        // Of more the frame grid, or an encoder that halves or expects fewer, would be wrong; of fewer none is.
+        let is_faster = |rate: u32| ticks >= SHORTEST_LOOK && rate > known + known / 6;
         if self.is_passing {
-            if is_first {
-                self.fps_millis = fps_millis;
-                self.measured.fps_millis = Some(fps_millis);
+            let is_other = if is_first {
+                fps_millis.abs_diff(known) > known / 20
+            } else {
+                // Not if they came faster from the GOP's middle on.
+                is_faster(fps_millis) && !gaps.is_uneven()
+            };
+            if is_first || is_other {
+                // One GOP of rounded timestamps: a rate that encoders have is meant.
+                let meant = FrameRate::near(fps_millis).fps_millis();
+                self.fps_millis = meant;
+                self.measured.fps_millis = Some(meant);
             }
-            return is_first && fps_millis.abs_diff(known) > known / 20;
+            return is_other;
         }
-        // Fewer pictures are repeated; of more the frame grid would leave some out.
         let rate = constant_rate(&self.grid, fps_millis);
-        let is_faster = ticks >= SHORTEST_LOOK && rate.fps_millis() > known + known / 6;
-        if is_faster {
+        let is_other = is_faster(rate.fps_millis());
+        if is_other {
             self.fps_millis = rate.fps_millis();
             (self.measured.fps_millis, self.measured.rate) = (Some(fps_millis), Some(rate));
         }
-        is_faster
+        is_other
+    }
+
+    /// The distances between the pictures of the GOP that ends at `dts`.
+    fn gaps(&self, dts: i64) -> Gaps {
+        let mut gaps = Gaps::default();
+        let times = self.gop.iter().map(|sample| sample.dts);
+        times.chain([dts]).for_each(|dts| gaps.note(dts));
+        gaps
     }
 
     fn picture(&mut self, sample: Sample) -> Action {
         if self.is_interrupted && !sample.is_sync {
             return Action::Wait;
         }
-        self.keep(&sample);
         let has_other_rate = sample.is_sync && self.measure(sample.dts);
+        self.keep(&sample);
         self.count(&sample);
         if !sample.is_sync {
             return Action::Push(sample);

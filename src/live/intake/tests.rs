@@ -390,6 +390,42 @@ fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() 
 }
 
 #[test]
+fn a_changed_source_keeps_its_rate_although_a_picture_is_missing() {
+    let mut intake = live(false);
+    intake.take(video(640));
+    assert_eq!(letters(&mut intake, [picture(120, true)]), "C");
+    let lossy = (121..=180).filter(|n| *n != 150);
+    let gop = lossy.map(|n| picture(n, n == 180));
+    assert_eq!(letters(&mut intake, gop), "P".repeat(59));
+    assert_eq!(intake.measured().fps_millis, Some(30_000));
+}
+
+#[test]
+fn a_passed_source_that_becomes_faster_is_planned_anew_after_its_first_even_gop() {
+    let mut intake = live(false);
+    letters(&mut intake, (61..90).map(|n| picture(n, false)));
+    // Sixty pictures a second from the middle of a GOP on, a GOP each 60 or 120 pictures.
+    let fast = |n: i64, is_sync| Sample {
+        dts: 90 * FRAME + n * FRAME / 2,
+        ..picture(0, is_sync)
+    };
+    let mixed = letters(&mut intake, (0..=60).map(|n| fast(n, n == 60)));
+    assert!(mixed.chars().all(|letter| letter == 'P'), "{mixed}");
+    assert_eq!(intake.measured().fps_millis, None, "45 a second never were");
+    let even = letters(&mut intake, (61..=180).map(|n| fast(n, n == 180)));
+    assert_eq!(even, "P".repeat(119) + "C");
+    assert_eq!(intake.measured().fps_millis, Some(60_000));
+    // Fewer again change nothing.
+    let from = 90 * FRAME + 180 * FRAME / 2;
+    let slow = (1..=120).map(|n| Sample {
+        dts: from + n * FRAME,
+        ..picture(0, n % 60 == 0)
+    });
+    assert_eq!(letters(&mut intake, slow), "P".repeat(120));
+    assert_eq!(intake.measured().fps_millis, Some(60_000));
+}
+
+#[test]
 fn every_gop_is_measured() {
     let mut intake = live(false);
     let of = |n: i64, bytes: usize| Sample {

@@ -19,7 +19,7 @@ const MAX_GAPS: usize = 1000;
 
 /// The distances between pictures since the first.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
+pub(in crate::live) struct Gaps {
     first: Option<i64>,
     last: i64,
     distances: Vec<i64>,
@@ -27,7 +27,7 @@ pub(super) struct Gaps {
 
 impl Gaps {
     /// A picture at `dts`, later than the one before.
-    pub(super) fn note(&mut self, dts: i64) {
+    pub(in crate::live) fn note(&mut self, dts: i64) {
         if self.first.is_none() {
             self.first = Some(dts);
         } else if self.distances.len() < MAX_GAPS {
@@ -38,17 +38,23 @@ impl Gaps {
 
     /// Pictures per 1000 seconds at their usual distance; 0 before the second. What encoders are
     /// opened with: their buffers count pictures, so it must not be less than comes for long.
-    pub(super) fn fps_millis(&self) -> u32 {
+    /// Uneven ones that are as many as is `declared` are jitter.
+    pub(in crate::live) fn fps_millis(&self, declared: Option<u32>) -> u32 {
         let sorted = self.sorted();
-        let usual = if is_uneven(&sorted) {
+        let is_uneven = is_uneven(&sorted);
+        if let Some(declared) = declared.filter(|_| is_uneven) {
+            let average = per_1000_seconds(&sorted);
+            if average.abs_diff(declared) <= declared / 20 {
+                return declared;
+            }
+        }
+        let usual = if is_uneven {
             let shortest = sorted.get(sorted.len() / 10).copied().unwrap_or(0);
             near(&sorted, shortest)
         } else {
             near(&sorted, median(&sorted))
         };
-        let count = i64::try_from(usual.len()).unwrap_or(i64::MAX);
-        let average = (count * 90_000_000).checked_div(usual.iter().sum());
-        u32::try_from(average.unwrap_or(0)).unwrap_or(u32::MAX)
+        per_1000_seconds(usual)
     }
 
     fn sorted(&self) -> Vec<i64> {
@@ -58,7 +64,7 @@ impl Gaps {
     }
 
     /// Whether pictures come now faster, now slower: more than a tenth of the distances are not usual.
-    fn is_uneven(&self) -> bool {
+    pub(in crate::live) fn is_uneven(&self) -> bool {
         is_uneven(&self.sorted())
     }
 
@@ -66,12 +72,6 @@ impl Gaps {
     fn has_standstill(&self, grid: &Config) -> bool {
         let part = Timescale::MILLIS.convert(i64::from(grid.part_target_ms), Timescale::VIDEO);
         self.distances.iter().any(|gap| *gap > part)
-    }
-
-    /// The constant rate that stands for this source: its own, or the fastest usual one if it varies,
-    /// multiplied until whole frames fill parts.
-    pub(super) fn rate(&self, grid: &Config) -> FrameRate {
-        constant_rate(grid, self.fps_millis())
     }
 }
 
@@ -90,6 +90,13 @@ pub(in crate::live) fn constant_rate(grid: &Config, fps_millis: u32) -> FrameRat
         frames: 30,
         seconds: 1,
     })
+}
+
+/// Pictures per 1000 seconds at the average of these distances; 0 if there are none.
+fn per_1000_seconds(distances: &[i64]) -> u32 {
+    let count = i64::try_from(distances.len()).unwrap_or(i64::MAX);
+    let average = (count * 90_000_000).checked_div(distances.iter().sum());
+    u32::try_from(average.unwrap_or(0)).unwrap_or(u32::MAX)
 }
 
 fn median(sorted: &[i64]) -> i64 {
@@ -137,7 +144,7 @@ pub(super) fn unfit(
     gaps: &Gaps,
     held: &[Sample],
 ) -> Option<String> {
-    let fps_millis = gaps.fps_millis();
+    let fps_millis = gaps.fps_millis(video.declared_fps_millis);
     if gaps.has_standstill(grid) || gaps.is_uneven() {
         return Some("the frame rate varies; set a constant one".to_owned());
     }

@@ -3,7 +3,8 @@
 //! In:  media events since publish. Out: a [`Verdict`]: hold on, go this [`Way`] with these samples,
 //! or refuse in words. Pure. The rule is "Passthrough" of the design: two IDR pictures no more than
 //! a segment's limit apart, at a steady rate that fills parts, in a form that every player takes, are
-//! passed through; everything else is transcoded. Audio is waited for at most one second.
+//! passed through; everything else is transcoded. Audio is waited for at most one second, pictures for as long as a start
+//! may take; a picture that stands still while audio goes on is not waited for any longer.
 //! Not here: which renditions there are (`plan`); later GOPs (`packaging` measures them).
 
 mod fit;
@@ -16,16 +17,22 @@ use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 use crate::transcode::FrameRate;
 
-use self::fit::Gaps;
-
-pub(super) use self::fit::constant_rate;
+pub(super) use self::fit::{Gaps, constant_rate};
 
 /// How long audio may stay away before the stream starts without it.
 const AUDIO_WAIT_TICKS: i64 = 90_000;
 /// How long a stream is looked at that is transcoded in any case.
 const LOOK_TICKS: i64 = 90_000;
-/// Audio without any picture for this long means there is none to come, in microseconds.
-const VIDEO_WAIT_MICROS: i64 = 5_000_000;
+/// Audio without any picture for this long means there is none to come, in microseconds. Less than a start may take.
+const VIDEO_WAIT_MICROS: i64 = 12_000_000;
+/// Audio is of no use so long before the first picture: half a second.
+const EARLY_AUDIO_TICKS: i64 = 45_000;
+/// A picture stands still if so much audio has come after it: half a second.
+const STANDSTILL_TICKS: i64 = 45_000;
+/// Of a source that says nothing of it and has sent one picture.
+const USUAL_FPS_MILLIS: u32 = 30_000;
+/// What is wrong with a source that sends no picture for long, while sound goes on.
+pub(super) const STANDS_STILL: &str = "the picture stands still for longer than a segment may be";
 /// Most bytes held while deciding: 2.49 s at 100 Mb/s.
 const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
@@ -68,6 +75,8 @@ pub(super) struct Ready {
     pub(super) measured_bps: u64,
     /// How it runs.
     pub(super) way: Way,
+    /// How far it has come, in decoding time.
+    reached: i64,
 }
 
 impl Ready {
@@ -82,15 +91,12 @@ impl Ready {
         });
     }
 
-    /// Milliseconds from the first held picture to the last.
+    /// Milliseconds since the first held picture.
     pub(super) fn held_millis(&self) -> i64 {
-        let mut pictures = self
-            .samples
-            .iter()
-            .filter(|sample| sample.track == TrackKind::Video);
-        let first = pictures.next().map_or(0, |sample| sample.dts);
-        let last = pictures.next_back().map_or(first, |sample| sample.dts);
-        Timescale::VIDEO.convert(last - first, Timescale::MILLIS)
+        let is_video = |sample: &&Sample| sample.track == TrackKind::Video;
+        let first = self.samples.iter().find(is_video);
+        let first = first.map_or(self.reached, |sample| sample.dts);
+        Timescale::VIDEO.convert(self.reached - first, Timescale::MILLIS)
     }
 }
 
@@ -106,6 +112,11 @@ pub(super) struct Start {
     first_audio_dts: Option<i64>,
     /// Of the first IDR picture: what is before it cannot be decoded.
     first_dts: Option<i64>,
+    last_dts: i64,
+    /// When the last frame of sound begins, in the pictures' ticks.
+    heard: i64,
+    /// By how much sound was ahead when the last picture came.
+    lead: i64,
     idr_count: u32,
     is_turned: bool,
     gaps: Gaps,
@@ -124,6 +135,9 @@ impl Start {
             held_bytes: 0,
             first_audio_dts: None,
             first_dts: None,
+            last_dts: 0,
+            heard: i64::MIN,
+            lead: 0,
             idr_count: 0,
             is_turned: false,
             gaps: Gaps::default(),
@@ -167,16 +181,34 @@ impl Start {
             return Verdict::Hold;
         };
         let first = *self.first_audio_dts.get_or_insert(sample.dts);
-        let waited = config
-            .timescale()
-            .convert(sample.dts - first, Timescale::MICROS);
+        let timescale = config.timescale();
+        let waited = timescale.convert(sample.dts - first, Timescale::MICROS);
         if self.first_dts.is_none() && waited > VIDEO_WAIT_MICROS {
             return Verdict::Refuse(
                 "the stream has no picture; audio-only input is not supported".to_owned(),
             );
         }
+        self.heard = timescale.convert(sample.dts, Timescale::VIDEO);
         self.hold(sample);
-        Verdict::Hold
+        self.stand_still()
+    }
+
+    /// Sound tells how long pictures have been missing: it plays on beside the last one.
+    fn stand_still(&mut self) -> Verdict {
+        let (Some(video), Some(first)) = (self.video.clone(), self.first_dts) else {
+            return Verdict::Hold;
+        };
+        let now = self.heard.saturating_sub(self.lead);
+        let longest = if self.may_pass {
+            segment_limit_ms(&self.grid) * 90
+        } else {
+            LOOK_TICKS
+        };
+        if now - self.last_dts <= STANDSTILL_TICKS || now - first <= longest {
+            return Verdict::Hold;
+        }
+        let reason = self.may_pass.then(|| STANDS_STILL.to_owned());
+        self.go(video, now - first, reason)
     }
 
     fn hold(&mut self, sample: Sample) {
@@ -198,9 +230,12 @@ impl Start {
         if self.first_dts.is_none() {
             let orientation = video.display_orientation(&sample.data);
             self.is_turned = orientation.is_some_and(avc::Orientation::is_quarter_turn);
+            self.forget_sound_before(dts - EARLY_AUDIO_TICKS);
         }
         let elapsed = dts - *self.first_dts.get_or_insert(dts);
         self.idr_count += u32::from(is_sync);
+        self.last_dts = dts;
+        self.lead = self.heard.saturating_sub(dts).max(0);
         self.gaps.note(dts);
         self.hold(sample);
         // A configuration promises nothing: only samples make a track.
@@ -224,6 +259,14 @@ impl Start {
         Verdict::Hold
     }
 
+    /// Nothing but sound is held yet.
+    fn forget_sound_before(&mut self, dts: i64) {
+        let Some(audio) = &self.audio else { return };
+        let from = Timescale::VIDEO.convert(dts, audio.timescale());
+        self.held.retain(|sample| sample.dts >= from);
+        self.held_bytes = self.held.iter().map(|sample| sample.data.len()).sum();
+    }
+
     /// At an IDR picture that comes in time: passed through unless something is unfit.
     fn decide(&mut self, video: Arc<avc::Config>, elapsed: i64, unfit: Option<String>) -> Verdict {
         if unfit.is_some() {
@@ -234,12 +277,13 @@ impl Start {
 
     /// Goes the transcoded way.
     fn go(&mut self, video: Arc<avc::Config>, elapsed: i64, reason: Option<String>) -> Verdict {
-        let rate = self.gaps.rate(&self.grid);
+        let rate = constant_rate(&self.grid, self.fps_millis(&video));
         self.ready(video, elapsed, Way::Transcode { rate, reason })
     }
 
     /// `elapsed` ticks (more than none) after the first picture.
     fn ready(&mut self, video: Arc<avc::Config>, elapsed: i64, way: Way) -> Verdict {
+        let fps_millis = self.fps_millis(&video);
         let bits = 8 * u64::try_from(self.held_bytes).unwrap_or(u64::MAX / 8);
         let measured_bps = bits.saturating_mul(90_000) / elapsed.max(1).unsigned_abs();
         Verdict::Go(Ready {
@@ -250,10 +294,20 @@ impl Start {
                 is_turned: self.is_turned,
             },
             samples: std::mem::take(&mut self.held),
-            fps_millis: self.gaps.fps_millis(),
+            fps_millis,
             measured_bps,
             way,
+            reached: self.first_dts.unwrap_or(0) + elapsed,
         })
+    }
+
+    /// As measured; of a lone picture, as declared.
+    fn fps_millis(&self, video: &avc::Config) -> u32 {
+        let declared = video.declared_fps_millis;
+        match self.gaps.fps_millis(declared) {
+            0 => declared.unwrap_or(USUAL_FPS_MILLIS),
+            measured => measured,
+        }
     }
 
     /// Bits per second of the sound that is held.

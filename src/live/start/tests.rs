@@ -208,6 +208,17 @@ fn a_few_lost_pictures_and_jitter_change_no_rate() {
 }
 
 #[test]
+fn what_jitters_is_given_the_rate_that_is_declared_if_so_many_come() {
+    let mut jitter: Vec<_> = (0..=60).map(|n| n * 3000 + n * 37 % 11 * 240).collect();
+    jitter.sort_unstable();
+    jitter.dedup();
+    assert_eq!(video(1280).declared_fps_millis, Some(30_000));
+    let (reason, rate) = transcoded(run_at(&jitter));
+    assert!(reason.contains("varies"), "{reason}");
+    assert_eq!(rate, 30_000);
+}
+
+#[test]
 fn forms_that_players_do_not_take_are_transcoded() {
     let mut start = Start::new(Config::default(), true);
     let high_10 = avc::Config {
@@ -351,6 +362,58 @@ fn sound_alone_is_refused() {
         .find(|verdict| !matches!(verdict, Verdict::Hold))
         .unwrap();
     assert!(refusal(verdict).contains("no picture"));
+}
+
+#[test]
+fn a_first_picture_that_stands_still_while_sound_goes_on_plays_on() {
+    // Whether the source may pass, how far sound is ahead (ticks), when it is decided.
+    for (may_pass, ahead, decided) in [
+        (true, 0, 2490 * 90),
+        (true, 54_000, 2490 * 90),
+        (false, 0, LOOK_TICKS),
+    ] {
+        let mut start = Start::new(Config::default(), may_pass);
+        start.video_config(video(1280));
+        start.audio_config(audio());
+        let is_held = |verdict: Verdict| assert!(matches!(verdict, Verdict::Hold));
+        let frames = |range: std::ops::Range<i64>| range.step_by(1920).map(|at| sound(at * 8 / 15));
+        frames(0..ahead + 1).for_each(|frame| is_held(start.push(frame)));
+        is_held(start.push(picture(0, true)));
+        let until = ahead + decided;
+        frames(ahead + 1920..until + 1).for_each(|frame| is_held(start.push(frame)));
+        let mut later = frames(until / 1920 * 1920 + 1920..until + 9000);
+        let ready = go(start.push(later.next().unwrap()));
+        let Way::Transcode { rate, reason } = &ready.way else {
+            panic!("{:?}", ready.way);
+        };
+        // As its parameter sets declare.
+        assert_eq!((rate.fps_millis(), ready.fps_millis), (30_000, 30_000));
+        assert_eq!(reason.is_some(), may_pass);
+        assert!((decided / 90..decided / 90 + 22).contains(&ready.held_millis()));
+        assert!(ready.measured_bps < 100_000, "{}", ready.measured_bps);
+        let pictures = ready.samples.iter().filter(|s| s.track == TrackKind::Video);
+        assert_eq!(pictures.count(), 1);
+    }
+}
+
+#[test]
+fn sound_long_before_the_first_picture_is_forgotten() {
+    let mut start = start();
+    start.audio_config(audio());
+    // Eleven seconds.
+    for n in 0..516 {
+        assert!(matches!(start.push(sound(n * 1024)), Verdict::Hold));
+    }
+    let first = 516 * 1920;
+    for n in 0..60 {
+        let verdict = start.push(picture(first + n * 3000, n == 0));
+        assert!(matches!(verdict, Verdict::Hold));
+    }
+    let ready = go(start.push(picture(first + 180_000, true)));
+    assert_eq!((ready.way.clone(), ready.held_millis()), (Way::Pass, 2000));
+    let sounds = ready.samples.iter().filter(|s| s.track == TrackKind::Audio);
+    let sounds: Vec<_> = sounds.map(|s| s.dts / 1024).collect();
+    assert_eq!(sounds, (493..516).collect::<Vec<_>>(), "of half a second");
 }
 
 #[test]

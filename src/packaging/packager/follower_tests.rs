@@ -187,6 +187,35 @@ fn sound_alone_is_as_long_as_its_parts() {
 }
 
 #[test]
+fn the_last_part_of_sound_alone_begins_where_that_of_the_pictures_does() {
+    let quiet = Bytes::from_static(b"quiet");
+    for sent in [12, 13, 14, 15, 16, 17] {
+        let mut tracks = tracks(true);
+        tracks.video = None;
+        let mut packager = Packager::following(&Config::default(), tracks).unwrap();
+        packager.fill_with(quiet.clone());
+        packager.push_span(span(0));
+        packager.push_span(Span {
+            end: SPAN + FRAME,
+            ..span(1)
+        });
+        packager.expect_end();
+        push_all(&mut packager, (0..sent).map(sound));
+        let mut parts = drain(&mut packager);
+        packager.finish();
+        parts.extend(drain(&mut packager));
+        assert_eq!(gaps(&parts), [false, false]);
+        // The frame across the boundary is the sixteenth.
+        let read = |at: usize| read(&parts[at], 2).unwrap();
+        assert_eq!(
+            (read(0).data.len(), read(1).start),
+            (15, 15 * 1024),
+            "{sent}"
+        );
+    }
+}
+
+#[test]
 fn after_a_late_picture_only_a_sync_sample_goes_on() {
     let mut packager = follower(false);
     (0..7).map(span).for_each(|span| packager.push_span(span));

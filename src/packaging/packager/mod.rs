@@ -80,6 +80,8 @@ pub struct Packager {
     origin: Option<i64>,
     /// Its composition offset: how far the encoder's B-frames put presentation behind decoding.
     decode_shift: i32,
+    /// A leader's: the same of the first picture of the open segment.
+    segment_shift: i32,
     next_sequence_number: u32,
     is_finished: bool,
 }
@@ -121,6 +123,7 @@ impl Packager {
             audio: Queue::new(audio_timescale),
             origin: None,
             decode_shift: 0,
+            segment_shift: 0,
             next_sequence_number: 1,
             is_finished: false,
         })
@@ -164,7 +167,15 @@ impl Packager {
         let Some(segmenter) = &mut self.segmenter else {
             return Ok(false);
         };
+        if !sample.is_sync && self.origin.is_some() {
+            // The pictures shown before it come behind it. They have to fit, too: else the timeline would end without
+            // some of the pictures before the last one that it shows.
+            segmenter.check_room(sample.pts() - i64::from(self.segment_shift), false)?;
+        }
         let has_opened = segmenter.push(sample.dts, sample.is_sync)?;
+        if has_opened {
+            self.segment_shift = sample.composition_offset.max(0);
+        }
         self.spans.extend(std::iter::from_fn(|| segmenter.poll()));
         if self.origin.is_none() {
             self.origin = Some(sample.dts);
@@ -334,14 +345,16 @@ impl Packager {
         self.audio.samples.splice(..0, filled);
     }
 
-    /// Silence between the last sound and the end of the last part.
+    /// Silence between the last sound and the end of the last part, which may be some parts after the sound's.
     fn fill_tail(&mut self, span: &Span) {
-        let Some(frame) = &self.silence else { return };
-        if !self.is_finished || self.spans.len() > 1 || self.audio.last_dts < 0 {
+        let (Some(frame), Some(last)) = (&self.silence, self.spans.back()) else {
+            return;
+        };
+        if !self.is_finished || self.audio.last_dts < 0 {
             return;
         }
         let [start, end] =
-            [span.start, span.end].map(|at| Timescale::VIDEO.convert(at, self.audio.timescale));
+            [span.start, last.end].map(|at| Timescale::VIDEO.convert(at, self.audio.timescale));
         let mut next = (self.audio.last_dts + aac::SAMPLES_PER_FRAME).max(start);
         while next + aac::SAMPLES_PER_FRAME <= end {
             self.audio.push(Sample::audio(next, frame.clone()));

@@ -319,6 +319,61 @@ fn after_an_error_the_rest_can_be_had() {
 }
 
 #[test]
+fn pictures_that_are_shown_later_from_some_keyframe_on_have_room_behind_it() {
+    let mut packager = packager(false);
+    for n in 0..60 + 74 {
+        let sample = Sample {
+            composition_offset: if n < 60 { 0 } else { 6000 },
+            is_sync: n == 0 || n == 60,
+            ..picture(n)
+        };
+        packager.push(sample).unwrap();
+    }
+    packager.finish();
+    let segments = drain(&mut packager).into_iter();
+    assert_eq!(segments.filter(|part| part.closes_segment).count(), 2);
+}
+
+/// Pictures of one endless GOP in decoding order: runs of `run` pictures, the last of which the others refer to.
+fn with_b_pictures(run: i64) -> impl Iterator<Item = Sample> {
+    (0..).map(move |n| {
+        let (run_start, place) = ((n - 1) / run * run, (n - 1) % run);
+        let shown = match (n, place) {
+            (0, _) => 0,
+            (_, 0) => run_start + run,
+            _ => run_start + place,
+        };
+        let offset = (shown + 2 - n) * 3000;
+        Sample {
+            composition_offset: i32::try_from(offset).unwrap(),
+            is_sync: n == 0,
+            ..picture(n)
+        }
+    })
+}
+
+#[test]
+fn a_gop_that_is_too_long_ends_where_no_earlier_picture_is_to_come() {
+    for run in 1..=8 {
+        let mut packager = packager(false);
+        let mut shown = Vec::new();
+        let error = with_b_pictures(run).find_map(|sample| {
+            let pts = sample.pts();
+            let error = packager.push(sample).err();
+            shown.extend(error.is_none().then_some(pts));
+            error
+        });
+        let error = error.unwrap();
+        assert!(matches!(error, Error::GopTooLong { .. }), "{error}");
+        shown.sort_unstable();
+        let expected: Vec<_> = (2..).map(|n| n * 3000).take(shown.len()).collect();
+        assert_eq!(shown, expected, "in runs of {run}");
+        let most = usize::try_from(75 - run).unwrap();
+        assert!(shown.len() > most, "{} in runs of {run}", shown.len());
+    }
+}
+
+#[test]
 fn an_impossible_grid_is_refused() {
     for (part_target_ms, target_duration_s) in [(0, 2), (99, 2), (2001, 2), (334, 0)] {
         let config = Config {

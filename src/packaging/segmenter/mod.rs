@@ -94,11 +94,8 @@ impl Segmenter {
             }
             return Ok(is_sync);
         };
+        self.check_room(dts, is_sync)?;
         let elapsed = dts - open.segment_start;
-        if elapsed > self.segment_limit || (!is_sync && elapsed == self.segment_limit) {
-            let elapsed_ms = Timescale::VIDEO.convert(elapsed, Timescale::MILLIS);
-            return Err(Error::GopTooLong { elapsed_ms });
-        }
         let closes = is_sync && elapsed + self.gops.observe_sync(dts) > self.segment_limit;
         self.end_last_sample(dts, closes);
         if closes {
@@ -111,6 +108,17 @@ impl Segmenter {
             open.last_dts = dts;
         }
         Ok(false)
+    }
+
+    /// Whether the open segment has room for a sample that is decoded at `dts`; of a sync sample at most its first tick.
+    pub(super) fn check_room(&self, dts: i64, is_sync: bool) -> Result<(), Error> {
+        let Some(open) = self.open else { return Ok(()) };
+        let elapsed = dts - open.segment_start;
+        if elapsed > self.segment_limit || (!is_sync && elapsed == self.segment_limit) {
+            let elapsed_ms = Timescale::VIDEO.convert(elapsed, Timescale::MILLIS);
+            return Err(Error::GopTooLong { elapsed_ms });
+        }
+        Ok(())
     }
 
     /// Ends the timeline: the last sample gets the duration of the one before it, and its span

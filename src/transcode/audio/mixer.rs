@@ -18,8 +18,9 @@ use super::decoder::Pcm;
 use super::{Error, FRAME, FRAME_TICKS, Failure, Shape, ticks};
 use crate::media::Timescale;
 
-/// A difference between a sample's time and the count of samples that is corrected.
-const TOLERANCE_MS: i64 = 50;
+/// A difference between a sample's time and the count of samples that is left. Times have no jitter any more: they
+/// are counted where a stream comes in.
+const TOLERANCE_MS: i64 = 5;
 /// A gap that is filled with silence; after a longer one the grid jumps.
 const MAX_SILENCE_S: i64 = 10;
 /// Room in a resampler's output beyond what arithmetic says.

@@ -446,25 +446,28 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
 
 #[test]
 fn what_was_shed_before_is_left_out_from_the_first_frame_on() {
-    let (video, samples) = source(60, 60);
-    let job = Job {
-        shed: 1,
-        ..job(video, FPS30)
-    };
-    let mut started = Transcoder::start(&job).unwrap();
-    feed(&mut started, samples, |_| false);
-    let made = outputs(started);
-    assert_eq!(frames(&made, 0).0, [] as [i64; 0]);
-    let lost = made.iter().filter_map(|output| match output {
-        Output::VideoUntil {
-            rung: 0,
-            until,
-            is_lost: true,
-        } => Some(until / 3000),
-        _ => None,
-    });
-    assert_eq!(lost.collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
-    assert_eq!(frames(&made, 1).0, (0..60).step_by(2).collect::<Vec<_>>());
+    for (shed, other, every) in [(0, 1, 2), (1, 0, 1)] {
+        let (video, samples) = source(60, 60);
+        let job = Job {
+            shed: 1 << shed,
+            ..job(video, FPS30)
+        };
+        let mut started = Transcoder::start(&job).unwrap();
+        feed(&mut started, samples, |_| false);
+        let made = outputs(started);
+        assert_eq!(frames(&made, shed).0, [] as [i64; 0]);
+        let lost = made.iter().filter_map(|output| match output {
+            Output::VideoUntil {
+                rung,
+                until,
+                is_lost: true,
+            } if *rung == shed => Some(until / 3000),
+            _ => None,
+        });
+        assert_eq!(lost.collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
+        let whole = (0..60).step_by(every).collect::<Vec<_>>();
+        assert_eq!(frames(&made, other).0, whole);
+    }
 }
 
 #[test]

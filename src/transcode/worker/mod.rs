@@ -264,7 +264,7 @@ impl Worker {
                 self.keep(sample);
                 frames
             }
-            Err(what) => self.recover(&what),
+            Err(what) => self.recover(&what, sample),
         }
     }
 
@@ -304,22 +304,25 @@ impl Worker {
         Ok(())
     }
 
-    /// The decoder broke with a sample: a new one gets the GOP without it.
-    fn recover(&mut self, what: &str) -> Vec<RawFrame> {
+    /// The decoder broke with a sample: a new one gets the GOP again, without that sample if it breaks, too.
+    fn recover(&mut self, what: &str, sample: Sample) -> Vec<RawFrame> {
         metrics::counter!("weir_transcode_restarts_total", "what" => "decoder").increment(1);
         let words = format!("decoder: {what}");
         // If nobody listens, the next output ends the thread.
         self.outlet.give(Output::Failed { what: words }).ok();
         self.decoder = None;
-        let gop = std::mem::take(&mut self.gop);
-        if let Ok(frames) = self.begin_again(&gop) {
-            self.gop = gop;
-            frames
-        } else {
-            // It is the GOP itself: the next one is waited for.
-            self.decoder = None;
-            Vec::new()
+        let mut gop = std::mem::take(&mut self.gop);
+        gop.push(sample);
+        for _ in 0..2 {
+            if let Ok(frames) = self.begin_again(&gop) {
+                self.gop = gop;
+                return frames;
+            }
+            gop.pop();
         }
+        // It is the GOP itself: the next one is waited for.
+        self.decoder = None;
+        Vec::new()
     }
 
     fn begin_again(&mut self, gop: &[Sample]) -> Result<Vec<RawFrame>, String> {

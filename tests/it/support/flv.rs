@@ -108,6 +108,21 @@ impl Recording {
         self
     }
 
+    /// The pictures last a fifth longer each, though no parameter set says so. Without sound.
+    pub(crate) fn slower(self) -> Self {
+        let longer = |ms: u32| (ms * 6 + 2) / 5;
+        let mut slower = self.without_audio(..);
+        for tag in &mut slower.tags {
+            (tag.at_ms, tag.send_ms) = (longer(tag.at_ms), longer(tag.send_ms));
+            if tag.is_picture() {
+                let composition_ms = u32::from_be_bytes([0, tag.body[2], tag.body[3], tag.body[4]]);
+                let bytes = longer(composition_ms).to_be_bytes();
+                tag.body[2..5].copy_from_slice(&bytes[1..]);
+            }
+        }
+        slower
+    }
+
     /// Timestamps from the first picture at or after `from_ms` on, sound included, are changed by
     /// `by_ms`; the tags are sent when they would have been.
     pub(crate) fn jump(mut self, from_ms: u32, by_ms: i32) -> Self {

@@ -30,30 +30,43 @@ pub(crate) fn tracks(init: &[u8]) -> Vec<Track> {
     moov.trak.iter().map(track).collect()
 }
 
+/// The fragment headers in a part or a file.
+fn headers(bytes: &[u8]) -> impl Iterator<Item = Moof> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        while let Ok(header) = Header::decode(&mut rest) {
+            let (body, behind) = rest.split_at(header.size.unwrap_or(rest.len()));
+            rest = behind;
+            if header.kind == Moof::KIND {
+                return Some(Moof::decode_atom(&header, &mut &*body).unwrap());
+            }
+        }
+        None
+    })
+}
+
 /// Where `track` begins in a part; `None` if the part has no sample of it.
 pub(crate) fn start(part: &[u8], track: u32) -> Option<Start> {
-    let mut rest = part;
-    while let Ok(header) = Header::decode(&mut rest) {
-        let (body, behind) = rest.split_at(header.size.unwrap_or(rest.len()));
-        rest = behind;
-        if header.kind != Moof::KIND {
-            continue;
-        }
-        let moof = Moof::decode_atom(&header, &mut &*body).unwrap();
-        let Some(traf) = moof.traf.iter().find(|traf| traf.tfhd.track_id == track) else {
-            continue;
-        };
-        let decode = i64::try_from(traf.tfdt.as_ref().unwrap().base_media_decode_time).unwrap();
-        let first = traf
-            .trun
-            .first()
-            .and_then(|run| run.samples.iter().next())?;
-        return Some(Start {
-            decode,
-            presentation: decode + first.cts.unwrap_or(0),
-        });
-    }
-    None
+    let of_track = |moof: Moof| {
+        let mut fragments = moof.traf.into_iter();
+        fragments.find(|traf| traf.tfhd.track_id == track)
+    };
+    let traf = headers(part).find_map(of_track)?;
+    let decode = i64::try_from(traf.tfdt.unwrap().base_media_decode_time).unwrap();
+    let first = traf.trun.first()?.samples.iter().next()?;
+    Some(Start {
+        decode,
+        presentation: decode + first.cts.unwrap_or(0),
+    })
+}
+
+/// How far the earliest of a file's pictures is shown before it is decoded by its header, in its timescale.
+pub(crate) fn deepest_composition_offset(media: &[u8]) -> i64 {
+    let runs = headers(media)
+        .flat_map(|moof| moof.traf)
+        .flat_map(|traf| traf.trun);
+    let deepest = runs.filter_map(|run| run.samples.iter().filter_map(|sample| sample.cts).min());
+    deepest.min().unwrap_or(0).min(0).abs()
 }
 
 /// The RFC 6381 string of the AVC track: what its configuration says.

@@ -1,6 +1,7 @@
 //! What the scenarios share: a real server process, real encoders, a viewer, prepared clips.
 
 pub(crate) mod clips;
+pub(crate) mod faults;
 pub(crate) mod flv;
 pub(crate) mod fragments;
 pub(crate) mod ladder;

@@ -142,6 +142,25 @@ impl TestServer {
             .find(|entry| entry.get("channelId").unwrap() == channel.id.as_str())
     }
 
+    /// What the events of a channel tell, the first one first.
+    pub(crate) async fn events(&self, channel: &Channel) -> Vec<Value> {
+        let url = format!("http://{}/v1/channels/{}/events", self.http, channel.id);
+        let asked = super::viewer::client().get(url);
+        let answer = asked.bearer_auth(&channel.stream_key).send().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        // The newest is the first.
+        let events = answer["events"].as_array().unwrap().iter().rev();
+        events.map(|event| event["detail"].clone()).collect()
+    }
+
+    /// The folders of a live channel's renditions that are shed.
+    pub(crate) async fn shed(&self, channel: &Channel) -> Option<Vec<String>> {
+        let live = self.live(channel).await?;
+        let shed = live.get("shedRenditions").unwrap().as_array().unwrap();
+        let names = shed.iter().map(|name| name.as_str().unwrap().to_owned());
+        Some(names.collect())
+    }
+
     /// The sum of a metric's values over its labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.admin);

@@ -6,6 +6,8 @@
 
 mod picture;
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{Nal, RefNal};
@@ -15,6 +17,8 @@ pub use picture::{Colour, Orientation, Picture};
 
 /// Most bytes a record may have; real ones have 30 to 100.
 const MAX_BYTES: usize = 16 * 1024;
+/// Declared frame rates outside are no hint at all, in millihertz.
+const PLAUSIBLE_FPS_MILLIS: RangeInclusive<u32> = 1_000..=240_000;
 const NAL_IDR: u8 = 5;
 const NAL_SEI: u8 = 6;
 const NAL_SPS: u8 = 7;
@@ -36,7 +40,7 @@ pub struct Config {
     pub width: u16,
     /// Displayed height in pixels; never zero.
     pub height: u16,
-    /// Frame rate as the VUI declares it, in millihertz; a hint, encoders lie here.
+    /// Frame rate as the VUI declares it, in millihertz, if that can be; a hint, encoders lie here.
     pub declared_fps_millis: Option<u32>,
     /// What else its pictures are.
     pub picture: Picture,
@@ -212,7 +216,9 @@ fn parse_sps(nal: &[u8]) -> Result<SeqParameterSet, Error> {
 fn declared_fps_millis(sps: &SeqParameterSet) -> Option<u32> {
     let timing = sps.vui_parameters.as_ref()?.timing_info.as_ref()?;
     let millihertz = u64::from(timing.time_scale).saturating_mul(500);
-    u32::try_from(millihertz.checked_div(u64::from(timing.num_units_in_tick))?).ok()
+    let millihertz = millihertz.checked_div(u64::from(timing.num_units_in_tick))?;
+    let declared = u32::try_from(millihertz).ok()?;
+    PLAUSIBLE_FPS_MILLIS.contains(&declared).then_some(declared)
 }
 
 /// Takes a record apart from the front.
@@ -260,6 +266,17 @@ pub(crate) mod tests {
             (640, 360, 4)
         );
         assert_eq!(config.declared_fps_millis, Some(30_000));
+    }
+
+    #[test]
+    fn declared_frame_rates_that_cannot_be_are_none() {
+        // Half a frame and 414 frames a second.
+        for (at, value) in [(29, 1), (28, 3)] {
+            let mut record = X264_360P30.to_vec();
+            record[at] = value;
+            let config = Config::parse(&Bytes::from(record)).unwrap();
+            assert_eq!(config.declared_fps_millis, None, "byte {at}");
+        }
     }
 
     #[test]

@@ -47,15 +47,21 @@ fn every_sample_comes_out_even_the_resamplers_last() {
 }
 
 #[test]
-fn a_gap_is_filled_to_the_sample() {
-    // From 1024 to 5000 in ticks of the input is 2048 to 10 000 in the output.
-    let frames = mix(MONO, 22_050, &[0, 5000]);
-    let line: Vec<_> = frames.into_iter().flat_map(|(_, values)| values).collect();
-    let is_level = |value: &f32| (value - 0.5).abs() < 0.01;
-    assert!(line[..2048].iter().all(is_level));
-    assert!(line[2048..10_000].iter().all(|value| *value == 0.0));
-    assert!(line[10_000..12_048].iter().all(is_level));
-    assert!(line[12_048..].iter().all(|value| *value == 0.0));
+fn a_gap_is_filled_to_the_sample_even_that_of_one_frame() {
+    // In ticks of the input, of which each is two in the output.
+    for (next, gap) in [(1500, 2048..3000), (2048, 2048..4096), (5000, 2048..10_000)] {
+        let frames = mix(MONO, 22_050, &[0, next]);
+        let line: Vec<_> = frames.into_iter().flat_map(|(_, values)| values).collect();
+        let is_level = |value: &f32| (value - 0.5).abs() < 0.01;
+        let end = gap.end + 2048;
+        assert!(line[..gap.start].iter().all(is_level), "{next}");
+        assert!(
+            line[gap.clone()].iter().all(|value| *value == 0.0),
+            "{next}"
+        );
+        assert!(line[gap.end..end].iter().all(is_level), "{next}");
+        assert!(line[end..].iter().all(|value| *value == 0.0), "{next}");
+    }
 }
 
 #[test]

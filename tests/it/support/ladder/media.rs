@@ -45,10 +45,7 @@ impl Rendition {
             .filter_map(|run| rate(&segments[run]))
             .fold(0.0, f64::max);
         let average = rate(&segments).unwrap_or(peak);
-        let (allowed, allowed_average) = (
-            variant.number("BANDWIDTH"),
-            variant.number("AVERAGE-BANDWIDTH"),
-        );
+        let (allowed, allowed_average) = (variant.number("BANDWIDTH"), variant.average_bps());
         assert!(allowed_average <= allowed, "{}", variant.tag);
         // A picture in which next to nothing happens needs less than anybody could declare.
         assert!(
@@ -118,9 +115,10 @@ impl Rendition {
             variant.name
         );
         if let Some(rate) = variant.frame_rate() {
-            let (frames, seconds) = counted(file);
+            let times: Vec<f64> = pictures(file).into_iter().map(|(at, _)| at).collect();
+            let seconds = times.last().unwrap() - times[0];
             #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-            let measured = (frames - 1) as f64 / seconds;
+            let measured = (times.len() - 1) as f64 / seconds;
             assert!(
                 (measured - rate).abs() < 0.01 * rate,
                 "{}: {measured:.3} fps: {}",
@@ -168,15 +166,19 @@ impl Decoded {
         self.files.iter().map(|file| frame_count(file)).sum()
     }
 
-    /// The largest distance of sound and picture in the `sync` clips, in milliseconds.
-    pub(crate) fn worst_offset_ms(&self) -> f64 {
-        self.worst_offset_ms_but(&(0.0..0.0))
+    /// When each picture of the last stretch is shown, in seconds, and whether it is a keyframe.
+    pub(crate) fn pictures(&self) -> Vec<(f64, bool)> {
+        pictures(self.files.last().unwrap())
     }
 
-    /// The same where there is no sound in `silence`, in milliseconds.
-    pub(crate) fn worst_offset_ms_but(&self, silence: &std::ops::Range<f64>) -> f64 {
-        let files = self.files.iter();
-        let offsets = files.flat_map(|file| sync::offsets_ms(file, silence));
+    /// The largest distance of sound and picture in the `sync` clips, in milliseconds; there is no sound in
+    /// `silence`, in milliseconds.
+    pub(crate) fn worst_offset_ms(&self, silence: &std::ops::Range<f64>) -> f64 {
+        let offsets = self.files.iter().flat_map(|file| {
+            let late_ms = late_ms(file);
+            let measured = sync::offsets_ms(file, silence).into_iter();
+            measured.map(move |offset| offset + late_ms)
+        });
         offsets.map(f64::abs).fold(0.0, f64::max)
     }
 
@@ -224,6 +226,13 @@ impl Decoded {
     }
 }
 
+/// How much later ffmpeg shows the pictures of a fragmented file than their boxes say: by the deepest of their
+/// composition offsets below zero. Sound it does not delay.
+fn late_ms(media: &Path) -> f64 {
+    let ticks = fragments::deepest_composition_offset(&std::fs::read(media).unwrap());
+    f64::from(u32::try_from(ticks).unwrap()) / 90.0
+}
+
 /// The width at which pixels are square.
 fn displayed_width(video: &Value) -> u32 {
     let width = video["width"].as_u64().unwrap();
@@ -248,28 +257,22 @@ fn probe(media: &Path) -> Vec<Value> {
     streams["streams"].as_array().unwrap().clone()
 }
 
-/// Pictures, and seconds from the first to the last of them.
-fn counted(media: &Path) -> (u64, f64) {
+/// When each picture is shown, in seconds and in that order, and whether it is a keyframe.
+fn pictures(media: &Path) -> Vec<(f64, bool)> {
     let output = Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-select_streams",
-            "v:0",
-            "-show_entries",
-            "packet=pts_time",
-            "-of",
-            "csv=p=0",
-        ])
+        .args(["-v", "error", "-select_streams", "v:0"])
+        .args(["-show_entries", "packet=pts_time,flags", "-of", "csv=p=0"])
         .arg(media)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let times: Vec<f64> = text
+    let mut pictures: Vec<(f64, bool)> = text
         .lines()
-        .filter_map(|line| line.trim_end_matches(',').parse().ok())
+        .filter_map(|line| {
+            let (at, flags) = line.split_once(',')?;
+            Some((at.parse().ok()?, flags.starts_with('K')))
+        })
         .collect();
-    let first = times.iter().copied().fold(f64::INFINITY, f64::min);
-    let last = times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    (times.len() as u64, last - first)
+    pictures.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    pictures
 }

@@ -55,6 +55,11 @@ impl Variant {
         Some((width.parse().unwrap(), height.parse().unwrap()))
     }
 
+    /// AVERAGE-BANDWIDTH in bits per second.
+    pub(crate) fn average_bps(&self) -> f64 {
+        self.number("AVERAGE-BANDWIDTH")
+    }
+
     /// FRAME-RATE, if the list knows it.
     pub(crate) fn frame_rate(&self) -> Option<f64> {
         attribute(&self.tag, "FRAME-RATE").map(|rate| rate.parse().unwrap())

@@ -1,5 +1,6 @@
 //! Scenes: a channel, what is published to it, and what must come out of that in every rendition.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::super::clips::{clip, frame_count};
@@ -8,7 +9,10 @@ use super::super::publisher::Publisher;
 use super::super::rtmp_client;
 use super::super::server::{Channel, TestServer};
 use super::super::{MACHINE, within};
-use super::{Ladder, watch};
+use super::{Ladder, Rendition, watch};
+
+/// Sound and picture may be this far apart (EBU R37 allows 40 ms of early sound).
+const MAX_OFFSET_MS: f64 = 40.0;
 
 /// Who sends what.
 pub(crate) enum Source {
@@ -100,6 +104,10 @@ impl Source {
 /// Plays a scene to its end and checks what holds for all of them.
 pub(crate) async fn play(server: &TestServer, scene: &Scene) -> Ladder {
     let _shared = MACHINE.read().await;
+    play_now(server, scene).await
+}
+
+async fn play_now(server: &TestServer, scene: &Scene) -> Ladder {
     let name = scene.name;
     let channel = server.new_channel_with(name, scene.options).await;
     let url = format!("{}?allow_audio_only=true", channel.playback_url);
@@ -182,6 +190,20 @@ pub(crate) fn check_frames(scene: &Scene, ladder: &Ladder) {
     }
 }
 
+/// Sound and picture belong together in every rendition that has both, but in `silence`, in milliseconds.
+pub(crate) fn check_sync(scene: &Scene, ladder: &Ladder, silence: &Range<f64>) {
+    let has_picture = |rendition: &&Rendition| rendition.variant.resolution().is_some();
+    for rendition in ladder.renditions.iter().filter(has_picture) {
+        let worst = rendition.decode().worst_offset_ms(silence);
+        let name = &rendition.variant.name;
+        assert!(
+            worst <= MAX_OFFSET_MS,
+            "{name} in {}: {worst:.0} ms",
+            scene.name
+        );
+    }
+}
+
 /// The largest first: the playlist begins with the default pick.
 pub(crate) fn heights(ladder: &Ladder) -> Vec<u32> {
     let resolutions = ladder
@@ -203,4 +225,13 @@ pub(crate) async fn play_all(scenes: &[Scene]) -> Vec<Ladder> {
     }
     assert!(server.metric("weir_task_panics_total").await < 1.0);
     ladders
+}
+
+/// Plays one that needs most of this machine, while no other ladder is played.
+pub(crate) async fn play_alone(scene: &Scene) -> Ladder {
+    let _alone = MACHINE.write().await;
+    let server = TestServer::start().await;
+    let ladder = play_now(&server, scene).await;
+    assert!(server.metric("weir_task_panics_total").await < 1.0);
+    ladder
 }

@@ -60,6 +60,7 @@ impl Stage {
             name: "source".to_owned(),
             snapshot,
             variant: watch::channel(variant).1,
+            demand: None,
         };
         let directory = Arc::new(Directory::new());
         directory.announce(Arc::new(LiveChannel {
@@ -97,6 +98,7 @@ impl Stage {
             opens_segment: index == 0,
             closes_segment: index == PARTS_PER_SEGMENT - 1,
             is_gap: false,
+            is_promised: false,
         });
         self.parts += 1;
         self.snapshot_tx.send_replace(self.window.snapshot());

@@ -68,6 +68,7 @@ impl Stream {
             opens_segment: index == 0,
             closes_segment: index == 5,
             is_gap: false,
+            is_promised: false,
         });
         self.parts += 1;
     }

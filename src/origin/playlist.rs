@@ -165,6 +165,7 @@ mod tests {
             listed,
             snapshot,
             variant,
+            demand: None,
         };
         (Arc::new(handle), snapshot_tx)
     }

@@ -60,6 +60,7 @@ pub(crate) fn push_parts_with_gaps(
             opens_segment: index == 0,
             closes_segment: closes && index + 1 == durations.len(),
             is_gap,
+            is_promised: false,
         });
         start += duration;
     }

@@ -39,6 +39,9 @@ const DEFAULT_PICK_BPS: u64 = 2_000_000;
 const SOURCE: &str = "source";
 const TRANSCODE: &str = "transcode";
 
+/// What begins each line of a variant that players are not sent to.
+const HIDDEN: &str = "#WEIR-HIDDEN:";
+
 /// The playlist of `entries`, each variant with the URI of its media playlist: the default pick
 /// first, which every player takes, then downwards, sound alone last. Before them stand `session`'s names and values.
 pub fn render(
@@ -79,6 +82,19 @@ fn folder(uri: &str) -> &str {
     uri.rsplit('/').nth(1).unwrap_or_default()
 }
 
+/// Adds `entries` to a text of [`render`] as comments: players do not see them, [`parse`] does.
+pub fn add_hidden(text: &mut String, entries: impl IntoIterator<Item = (String, Variant)>) {
+    for (uri, variant) in entries {
+        let mut lines = String::new();
+        write_variant(&mut lines, &variant, folder(&uri));
+        for line in lines.lines().chain([&*uri]) {
+            text.push_str(HIDDEN);
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+}
+
 /// Players tell groups apart by their names. A source that returns with another size may have that of
 /// a rung: the later one of two is numbered.
 fn make_unique(entries: &mut [(String, Variant)]) {
@@ -95,11 +111,12 @@ fn make_unique(entries: &mut [(String, Variant)]) {
     }
 }
 
-/// Reads a text of [`render`]: each variant with its URI.
+/// Reads a text of [`render`]: each variant with its URI, the hidden ones last.
 pub fn parse(text: &str) -> Result<Vec<(String, Variant)>, Unreadable> {
     let (mut entries, mut described) = (Vec::new(), None);
     for (line, content) in (1..).zip(text.lines()) {
         let unreadable = |problem| Unreadable { line, problem };
+        let content = content.strip_prefix(HIDDEN).unwrap_or(content);
         if let Some(attributes) = content.strip_prefix("#EXT-X-STREAM-INF:") {
             let variant = Variant::parse(attributes);
             described = Some(variant.ok_or_else(|| unreadable("a variant is not readable"))?);

@@ -80,6 +80,7 @@ impl Stream {
             name: variant.name.clone(),
             snapshot,
             variant: watch::channel(variant).1,
+            demand: None,
         };
         directory.announce(Arc::new(LiveChannel {
             channel_id: channel.to_owned(),
@@ -111,6 +112,7 @@ impl Stream {
                     opens_segment: index == 0,
                     closes_segment: index == 5,
                     is_gap: false,
+                    is_promised: false,
                 });
                 self.at += PART;
                 self.snapshot_tx.send_replace(self.window.snapshot());

@@ -32,6 +32,7 @@ mod live_mirror;
 mod handover;
 mod health;
 mod mirrored;
+mod on_demand;
 mod chaos;
 mod check_stream;
 mod tls;

@@ -7,21 +7,26 @@
 //! Order at each part: bytes reachable, then waiters woken (both are one snapshot).
 //! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
 
+mod brew;
 mod cadence;
+mod ending;
 mod filler;
 mod missing;
+mod on_demand;
 mod rendition;
 mod restored;
 mod run;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(super) use self::filler::{Filler, Slate, SlatePlan};
+pub(super) use self::on_demand::RungEvent;
 
 use self::cadence::Cadence;
+use self::on_demand::OnDemand;
 use self::rendition::{Rendition, variant};
 use self::run::{Cutter, Run, silence};
 use super::SourceConfig;
@@ -31,12 +36,10 @@ use crate::media::codec::VideoConfig;
 use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Author, Cue, Packager, Part};
-use crate::playlist::{self, Directory, Expected, LiveChannel, Variant};
+use crate::playlist::{self, Directory, Expected, LiveChannel, RungDemand, Variant};
 use crate::transcode::ladder::{Ladder, RungAudio, RungVideo};
 use crate::transcode::{Output as Made, Started};
 
-/// How long the renditions' tails are waited for when a timeline ends.
-const TAIL_DEADLINE: Duration = Duration::from_millis(1500);
 /// How far pictures may be ahead of sound that is being encoded: as much as a start holds back.
 const ENCODED_AUDIO_WAIT: i64 = 270_000;
 
@@ -46,6 +49,9 @@ pub(super) struct Output {
     ladder: Ladder,
     renditions: Vec<Rendition>,
     run: Option<Run>,
+    /// If rungs are encoded on demand; who asks for one wakes it.
+    on_demand: Option<OnDemand>,
+    wake: Arc<Notify>,
     cadence: Cadence,
     /// How many texts have been shown.
     said: u32,
@@ -55,6 +61,14 @@ pub(super) struct Output {
     /// the word that the channel is live.
     expected: Option<Expected>,
     is_ended: bool,
+}
+
+/// What happens without the publisher.
+pub(super) enum Next {
+    /// The transcoder made something, or has ended.
+    Made(Option<Made>),
+    /// Something about the rungs that are encoded on demand.
+    Rung(RungEvent),
 }
 
 /// Which channel and epoch an [`Output`] writes.
@@ -89,10 +103,19 @@ impl Output {
         ladder: &Ladder,
         directory: Arc<Directory>,
     ) -> Self {
-        let rungs = ladder.rungs.iter();
-        let (renditions, handles) = rungs
-            .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
-            .unzip();
+        let wake = Arc::new(Notify::new());
+        let demand = || RungDemand::new(Instant::now(), Arc::clone(&wake));
+        let rungs = ladder.rungs.iter().map(|rung| {
+            let is_encoded = matches!(rung.video, RungVideo::Encode { .. });
+            let demand = is_encoded.then(|| Arc::new(demand()));
+            Rendition::new(
+                &rung.name,
+                rung.is_listed_always,
+                (grid, place.first_msn),
+                demand,
+            )
+        });
+        let (renditions, handles) = rungs.unzip();
         let expected = directory.expect(&place.channel_id);
         let channel = directory.prepare(place.channel_id, place.epoch, handles);
         Self {
@@ -103,6 +126,8 @@ impl Output {
             ladder: ladder.clone(),
             renditions,
             run: None,
+            on_demand: None,
+            wake,
             cadence: Cadence::new(grid.part_target_ms),
             said: 0,
             directory,
@@ -126,8 +151,13 @@ impl Output {
             source_variant,
             at,
         } = beginning;
+        let makes_rungs = setup.recipe.is_some();
         let (transcoder, made_rx, made) = match started {
             None => (None, None, (Vec::new(), Vec::new())),
+            // Nothing is encoded all the time.
+            Some(started) if makes_rungs && setup.encode_slots.is_empty() => {
+                (None, None, (started.video, started.audio))
+            }
             Some(started) => (
                 Some(started.transcoder),
                 Some(started.output_rx),
@@ -138,6 +168,7 @@ impl Output {
             needs_transcoder: transcoder.is_some(),
             transcoder,
             made_rx,
+            is_on_demand: makes_rungs,
             rung_slots: setup.rung_slots,
             encode_slots: setup.encode_slots,
             ..Run::led_by_ticks(Segmenter::new(&self.packaging, true))
@@ -182,6 +213,15 @@ impl Output {
         }
         self.begin_missing(&run.missing_slots, at)?;
         run.silence = silence(source, run.source_audio_slots.is_empty());
+        if let (Some(job), Cutter::Leader(leader)) = (setup.recipe, &run.cutter) {
+            self.begin_rungs(
+                job,
+                *leader,
+                &run.rung_slots,
+                &run.encode_slots,
+                &setup.ladder,
+            );
+        }
         self.ladder = setup.ladder;
         self.run = Some(run);
         if self.is_announced() {
@@ -207,6 +247,7 @@ impl Output {
                 self.push_sound(&sample);
             }
             self.push_picture(sample, arrival)?;
+            self.brew();
         } else if run.silence.as_mut().is_none_or(|s| s.admit(&sample)) {
             self.push_sound(&sample);
         }
@@ -231,6 +272,12 @@ impl Output {
             let shift = leader.packager.as_ref().map_or(0, Packager::decode_shift);
             opens_at = has_opened.then_some(sample.dts + shift);
             run.shift = shift;
+            if let Some(on_demand) = &mut self.on_demand {
+                if has_opened {
+                    on_demand.open(sample.dts, shift, &mut self.renditions);
+                }
+                on_demand.picture(&sample, arrival, opens_at);
+            }
             for slot in &run.sound_only_slots {
                 self.renditions[*slot].picture_until(sample.dts, false);
             }
@@ -250,7 +297,8 @@ impl Output {
 
     /// While a transcoder is lost nothing will come of the pictures up to now: their spans are gaps at once.
     fn miss_pictures(&mut self) {
-        let Some(run) = self.run.as_ref().filter(|run| run.is_lost()) else {
+        let is_lost = |run: &&Run| run.is_lost() && !run.is_on_demand;
+        let Some(run) = self.run.as_ref().filter(is_lost) else {
             return;
         };
         for slot in &run.rung_slots {
@@ -266,6 +314,9 @@ impl Output {
         if let Some(transcoder) = &mut run.transcoder {
             transcoder.audio(sample.clone());
         }
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.sound(0, sample);
+        }
     }
 
     /// What the multivariant playlist says of a source that is passed through.
@@ -276,18 +327,33 @@ impl Output {
     }
 
     /// The source's parameter sets change, at the next picture; viewers see nothing of it.
-    pub(super) fn reconfigure(&mut self, config: Arc<VideoConfig>) {
+    pub(super) fn reconfigure(&mut self, config: &Arc<VideoConfig>) {
         if let Some(transcoder) = self.run.as_mut().and_then(|run| run.transcoder.as_mut()) {
-            transcoder.video_config(config);
+            transcoder.video_config(Arc::clone(config));
+        }
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.reconfigure(config);
         }
     }
 
-    /// What the transcoder made next; `None` when it has ended. Never resolves without one.
-    /// Cancel safe.
-    pub(super) async fn next_made(&mut self) -> Option<Made> {
-        match self.run.as_mut().and_then(|run| run.made_rx.as_mut()) {
-            Some(made_rx) => made_rx.recv().await,
-            None => std::future::pending().await,
+    /// What the transcoder made next, `None` when it has ended; or what happened to the rungs that are encoded on
+    /// demand. Never resolves without either. Cancel safe.
+    pub(super) async fn next(&mut self) -> Next {
+        let made = async {
+            match self.run.as_mut().and_then(|run| run.made_rx.as_mut()) {
+                Some(made_rx) => made_rx.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let rung = async {
+            match &mut self.on_demand {
+                Some(on_demand) => on_demand.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            made = made => Next::Made(made),
+            event = rung => Next::Rung(event),
         }
     }
 
@@ -391,6 +457,9 @@ impl Output {
                 for slot in run.encode_slots.get(encode).into_iter().flatten() {
                     push_made(&mut self.renditions[*slot], sample.clone(), None);
                 }
+                if let Some(on_demand) = &mut self.on_demand {
+                    on_demand.sound(1 + encode, &sample);
+                }
             }
             Made::Shed { .. } | Made::Restored { .. } | Made::Failed { .. } => return true,
         }
@@ -419,6 +488,11 @@ impl Output {
                 parts += 1;
             });
         }
+        if let Some(on_demand) = &mut self.on_demand {
+            for span in &spans {
+                on_demand.span(*span);
+            }
+        }
         for (slot, rendition) in self.renditions.iter_mut().enumerate() {
             if Some(slot) != leader {
                 for span in &spans {
@@ -437,58 +511,6 @@ impl Output {
         }
     }
 
-    /// Closes the open part and segment in all renditions; the windows wait for the next timeline.
-    /// Renditions that are behind get a while to catch up.
-    pub(super) async fn interrupt(&mut self) {
-        let Some(run) = &mut self.run else { return };
-        for rendition in &mut self.renditions {
-            if let Some(packager) = &mut rendition.packager {
-                packager.expect_end();
-            }
-        }
-        if let Cutter::Leader(slot) = run.cutter
-            && let Some(packager) = &mut self.renditions[slot].packager
-        {
-            packager.finish();
-        }
-        if let Some(transcoder) = &mut run.transcoder {
-            transcoder.finish();
-        }
-        self.settle(Vec::new(), None);
-        let deadline = Instant::now() + TAIL_DEADLINE;
-        let has_tail = |output: &Self| output.run.as_ref().is_some_and(|r| r.made_rx.is_some());
-        while has_tail(self) {
-            match tokio::time::timeout_at(deadline, self.next_made()).await {
-                Ok(Some(made)) => {
-                    self.take(made);
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    tracing::warn!("the transcoder did not finish in time");
-                    break;
-                }
-            }
-        }
-        let mut spans = Vec::new();
-        if let Some(Cutter::Ticks(segmenter)) = self.run.as_mut().map(|run| &mut run.cutter) {
-            segmenter.finish();
-            spans.extend(std::iter::from_fn(|| segmenter.poll()));
-        }
-        self.settle(spans, None);
-        for rendition in &mut self.renditions {
-            if let Some(packager) = &mut rendition.packager {
-                packager.finish();
-            }
-        }
-        self.settle(Vec::new(), None);
-        for rendition in &mut self.renditions {
-            rendition.close();
-        }
-        self.run = None;
-        self.cadence.pause();
-        self.publish(&vec![true; self.renditions.len()]);
-    }
-
     /// Has a text shown in all renditions at the newest moment, which none has made a part of yet; whether there is one.
     pub(super) fn say(&mut self, author: Author, text: &str) -> bool {
         let Some((at, shift)) = self.run.as_ref().and_then(Run::newest) else {
@@ -497,9 +519,12 @@ impl Output {
         let cue = Cue::text(at, shift, self.said, author, text);
         self.said = self.said.wrapping_add(1);
         for rendition in &mut self.renditions {
-            if let Some(packager) = &mut rendition.packager {
+            if let Some(packager) = rendition.taker() {
                 packager.push_cue(cue.clone());
             }
+        }
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.say(cue);
         }
         true
     }
@@ -512,20 +537,6 @@ impl Output {
     /// Parts that became fetchable since the last call, and how many of them were late.
     pub(super) fn take_cadence(&mut self) -> (u64, u64) {
         self.cadence.take()
-    }
-
-    /// Ends the playlists; returns the first media sequence number not used.
-    pub(super) fn end(&mut self) -> u64 {
-        self.is_ended = true;
-        for rendition in &mut self.renditions {
-            rendition.end();
-        }
-        self.publish(&vec![true; self.renditions.len()]);
-        if self.expected.take().is_none() {
-            self.directory
-                .withdraw(&self.channel.channel_id, self.channel.epoch);
-        }
-        self.next_msn()
     }
 
     /// The first media sequence number that no rendition has used yet.

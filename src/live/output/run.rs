@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::brew;
 use crate::live::SourceConfig;
 use crate::live::silence::Silence;
 use crate::media::codec::{VideoConfig, aac};
@@ -23,6 +24,8 @@ pub(super) struct Run {
     pub(super) made_rx: Option<Products>,
     /// Whether it began with one.
     pub(super) needs_transcoder: bool,
+    /// Whether what it makes are sounds only, and rungs are made on demand.
+    pub(super) is_on_demand: bool,
     /// The rendition of each rung.
     pub(super) rung_slots: Vec<usize>,
     /// The renditions of each audio encode.
@@ -59,6 +62,7 @@ impl Run {
             transcoder: None,
             made_rx: None,
             needs_transcoder: false,
+            is_on_demand: false,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
             source_audio_slots: Vec::new(),
@@ -84,11 +88,7 @@ impl Run {
 
     /// What was encoded, on the leader's decoding times.
     pub(super) fn on_the_grid(&self, sample: Sample) -> Sample {
-        Sample {
-            dts: sample.dts - self.shift,
-            composition_offset: i32::try_from(self.shift).unwrap_or(0),
-            ..sample
-        }
+        brew::on_the_grid(sample, self.shift)
     }
 
     pub(super) fn tracks(

@@ -93,6 +93,8 @@ pub(super) struct Setup {
     pub(super) ladder: Ladder,
     /// None if nothing is encoded.
     pub(super) job: Option<Job>,
+    /// What makes rungs that are encoded on demand: the job without its sound.
+    pub(super) recipe: Option<Job>,
     /// The rendition of each rung of the job.
     pub(super) rung_slots: Vec<usize>,
     /// The renditions of each audio encode of the job.
@@ -112,6 +114,24 @@ impl Setup {
                 self.shed.insert(rung.name.clone());
             }
         }
+    }
+}
+
+impl Setup {
+    /// Rungs beside a source that is passed on are encoded on demand: what is left to do from the start is their sound.
+    /// One that was left out before is not, for who knows whether anybody asks for it.
+    pub(super) fn on_demand(&mut self, job: &Job) -> bool {
+        let can = job.clock == FrameClock::Source && !job.rungs.is_empty();
+        if job.config.ladder == transcode::Mode::OnDemand && can {
+            self.shed.clear();
+            self.recipe = Some(Job {
+                audio: None,
+                audio_encodes: Vec::new(),
+                shed: 0,
+                ..job.clone()
+            });
+        }
+        self.recipe.is_some()
     }
 }
 
@@ -173,6 +193,7 @@ impl Transcoding {
         let mut setup = Setup {
             ladder,
             job: None,
+            recipe: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
             shed: BTreeSet::new(),
@@ -211,6 +232,7 @@ impl Transcoding {
         passes.then_some(Setup {
             ladder,
             job: None,
+            recipe: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
             shed: BTreeSet::new(),
@@ -257,6 +279,8 @@ impl Transcoding {
             rungs,
             shed: 0,
             keeps_last: !is_for_all,
+            cold: 0,
+            is_patient: false,
             audio_encodes,
             config: self.config.clone(),
         })

@@ -145,6 +145,7 @@ impl ChannelTask {
         self.open_grid = Some(grid);
         let directory = Arc::clone(&self.context.directory);
         let mut output = Output::new(place, &grid, &ladder, directory);
+        self.encode_on_demand(&mut output);
         self.show(&renditions);
         output
             .restore(first_epoch, &grid, renditions)

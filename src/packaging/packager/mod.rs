@@ -486,6 +486,7 @@ impl Packager {
             opens_segment: span.opens_segment,
             closes_segment: span.closes_segment,
             is_gap: false,
+            is_promised: false,
         };
         self.next_sequence_number = self.next_sequence_number.wrapping_add(1);
         self.video.remove_first(video_count);

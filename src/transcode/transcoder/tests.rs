@@ -38,6 +38,8 @@ fn job(video: Arc<VideoConfig>, clock: FrameClock) -> Job {
         rungs: vec![rung("large", 160, 90, 1), rung("small", 80, 44, 2)],
         shed: 0,
         keeps_last: matches!(clock, FrameClock::Constant(_)),
+        cold: 0,
+        is_patient: false,
         audio_encodes: Vec::new(),
         config: Config::default(),
     }

@@ -131,7 +131,7 @@ impl Bench {
             ..Settings::default()
         };
         let mut transcoding = Transcoding {
-            config: transcode::Config::default(),
+            config: crate::transcode::Config::default(),
             ladders: Arc::default(),
         };
         transcoding.config.enabled = is_transcoding;

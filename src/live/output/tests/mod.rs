@@ -1,6 +1,7 @@
 //! Playlists fed without a pace: a source that is passed on, and one rung beside it that is really encoded.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mp4_atom::{Decode as _, Emsg, EmsgTimestamp};
@@ -14,6 +15,8 @@ use crate::transcode::slate::tests::black;
 use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung, silent_frame};
 
 use super::*;
+
+mod on_demand;
 
 /// A picture's duration: 30 a second.
 const FRAME: i64 = 3000;
@@ -70,11 +73,15 @@ impl Bench {
     }
 
     fn start(&self) -> Started {
+        Transcoder::start(&self.job()).unwrap()
+    }
+
+    fn job(&self) -> Job {
         let audio_encodes = match self.sound {
             RungAudio::Encode { bitrate_bps } => vec![AudioEncode { bitrate_bps }],
             _ => Vec::new(),
         };
-        let job = Job {
+        Job {
             video: Arc::clone(&self.reel.config),
             audio: self.source.audio.clone(),
             fps_millis: 30_000,
@@ -92,15 +99,21 @@ impl Bench {
             }],
             shed: 0,
             keeps_last: false,
+            cold: 0,
+            is_patient: false,
             audio_encodes,
             config: transcode::Config::default(),
-        };
-        Transcoder::start(&job).unwrap()
+        }
     }
 
     fn begin(&mut self) {
+        let started = self.start();
+        self.begin_with(started, None);
+    }
+
+    fn begin_with(&mut self, started: Started, recipe: Option<Job>) {
         let ladder = ladder(&self.sound);
-        self.begin_as(ladder);
+        self.begin_as(ladder, started, recipe);
     }
 
     /// As `begin`, with a place more.
@@ -120,14 +133,16 @@ impl Bench {
         };
         let grid = playlist::Config::default();
         self.output = Output::new(place, &grid, &ladder, Arc::new(Directory::new()));
-        self.begin_as(ladder);
+        let started = self.start();
+        self.begin_as(ladder, started, None);
     }
 
-    fn begin_as(&mut self, ladder: Ladder) {
+    fn begin_as(&mut self, ladder: Ladder, started: Started, recipe: Option<Job>) {
         let is_encoded = matches!(self.sound, RungAudio::Encode { .. });
         let setup = Setup {
             ladder,
             job: None,
+            recipe,
             rung_slots: vec![1],
             encode_slots: if is_encoded {
                 vec![vec![0, 1]]
@@ -139,7 +154,7 @@ impl Bench {
         let beginning = Beginning {
             source: &self.source,
             setup,
-            started: Some(self.start()),
+            started: Some(started),
             source_variant: Variant::default(),
             at: WallTime(0),
         };
@@ -171,12 +186,22 @@ impl Bench {
     async fn until(&mut self, slot: usize, parts: usize) {
         let take = async {
             while self.parts(slot).len() < parts {
-                let made = self.output.next_made().await.expect("a transcoder");
-                self.output.take(made);
+                self.step().await;
             }
         };
         let taken = tokio::time::timeout(PATIENCE, take).await;
         assert!(taken.is_ok(), "{:?} of {parts}", self.parts(slot));
+    }
+
+    /// Takes what happens next.
+    async fn step(&mut self) {
+        let made = match self.output.next().await {
+            Next::Made(made) => Some(made.expect("a transcoder")),
+            Next::Rung(event) => self.output.take_rung(event),
+        };
+        if let Some(made) = made {
+            self.output.take(made);
+        }
     }
 
     /// The parts of a rendition: a gap (-), one that can be decoded from its start on (I), or another one (p).

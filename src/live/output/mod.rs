@@ -213,14 +213,8 @@ impl Output {
         }
         self.begin_missing(&run.missing_slots, at)?;
         run.silence = silence(source, run.source_audio_slots.is_empty());
-        if let (Some(job), Cutter::Leader(leader)) = (setup.recipe, &run.cutter) {
-            self.begin_rungs(
-                job,
-                *leader,
-                &run.rung_slots,
-                &run.encode_slots,
-                &setup.ladder,
-            );
+        if let Some(job) = setup.recipe {
+            self.begin_rungs(job, &run, &setup.ladder);
         }
         self.ladder = setup.ladder;
         self.run = Some(run);
@@ -524,7 +518,7 @@ impl Output {
             }
         }
         if let Some(on_demand) = &mut self.on_demand {
-            on_demand.say(cue);
+            on_demand.say(&cue);
         }
         true
     }

@@ -77,7 +77,7 @@ impl ChannelTask {
             Ok(Ok(())) => {
                 drop(expected);
                 self.begin_filler().await;
-                return self.run(None, attach_rx).await;
+                return Box::pin(self.run(None, attach_rx)).await;
             }
             Ok(Err(failure)) => failure,
             Err(_) => Failure::passing(&"it takes too long"),

@@ -102,7 +102,9 @@ pub(super) struct Worker {
     /// Every how many frames each rung has one.
     every: Vec<u32>,
     frame_count: u64,
-    keeps_last: bool,
+    /// How many of the rungs may be shed, the largest first. Where nobody could do with the source, the cheapest stays: better
+    /// few pictures than none.
+    sheddable: usize,
     shed: u32,
     /// A bit for each rung that is encoded.
     wanted: u32,
@@ -155,7 +157,7 @@ impl Worker {
             cascade: Cascade::new(&job.rungs),
             every: job.rungs.iter().map(|rung| rung.every).collect(),
             frame_count: 0,
-            keeps_last: job.keeps_last && !job.rungs.is_empty(),
+            sheddable: job.rungs.len().saturating_sub(usize::from(job.keeps_last)),
             shed: job.shed,
             wanted: !job.cold,
             wanted_from: VecDeque::new(),
@@ -499,11 +501,9 @@ impl Worker {
         let output = match self.load.observe(now, lag, self.shed != 0) {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
-                // Where nobody could do with the source, the cheapest stays: better few pictures than none.
-                let most = self.every.len() - usize::from(self.keeps_last);
-                let is_most = |rung: &usize| *rung < most;
-                let slow = losing.filter(is_most);
-                let Some(rung) = slow.or_else(|| working.clone().find(is_most)) else {
+                let may_go = |rung: &usize| *rung < self.sheddable;
+                let slow = losing.filter(may_go);
+                let Some(rung) = slow.or_else(|| working.clone().find(may_go)) else {
                     return Ok(());
                 };
                 self.shed |= 1 << rung;

@@ -334,7 +334,7 @@ impl OnDemand {
     }
 
     /// Something is said at the newest moment.
-    pub(in crate::live::output) fn say(&mut self, cue: Cue) {
+    pub(in crate::live::output) fn say(&mut self, cue: &Cue) {
         let Some(timeline) = self.running() else {
             return;
         };

@@ -11,6 +11,7 @@ use super::{NEVER, OnDemand, RungEvent, Steady};
 use crate::base::tasks::Tasks;
 use crate::live::output::brew::Brew;
 use crate::live::output::rendition::Rendition;
+use crate::live::output::run::{Cutter, Run};
 use crate::live::output::{Made, Output};
 use crate::packaging::Part;
 use crate::transcode::Job;
@@ -25,17 +26,11 @@ impl Output {
     }
 
     /// The rungs of a timeline that begins are cold.
-    pub(in crate::live::output) fn begin_rungs(
-        &mut self,
-        job: Job,
-        leader: usize,
-        rung_slots: &[usize],
-        encode_slots: &[Vec<usize>],
-        ladder: &Ladder,
-    ) {
-        let Some(on_demand) = &mut self.on_demand else {
+    pub(in crate::live::output) fn begin_rungs(&mut self, job: Job, run: &Run, ladder: &Ladder) {
+        let (Some(on_demand), Cutter::Leader(leader)) = (&mut self.on_demand, &run.cutter) else {
             return;
         };
+        let encode_slots = &run.encode_slots;
         let plan = |slot: &usize| {
             let rendition = self.renditions.get(*slot)?;
             let encode = encode_slots.iter().position(|slots| slots.contains(slot));
@@ -46,11 +41,11 @@ impl Output {
                 sound: encode.map(|encode| encode + 1).or(is_source.then_some(0)),
             })
         };
-        let plans: Vec<_> = rung_slots.iter().filter_map(plan).collect();
-        let Some(first_msn) = self.renditions.get(leader).map(Rendition::next_msn) else {
+        let plans: Vec<_> = run.rung_slots.iter().filter_map(plan).collect();
+        let Some(first_msn) = self.renditions.get(*leader).map(Rendition::next_msn) else {
             return;
         };
-        let timeline = Timeline::new((first_msn, leader), job, plans, encode_slots.len());
+        let timeline = Timeline::new((first_msn, *leader), job, plans, encode_slots.len());
         on_demand.begin(timeline, &mut self.renditions);
     }
 

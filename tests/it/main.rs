@@ -37,4 +37,5 @@ mod chaos;
 mod check_stream;
 mod tls;
 mod proxy;
+mod varnish;
 mod acme;

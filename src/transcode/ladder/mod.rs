@@ -356,17 +356,17 @@ impl Table {
 impl Rung {
     /// Most bits per second over any second or so, container included.
     pub fn max_bandwidth_bps(&self) -> u64 {
-        // Encoders keep to their rate over a second at most on average; boxes come on top.
-        (self.average_bandwidth_bps() + CONTAINER_BPS) * 23 / 20
+        // Encoders keep to their rate over a second at most on average.
+        self.average_bandwidth_bps() * 23 / 20
     }
 
-    /// Bits per second in the long run.
+    /// Bits per second in the long run, container included.
     pub fn average_bandwidth_bps(&self) -> u64 {
         let video = match self.video {
             RungVideo::Encode { bitrate_bps, .. } => bitrate_bps,
             _ => 0,
         };
-        u64::from(video) + u64::from(self.audio_bps)
+        u64::from(video) + u64::from(self.audio_bps) + CONTAINER_BPS
     }
 }
 

@@ -42,6 +42,8 @@ bench: setup-bench release ## every benchmark, peers side by side
 	tests/clips.sh bench
 	python3 benches/peers/run.py --weir $(WEIR)
 	python3 benches/ladder/run.py --weir $(WEIR) --fit
+	python3 benches/ladder/on_demand.py --weir $(WEIR)
+	python3 benches/glass/run.py --weir $(WEIR)
 
 soak: setup-bench release ## ten minutes of publishers that come and die in every way
 	tests/clips.sh

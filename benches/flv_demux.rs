@@ -122,7 +122,9 @@ fn demultiplex(recording: &[u8]) -> usize {
                 Event::Video { timestamp, body } => demuxer
                     .video(timestamp, &body, Duration::ZERO)
                     .unwrap_or_default(),
-                Event::Audio { timestamp, body } => demuxer.audio(timestamp, &body, Duration::ZERO),
+                Event::Audio { timestamp, body } => demuxer
+                    .audio(timestamp, &body, Duration::ZERO)
+                    .unwrap_or_default(),
                 _ => None,
             };
             samples += usize::from(media.is_some());

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use weir::base::clock::{SystemClock, WallTime};
-use weir::media::codec::avc;
+use weir::media::codec::video::Coding;
+use weir::media::codec::{Colour, Picture, VideoConfig, avc};
 use weir::media::{Tracks, VideoTrack};
 use weir::origin::{self, Origin};
 use weir::packaging::{InitSection, Part};
@@ -61,6 +62,7 @@ impl Stage {
             name: "source".to_owned(),
             snapshot,
             variant: watch::channel(variant).1,
+            demand: None,
         };
         let directory = Arc::new(Directory::new());
         directory.announce(Arc::new(LiveChannel {
@@ -98,6 +100,7 @@ impl Stage {
             opens_segment: index == 0,
             closes_segment: index == PARTS_PER_SEGMENT - 1,
             is_gap: false,
+            is_promised: false,
         });
         self.parts += 1;
         self.snapshot_tx.send_replace(self.window.snapshot());
@@ -112,22 +115,24 @@ impl Stage {
     }
 }
 
-fn video() -> avc::Config {
-    avc::Config {
+fn video() -> VideoConfig {
+    VideoConfig {
+        coding: Coding::Avc(avc::Coding {
+            profile: 100,
+            compatibility: 0,
+            level: 31,
+            nal_length_bytes: 4,
+        }),
         bytes: Bytes::new(),
-        profile: 100,
-        compatibility: 0,
-        level: 31,
-        nal_length_bytes: 4,
         width: 1280,
         height: 720,
         declared_fps_millis: None,
-        picture: avc::Picture {
+        picture: Picture {
             chroma_format: 1,
             bit_depth: 8,
             sample_aspect: (1, 1),
             is_interlaced: false,
-            colour: avc::Colour::default(),
+            colour: Colour::default(),
         },
     }
 }

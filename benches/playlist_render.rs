@@ -40,7 +40,7 @@ impl Stream {
             hash: "7f3a09bc".to_owned(),
             tracks: Tracks {
                 video: Some(VideoTrack {
-                    config: Arc::new(avc::Config::parse(&record).unwrap()),
+                    config: Arc::new(avc::parse(&record).unwrap()),
                 }),
                 audio: None,
             },
@@ -68,6 +68,7 @@ impl Stream {
             opens_segment: index == 0,
             closes_segment: index == 5,
             is_gap: false,
+            is_promised: false,
         });
         self.parts += 1;
     }

@@ -14,7 +14,7 @@ exec 9>"$OUT/.lock"
 flock 9
 made_by=$(cksum <tests/clips.sh)
 if [ "$(cat "$OUT/.made-by" 2>/dev/null)" != "$made_by" ]; then
-    rm -f "$OUT"/*.flv
+    rm -f "$OUT"/*.flv "$OUT"/*.mp4
     echo "$made_by" >"$OUT/.made-by"
 fi
 
@@ -53,6 +53,21 @@ made() {
         -b:v "${BITRATE:-300k}" -maxrate "${BITRATE:-300k}" -bufsize "${BITRATE:-300k}" "$@" \
         "${audio_output[@]}" -flvflags no_duration_filesize -f flv "$OUT/$name.tmp"
     mv "$OUT/$name.tmp" "$OUT/$name.flv"
+}
+# other NAME SECONDS GOP_FRAMES VIDEO... -- AUDIO... : the `sync` picture and sound in MP4, by other codecs than FLV of ffmpeg 5.1
+# can carry. A test takes the file apart and sends it as Enhanced RTMP.
+other() {
+    local name=$1 seconds=$2 gop=$3 video=()
+    shift 3
+    [ -e "$OUT/$name.mp4" ] && return
+    while [ "$1" != -- ]; do
+        video+=("$1")
+        shift
+    done
+    shift
+    SVT_LOG=1 ffmpeg -nostdin -loglevel error -y -f lavfi -i "$flash" -f lavfi -i "aevalsrc='$beep|$beep':c=stereo:s=48000" \
+        -t "$seconds" -pix_fmt yuv420p -g "$gop" "${video[@]}" "$@" -strict -2 "$OUT/$name.tmp.mp4"
+    mv "$OUT/$name.tmp.mp4" "$OUT/$name.mp4"
 }
 STEREO=(-ac 2 -ar 48000 -b:a 64k)
 TONE="sine=frequency=440:beep_factor=4:sample_rate=48000,aformat=channel_layouts=stereo"
@@ -151,3 +166,13 @@ for kind in 720p60:1280x720:60 720p30:1280x720:30 upright:1080x1920:10 small:426
     SOURCE="testsrc2=size=$size:rate=$rate,format=$format,lutyuv=y=16+val/8,drawbox=color=white:thickness=fill:enable='lt(mod(n,$rate),$rate/10)'" \
         BITRATE=2000k made "sync_$name" 6 "aevalsrc='$beep|$beep':c=stereo:s=48000" -bf 2 -profile:v "$profile"
 done
+
+# What Enhanced RTMP adds: each codec of pictures and of sound once, GOPs of 2 s and of 10 s, open GOPs.
+x265=(-c:v libx265 -preset ultrafast -tag:v hvc1)
+fixed="log-level=none:info=0:scenecut=0:bframes=2"
+other hevc_aac 10 60 "${x265[@]}" -x265-params "$fixed:keyint=60:min-keyint=60:open-gop=0" -- -c:a aac -b:a 64k
+other hevc_mp3 12 300 "${x265[@]}" -x265-params "$fixed:keyint=300:min-keyint=300:open-gop=0" -- -c:a libmp3lame -b:a 96k
+other hevc_open 10 60 "${x265[@]}" -x265-params "$fixed:keyint=60:min-keyint=60:open-gop=1" -- -c:a aac -b:a 64k
+other av1_opus 10 60 -c:v libsvtav1 -preset 10 -- -c:a libopus -b:a 64k
+other vp9_flac 10 60 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k -- -c:a flac
+other avc_opus 10 60 -c:v libx264 -preset veryfast -keyint_min 60 -sc_threshold 0 -flags +cgop -bf 2 -- -c:a libopus -b:a 64k

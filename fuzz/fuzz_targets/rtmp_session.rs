@@ -44,30 +44,38 @@ fuzz_target!(|data: &[u8]| {
                     Ok(media) => media,
                     Err(_) => return,
                 },
-                Event::Audio { timestamp, body } => demuxer.audio(timestamp, &body, now),
+                Event::Audio { timestamp, body } => match demuxer.audio(timestamp, &body, now) {
+                    Ok(media) => media,
+                    Err(_) => return,
+                },
                 Event::Metadata(metadata) => {
                     demuxer.metadata(&metadata);
                     None
                 }
+                Event::Text(_) => None,
                 Event::Unpublished => return,
             };
-            match media {
-                // A new sampling rate changes the unit of audio times.
-                Some(MediaEvent::AudioConfig(_)) => last_audio = None,
-                Some(MediaEvent::Sample(sample)) => match sample.track {
-                    TrackKind::Video => {
-                        assert!(sample.dts > last_video, "video goes back");
-                        last_video = sample.dts;
-                    }
-                    TrackKind::Audio => {
-                        assert!(
-                            Some(sample.dts) > last_audio && sample.dts >= 0,
-                            "audio goes back"
-                        );
-                        last_audio = Some(sample.dts);
-                    }
-                },
-                _ => {}
+            let mut next = media;
+            while let Some(media) = next {
+                match media {
+                    // A new sampling rate changes the unit of audio times.
+                    MediaEvent::AudioConfig(_) => last_audio = None,
+                    MediaEvent::Sample(sample) => match sample.track {
+                        TrackKind::Video => {
+                            assert!(sample.dts > last_video, "video goes back");
+                            last_video = sample.dts;
+                        }
+                        TrackKind::Audio => {
+                            assert!(
+                                Some(sample.dts) > last_audio && sample.dts >= 0,
+                                "audio goes back"
+                            );
+                            last_audio = Some(sample.dts);
+                        }
+                    },
+                    _ => {}
+                }
+                next = demuxer.rest();
             }
         }
         session.take_outgoing();

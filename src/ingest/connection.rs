@@ -260,7 +260,9 @@ impl Connection {
                 }
                 Event::Audio { timestamp, body } => {
                     watch.saw_media = true;
-                    demuxer.audio(timestamp, &body, now)
+                    demuxer
+                        .audio(timestamp, &body, now)
+                        .map_err(Closing::Refused)?
                 }
                 Event::Metadata(metadata) => {
                     demuxer.metadata(&metadata);
@@ -270,10 +272,12 @@ impl Connection {
                 Event::Unpublished => return Ok(true),
                 Event::Publish(_) => None,
             };
-            if let Some(media) = media {
+            let mut next = media;
+            while let Some(media) = next {
                 let delivered = self.deliver(&publication.media_tx, media).await;
                 delivered
                     .map_err(|closing| told_to_stop(&mut publication.stop).unwrap_or(closing))?;
+                next = demuxer.rest();
             }
         }
         watch.note_media();

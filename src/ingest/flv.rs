@@ -1,12 +1,14 @@
 //! FLV tag bodies, legacy and Enhanced RTMP: what one audio or video message carries.
 //!
 //! In:  the body of an RTMP audio or video message. Out: a [`VideoTag`] or [`AudioTag`] that shares
-//! its memory. H.264 and AAC are taken apart, other codecs and multitrack are named.
+//! its memory. Codecs that are not taken, and multitrack, are named.
 //! Not here: state between messages (`demux`), timestamps (`timeline`), the codec's own bytes
 //! (`media::codec`).
 //! Read: Adobe FLV 10.1 annex E.4, Veovera Enhanced RTMP v2 "Enhanced Audio" and "Enhanced Video".
 
 use bytes::{Buf, Bytes};
+
+use crate::media::codec::{AudioKind, VideoKind};
 
 /// Most `ModEx` prefixes of one packet.
 const MAX_MOD_EX: usize = 8;
@@ -27,13 +29,15 @@ const MOD_EX: u8 = 7;
 pub enum VideoTag {
     /// Nothing to decode: commands, metadata, empty units.
     Nothing,
-    /// H.264: an `avcC` record.
-    Config(Bytes),
-    /// H.264: a length-prefixed access unit.
+    /// A configuration record.
+    Config(VideoKind, Bytes),
+    /// An access unit.
     Frame {
+        /// Of which codec.
+        kind: VideoKind,
         /// Composition time in milliseconds; may be negative.
         composition_ms: i32,
-        /// The access unit.
+        /// The access unit: length-prefixed NAL units, OBUs or a superframe.
         data: Bytes,
     },
     /// The encoder ends the sequence: it is about to stop.
@@ -47,12 +51,14 @@ pub enum VideoTag {
 pub enum AudioTag {
     /// Nothing to decode.
     Nothing,
-    /// AAC: an `AudioSpecificConfig`.
-    Config(Bytes),
-    /// AAC: one raw frame.
-    Frame(Bytes),
-    /// A codec or form that is not carried, by its name.
+    /// A configuration; Opus may do with an empty one.
+    Config(AudioKind, Bytes),
+    /// One frame.
+    Frame(AudioKind, Bytes),
+    /// A codec or form that is not carried, by its name: the stream goes on without.
     Unsupported(String),
+    /// A codec of Enhanced RTMP that was not among those that `connect` was answered with, by its name.
+    Unannounced(String),
 }
 
 /// A body that ends inside its own structure.
@@ -71,7 +77,9 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Malformed> {
     }
     if first & 0x80 == 0 {
         return match first & 15 {
-            7 => legacy_avc(rest),
+            7 => legacy_video(VideoKind::Avc, rest),
+            // Outside the standard, but sent by encoders in China, in the form of H.264.
+            12 => legacy_video(VideoKind::Hevc, rest),
             codec => Ok(VideoTag::Unsupported(legacy_video_name(codec))),
         };
     }
@@ -85,8 +93,13 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Malformed> {
             packet_type,
             four_cc,
             body,
-        } if &four_cc == b"avc1" => avc_packet(packet_type, body),
-        ExPacket::Single { four_cc, .. } => Ok(VideoTag::Unsupported(four_cc_name(four_cc))),
+        } => match &four_cc {
+            b"avc1" => video_packet(VideoKind::Avc, packet_type, body),
+            b"hvc1" => video_packet(VideoKind::Hevc, packet_type, body),
+            b"av01" => video_packet(VideoKind::Av1, packet_type, body),
+            b"vp09" => video_packet(VideoKind::Vp9, packet_type, body),
+            _ => Ok(VideoTag::Unsupported(four_cc_name(four_cc))),
+        },
     }
 }
 
@@ -99,10 +112,10 @@ pub fn parse_audio(body: &Bytes) -> Result<AudioTag, Malformed> {
     match first >> 4 {
         10 => match rest.try_get_u8() {
             Err(_) => Ok(AudioTag::Nothing),
-            Ok(0) => Ok(some(rest, AudioTag::Config, AudioTag::Nothing)),
-            Ok(1) => Ok(some(rest, AudioTag::Frame, AudioTag::Nothing)),
+            Ok(packet_type @ (0 | 1)) => Ok(audio_packet(AudioKind::Aac, packet_type, rest)),
             Ok(_) => Err(Malformed),
         },
+        2 | 14 => Ok(audio_packet(AudioKind::Mp3, 1, rest)),
         9 => match ex_packet(rest, first & 15, AUDIO_MULTITRACK)? {
             ExPacket::Tracks(words) => {
                 Ok(AudioTag::Unsupported(format!("multitrack audio ({words})")))
@@ -111,14 +124,27 @@ pub fn parse_audio(body: &Bytes) -> Result<AudioTag, Malformed> {
                 packet_type,
                 four_cc,
                 body,
-            } if &four_cc == b"mp4a" => Ok(match packet_type {
-                0 => some(body, AudioTag::Config, AudioTag::Nothing),
-                1 => some(body, AudioTag::Frame, AudioTag::Nothing),
-                _ => AudioTag::Nothing,
+            } => Ok(match &four_cc {
+                b"mp4a" => audio_packet(AudioKind::Aac, packet_type, body),
+                b"Opus" => audio_packet(AudioKind::Opus, packet_type, body),
+                b"fLaC" => audio_packet(AudioKind::Flac, packet_type, body),
+                b".mp3" => audio_packet(AudioKind::Mp3, packet_type, body),
+                _ => AudioTag::Unannounced(four_cc_name(four_cc)),
             }),
-            ExPacket::Single { four_cc, .. } => Ok(AudioTag::Unsupported(four_cc_name(four_cc))),
         },
         format => Ok(AudioTag::Unsupported(legacy_audio_name(format))),
+    }
+}
+
+/// The body of an enhanced audio packet; the legacy ones of AAC mean the same.
+fn audio_packet(kind: AudioKind, packet_type: u8, body: Bytes) -> AudioTag {
+    match packet_type {
+        // MP3 has none, and a frame says more than whatever this is.
+        0 if kind == AudioKind::Mp3 => AudioTag::Nothing,
+        0 if kind == AudioKind::Opus => AudioTag::Config(kind, body),
+        0 => some(body, |body| AudioTag::Config(kind, body), AudioTag::Nothing),
+        1 => some(body, |body| AudioTag::Frame(kind, body), AudioTag::Nothing),
+        _ => AudioTag::Nothing,
     }
 }
 
@@ -128,34 +154,42 @@ fn some<T>(body: Bytes, full: impl FnOnce(Bytes) -> T, empty: T) -> T {
 }
 
 /// AVCVIDEOPACKET: the legacy packet types mean the same as the enhanced ones with avc1.
-fn legacy_avc(mut rest: Bytes) -> Result<VideoTag, Malformed> {
+fn legacy_video(kind: VideoKind, mut rest: Bytes) -> Result<VideoTag, Malformed> {
     let Ok(packet_type) = rest.try_get_u8() else {
         return Ok(VideoTag::Nothing);
     };
     match packet_type {
         0 => {
             rest.try_get_int(3).map_err(|_| Malformed)?;
-            Ok(some(rest, VideoTag::Config, VideoTag::Nothing))
+            video_packet(kind, packet_type, rest)
         }
-        1 | 2 => avc_packet(packet_type, rest),
+        1 | 2 => video_packet(kind, packet_type, rest),
         _ => Err(Malformed),
     }
 }
 
-fn avc_packet(packet_type: u8, mut body: Bytes) -> Result<VideoTag, Malformed> {
+fn video_packet(kind: VideoKind, packet_type: u8, mut body: Bytes) -> Result<VideoTag, Malformed> {
+    let is_reordered = matches!(kind, VideoKind::Avc | VideoKind::Hevc);
     let composition_ms = match packet_type {
-        0 => return Ok(some(body, VideoTag::Config, VideoTag::Nothing)),
+        0 => {
+            return Ok(some(
+                body,
+                |body| VideoTag::Config(kind, body),
+                VideoTag::Nothing,
+            ));
+        }
         1 if body.is_empty() => return Ok(VideoTag::Nothing),
-        1 => body
+        1 if is_reordered => body
             .try_get_int(3)
             .ok()
             .and_then(|v| i32::try_from(v).ok())
             .ok_or(Malformed)?,
+        1 | 3 => 0,
         2 => return Ok(VideoTag::SequenceEnd),
-        3 => 0,
         _ => return Ok(VideoTag::Nothing),
     };
     let frame = |data| VideoTag::Frame {
+        kind,
         composition_ms,
         data,
     };
@@ -262,8 +296,7 @@ fn legacy_video_name(codec: u8) -> String {
         2 => "Sorenson H.263".to_owned(),
         3 | 6 => "Screen video".to_owned(),
         4 | 5 => "VP6".to_owned(),
-        // Outside the standard, but sent by encoders in China.
-        12 => "HEVC".to_owned(),
+        // Outside the standard, too, and in more than one form.
         13 => "AV1".to_owned(),
         other => format!("video codec {other}"),
     }
@@ -273,7 +306,6 @@ fn legacy_audio_name(format: u8) -> String {
     match format {
         0 | 3 => "PCM".to_owned(),
         1 => "ADPCM".to_owned(),
-        2 | 14 => "MP3".to_owned(),
         4..=6 => "Nellymoser".to_owned(),
         7 | 8 => "G.711".to_owned(),
         11 => "Speex".to_owned(),
@@ -295,6 +327,7 @@ mod tests {
 
     fn frame(composition_ms: i32, data: &'static [u8]) -> VideoTag {
         VideoTag::Frame {
+            kind: VideoKind::Avc,
             composition_ms,
             data: Bytes::from_static(data),
         }
@@ -310,7 +343,7 @@ mod tests {
 
     #[test]
     fn reads_h264_in_both_forms() {
-        let config = VideoTag::Config(Bytes::from_static(b"avcC"));
+        let config = VideoTag::Config(VideoKind::Avc, Bytes::from_static(b"avcC"));
         let cases: [(&[u8], VideoTag); 15] = [
             (b"\x17\x00\x00\x00\x00avcC", config.clone()),
             (b"\x17\x01\x00\x00\x42unit", frame(66, b"unit")),
@@ -335,8 +368,8 @@ mod tests {
 
     #[test]
     fn reads_aac_in_both_forms() {
-        let config = AudioTag::Config(Bytes::from_static(b"\x11\x90"));
-        let unit = AudioTag::Frame(Bytes::from_static(b"raw"));
+        let config = AudioTag::Config(AudioKind::Aac, Bytes::from_static(b"\x11\x90"));
+        let unit = AudioTag::Frame(AudioKind::Aac, Bytes::from_static(b"raw"));
         let cases: [(&[u8], AudioTag); 8] = [
             (b"\xaf\x00\x11\x90", config.clone()),
             (b"\xaf\x01raw", unit.clone()),
@@ -353,14 +386,64 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_other_codecs() {
+        let of = |kind, composition_ms, data| VideoTag::Frame {
+            kind,
+            composition_ms,
+            data: Bytes::from_static(data),
+        };
+        let config = |kind, record| VideoTag::Config(kind, Bytes::from_static(record));
+        let cases: [(&[u8], VideoTag); 9] = [
+            (b"\x90hvc1hvcC", config(VideoKind::Hevc, b"hvcC")),
+            (
+                b"\xa1hvc1\x00\x00\x21unit",
+                of(VideoKind::Hevc, 33, b"unit"),
+            ),
+            (b"\xa3hvc1unit", of(VideoKind::Hevc, 0, b"unit")),
+            (
+                b"\x1c\x00\x00\x00\x00hvcC",
+                config(VideoKind::Hevc, b"hvcC"),
+            ),
+            (
+                b"\x2c\x01\x00\x00\x21unit",
+                of(VideoKind::Hevc, 33, b"unit"),
+            ),
+            (b"\x90av01av1C", config(VideoKind::Av1, b"av1C")),
+            // No composition time in these.
+            (
+                b"\x91av01\x00\x00\x21obu",
+                of(VideoKind::Av1, 0, b"\0\0\x21obu"),
+            ),
+            (b"\x91vp09frame", of(VideoKind::Vp9, 0, b"frame")),
+            (b"\x92vp09", VideoTag::SequenceEnd),
+        ];
+        for (bytes, tag) in cases {
+            assert_eq!(video(bytes), Ok(tag), "{}", bytes.escape_ascii());
+        }
+        let frame = |kind| AudioTag::Frame(kind, Bytes::from_static(b"unit"));
+        let config = |kind, bytes| AudioTag::Config(kind, Bytes::from_static(bytes));
+        let cases: [(&[u8], AudioTag); 8] = [
+            (b"\x90OpusHead", config(AudioKind::Opus, b"Head")),
+            (b"\x90Opus", config(AudioKind::Opus, b"")),
+            (b"\x91Opusunit", frame(AudioKind::Opus)),
+            (b"\x90fLaCfLaC", config(AudioKind::Flac, b"fLaC")),
+            (b"\x91fLaCunit", frame(AudioKind::Flac)),
+            (b"\x91.mp3unit", frame(AudioKind::Mp3)),
+            (b"\x90.mp3any", AudioTag::Nothing),
+            (b"\x2funit", frame(AudioKind::Mp3)),
+        ];
+        for (bytes, tag) in cases {
+            assert_eq!(audio(bytes), Ok(tag), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
     fn names_what_is_not_carried() {
-        let cases: [(&[u8], &str); 9] = [
-            (b"\x90hvc1hvcC", "HEVC"),
-            (b"\x91av01obu", "AV1"),
-            (b"\x90vp09", "VP9"),
+        let cases: [(&[u8], &str); 7] = [
+            (b"\x90vvc1vvcC", "VVC"),
             (b"\x90vp08", "VP8"),
             (b"\x9c\x00zz\x00", "codec \"\\x00zz\\x00\""),
-            (b"\x1c\x00\x00\x00\x00", "HEVC"),
+            (b"\x1d\x00\x00\x00\x00", "AV1"),
             (b"\x22", "Sorenson H.263"),
             (b"\x96\x00avc1\x01rest", "multitrack video (track 1 H.264)"),
             (
@@ -371,21 +454,18 @@ mod tests {
         for (bytes, name) in cases {
             assert_eq!(video(bytes), Ok(no_video(name)), "{}", bytes.escape_ascii());
         }
-        let cases: [(&[u8], &str); 8] = [
-            (b"\x90Opus", "Opus"),
-            (b"\x91fLaCx", "FLAC"),
-            (b"\x90ac-3", "AC-3"),
-            (b"\x90ec-3", "E-AC-3"),
-            (b"\x91.mp3x", "MP3"),
-            (b"\x2fmp3", "MP3"),
-            (b"\xb2", "Speex"),
+        let cases: [(&[u8], AudioTag); 5] = [
+            (b"\x90ac-3", AudioTag::Unannounced("AC-3".to_owned())),
+            (b"\x91ec-3x", AudioTag::Unannounced("E-AC-3".to_owned())),
+            (b"\xb2", no_audio("Speex")),
+            (b"\x82", no_audio("G.711")),
             (
                 b"\x95\x10mp4a\x00\x00\x00\x01x\x01\x00\x00\x00",
-                "multitrack audio (track 0 AAC, track 1 AAC)",
+                no_audio("multitrack audio (track 0 AAC, track 1 AAC)"),
             ),
         ];
-        for (bytes, name) in cases {
-            assert_eq!(audio(bytes), Ok(no_audio(name)), "{}", bytes.escape_ascii());
+        for (bytes, tag) in cases {
+            assert_eq!(audio(bytes), Ok(tag), "{}", bytes.escape_ascii());
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 use tokio::time::Instant;
 
 use crate::media::Sample;
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{AudioConfig, VideoConfig};
 
 /// What a publisher sends, in its order.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,16 +18,16 @@ pub enum MediaEvent {
     /// What the encoder claims; a hint only.
     Metadata(Metadata),
     /// A video configuration, the first or a changed one.
-    VideoConfig(Arc<avc::Config>),
+    VideoConfig(Arc<VideoConfig>),
     /// An audio configuration, the first or a changed one.
-    AudioConfig(Arc<aac::Config>),
+    AudioConfig(Arc<AudioConfig>),
     /// Words for the streamer, for example that an audio codec is not carried.
     Notice(String),
     /// Words for those who watch.
     Text(String),
     /// What went wrong since the last time it was told.
     Trouble(Trouble),
-    /// One access unit or AAC frame.
+    /// One access unit or frame of sound.
     Sample(Sample),
     /// Nothing follows.
     End(EndReason),

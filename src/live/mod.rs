@@ -33,13 +33,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{AudioConfig, VideoConfig};
 
 /// What a publisher sends: one picture, and sound if there is any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SourceConfig {
-    video: Arc<avc::Config>,
-    audio: Option<Arc<aac::Config>>,
+    video: Arc<VideoConfig>,
+    audio: Option<Arc<AudioConfig>>,
     /// Bits per second of the sound, as it began; 0 without.
     audio_bps: u32,
     /// Whether the picture is to be turned by a quarter.
@@ -81,15 +81,18 @@ impl SourceConfig {
             audio: self.audio.as_ref().map(|audio| AudioIngest {
                 codec: audio.codec_string(),
                 bps: self.audio_bps,
-                sample_rate: audio.sample_rate,
-                channels: audio.channels,
+                sample_rate: audio.sample_rate(),
+                channels: audio.channels(),
             }),
         }
     }
 
-    /// Whether it can go on with the stream of `other`: the same picture size and tracks.
+    /// Whether it can go on with the stream of `other`: the same picture size, codecs and tracks.
     fn is_like(&self, other: &Self) -> bool {
-        self.display_size() == other.display_size() && self.audio.is_some() == other.audio.is_some()
+        let sound = |source: &Self| source.audio.as_ref().map(|audio| audio.kind());
+        self.display_size() == other.display_size()
+            && self.video.kind() == other.video.kind()
+            && sound(self) == sound(other)
     }
 
     /// Size of the upright picture in square pixels.

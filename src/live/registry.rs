@@ -275,7 +275,7 @@ impl Registry {
         };
         let serve = async move {
             match first {
-                First::Publisher(attach) => task.run(Some(attach), attach_rx).await,
+                First::Publisher(attach) => Box::pin(task.run(Some(attach), attach_rx)).await,
                 First::Playlists(resumption) => {
                     Box::pin(task.run_resumed(resumption, attach_rx)).await
                 }

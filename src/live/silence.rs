@@ -4,9 +4,11 @@
 //! Pure. How late sound may be is learnt: an encoder that sends it late all the time is waited for.
 //! Not here: sound that never came (`start`), the silent frame itself (`transcode`).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, aac};
 use crate::media::{Sample, Timescale};
 
 /// How far the picture may be ahead before silence is put in: half a second.
@@ -20,6 +22,7 @@ const MAX_FRAMES: usize = 470;
 #[derive(Debug)]
 pub(super) struct Silence {
     frame: Bytes,
+    config: Arc<AudioConfig>,
     timescale: Timescale,
     /// Where the next frame of sound belongs, in its ticks; none before the first.
     next: Option<i64>,
@@ -34,9 +37,10 @@ pub(super) struct Silence {
 
 impl Silence {
     /// Silence for sound of `config`, a frame of which is `frame`.
-    pub(super) fn new(config: &aac::Config, frame: Bytes) -> Self {
+    pub(super) fn new(config: &Arc<AudioConfig>, frame: Bytes) -> Self {
         Self {
             frame,
+            config: Arc::clone(config),
             timescale: config.timescale(),
             next: None,
             last_picture: i64::MIN,
@@ -50,17 +54,16 @@ impl Silence {
     /// Whether a sample of sound is used; one whose place silence has taken is not.
     pub(super) fn admit(&mut self, sample: &Sample) -> bool {
         let begin = self.timescale.convert(sample.dts, Timescale::VIDEO);
+        let lasts = self.config.samples_in(&sample.data);
+        let lasts = lasts.unwrap_or(aac::SAMPLES_PER_FRAME);
         self.is_gone = false;
-        if self
-            .next
-            .is_some_and(|next| sample.dts < next - aac::SAMPLES_PER_FRAME / 2)
-        {
+        if self.next.is_some_and(|next| sample.dts < next - lasts / 2) {
             let lateness = self.last_picture.saturating_sub(begin);
             let patience = lateness.saturating_add(PATIENCE_TICKS / 2);
             self.patience = self.patience.max(patience.min(MAX_PATIENCE_TICKS));
             return false;
         }
-        self.next = Some(sample.dts + aac::SAMPLES_PER_FRAME);
+        self.next = Some(sample.dts + lasts);
         self.is_filling = false;
         true
     }
@@ -108,9 +111,12 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::codec::AudioKind;
 
     fn silence() -> Silence {
-        let config = aac::Config::parse(&Bytes::from_static(&[0x11, 0x90])).unwrap();
+        let config = Arc::new(
+            AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(&[0x11, 0x90])).unwrap(),
+        );
         Silence::new(&config, Bytes::from_static(b"silent"))
     }
 

@@ -1,4 +1,4 @@
-//! A sample: one timed encoded unit of a track (one access unit, or one AAC frame).
+//! A sample: one timed encoded unit of a track (one access unit, or one frame of sound).
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ pub enum TrackKind {
 /// ([`Timescale::VIDEO`](crate::media::Timescale::VIDEO), or the audio sampling rate).
 ///
 /// Both tracks share one zero. A sample's duration is the distance to the next `dts` of its
-/// track; an AAC sample lasts 1024 ticks.
+/// track; an AAC sample lasts 1024 ticks, another codec says how long its own does.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sample {
     /// The track.
@@ -24,9 +24,9 @@ pub struct Sample {
     pub dts: i64,
     /// Presentation time minus decoding time; may be negative.
     pub composition_offset: i32,
-    /// Whether it can be decoded without earlier samples (AVC: an IDR picture).
+    /// Whether it can be decoded without earlier samples (H.264: an IDR picture).
     pub is_sync: bool,
-    /// AVC: length-prefixed NAL units; AAC: one raw frame.
+    /// Pictures: length-prefixed NAL units, OBUs, or a superframe; sound: one raw frame.
     pub data: Bytes,
 }
 

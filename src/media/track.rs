@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::codec::{aac, avc};
+use super::codec::{VideoConfig, aac};
 use super::time::Timescale;
 
 /// A video track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoTrack {
     /// Decoder configuration with what its parameter sets say.
-    pub config: Arc<avc::Config>,
+    pub config: Arc<VideoConfig>,
 }
 
 impl VideoTrack {

@@ -139,6 +139,7 @@ mod tests {
             opens_segment: false,
             closes_segment: closes,
             is_gap: false,
+            is_promised: false,
         });
     }
 
@@ -188,6 +189,7 @@ mod tests {
             opens_segment: false,
             closes_segment: false,
             is_gap: true,
+            is_promised: false,
         });
         snapshot_tx.send_replace(window.snapshot());
         for part in 0..2 {

@@ -175,6 +175,9 @@ impl Origin {
         channel.audience.see(path.viewer_session, Instant::now());
         let priority = answer::media_priority(channel.lower_than(&rendition));
         drop(channel);
+        if let Some(demand) = &rendition.demand {
+            demand.ask(Instant::now());
+        }
         match path.file {
             MediaFile::Playlist => self.media_playlist(&rendition, request).await,
             MediaFile::Part(position) => self.part(&rendition, position, priority).await,

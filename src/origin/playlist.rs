@@ -206,6 +206,7 @@ mod tests {
             listed,
             snapshot,
             variant,
+            demand: None,
         };
         (Arc::new(handle), snapshot_tx)
     }

@@ -121,7 +121,7 @@ fn is_too_far(next: Position, msn: u64, part: Option<u32>, limit: u32) -> bool {
 pub enum PartAnswer {
     /// It is there.
     Ready,
-    /// It is the hinted one.
+    /// It is the hinted one, or is being made for who asks for it.
     Wait,
     /// 404: never hinted, forgotten, or a hint that was given up.
     Missing,
@@ -131,7 +131,7 @@ pub enum PartAnswer {
 pub fn decide_part(snapshot: &Snapshot, wanted: Position) -> PartAnswer {
     if snapshot.part(wanted).is_some() {
         PartAnswer::Ready
-    } else if snapshot.hint() == Some(wanted) {
+    } else if snapshot.hint() == Some(wanted) || snapshot.is_promised(wanted) {
         PartAnswer::Wait
     } else {
         PartAnswer::Missing
@@ -145,7 +145,7 @@ pub enum SegmentAnswer {
     Whole,
     /// What there is of it, and the rest as it is made.
     Growing,
-    /// It is named by EXT-X-PREFETCH, and nothing of it can be had yet.
+    /// It is named by EXT-X-PREFETCH, and nothing of it can be had yet; or it is being made for who asks for it.
     Wait,
     /// 404: a gap, never named, forgotten, or not to come.
     Missing,
@@ -155,6 +155,7 @@ pub enum SegmentAnswer {
 pub fn decide_segment(snapshot: &Snapshot, msn: u64) -> SegmentAnswer {
     match snapshot.segment(msn) {
         Some(segment) if segment.has_gap => SegmentAnswer::Missing,
+        Some(segment) if segment.is_promised() => SegmentAnswer::Wait,
         Some(_) => SegmentAnswer::Whole,
         None if snapshot.growing() == Some(msn) => SegmentAnswer::Growing,
         None if snapshot.is_awaited(msn) => SegmentAnswer::Wait,

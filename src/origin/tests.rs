@@ -22,6 +22,7 @@ fn stage() -> (Origin, Arc<Directory>) {
         listed: Listed::Always,
         snapshot: watch::channel(window.snapshot()).1,
         variant: watch::channel(fixtures::variant()).1,
+        demand: None,
     };
     let directory = Arc::new(Directory::new());
     directory.announce(Arc::new(LiveChannel {

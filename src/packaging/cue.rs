@@ -27,6 +27,8 @@ const TAG_HEADER: &[u8] = b"ID3\x04\x00\x00";
 const UTF8: u8 = 3;
 /// Most cues that wait for their part; the oldest are lost first. A channel's owner has five a second.
 const MAX_CUES: usize = 64;
+/// A cue is not told later than this, ten seconds: a rendition that had gaps for long would tell all of them at once.
+const MAX_LATE: i64 = 900_000;
 /// Ids of words begin here; those of clocks are below.
 const FIRST_TEXT_ID: u32 = 1 << 31;
 
@@ -143,7 +145,9 @@ impl Said {
             Cue::clock(shown, clock.plus_millis(since)).write(shown, read, &mut boxes);
         }
         while let Some(cue) = self.cues.pop_front_if(|cue| cue.at < span.end) {
-            cue.write(shown, read, &mut boxes);
+            if cue.at >= span.start.saturating_sub(MAX_LATE) {
+                cue.write(shown, read, &mut boxes);
+            }
         }
         boxes
     }
@@ -259,5 +263,12 @@ mod tests {
         }
         assert_eq!(part(&mut said, 180_000, false).len(), MAX_CUES);
         assert_eq!(part(&mut said, 210_000, false), []);
+        // Behind gaps: what is ten seconds old is told, what is older is not.
+        for (number, at) in [240_000, 300_000].into_iter().enumerate() {
+            let number = u32::try_from(number).unwrap();
+            said.push(Cue::text(at, 6_000, 70 + number, Author::Owner, "d"));
+        }
+        let late = part(&mut said, 300_000 + MAX_LATE, false);
+        assert_eq!(late.len(), 1, "{late:?}");
     }
 }

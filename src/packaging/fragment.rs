@@ -14,7 +14,7 @@ use mp4_atom::{Encode, FourCC, Header, Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, TrunE
 use crate::media::{Sample, TrackKind};
 
 /// `sample_depends_on = 2`: decodable alone.
-const FLAGS_SYNC: u32 = 0x0200_0000;
+pub(super) const FLAGS_SYNC: u32 = 0x0200_0000;
 /// `sample_depends_on = 1`, `sample_is_non_sync_sample`.
 const FLAGS_NON_SYNC: u32 = 0x0101_0000;
 /// `mdat` before its data.

@@ -5,7 +5,8 @@
 //! parsed and rewritten one may differ from what the encoder said.
 //! Not here: edit lists (composition offsets stay as they are), `colr` and `pasp` (the sequence
 //! parameter set says both).
-//! Read: ISO/IEC 14496-12 §8 for `moov`, 14496-14 §5.6 for `mp4a`, 14496-15 §5.4 for `avc1`,
+//! Read: ISO/IEC 14496-12 §8 for `moov`, 14496-14 §5.6 for `mp4a`, 14496-15 §5.4 and §8.4 for `avc1` and `hvc1`,
+//! "AV1 ISOBMFF" §2.2 for `av01`,
 //! 23000-19 §7.3 and RFC 8216bis §3.1.2 for what a section must and must not hold.
 
 use std::fmt::Write as _;
@@ -17,7 +18,7 @@ use mp4_atom::{
 };
 
 use super::{AUDIO_TRACK_ID, InitSection, VIDEO_TRACK_ID};
-use crate::media::codec::avc;
+use crate::media::codec::{VideoConfig, VideoKind};
 use crate::media::{AudioTrack, Timescale, Tracks, VideoTrack};
 
 /// MPEG-4 audio, the `objectTypeIndication` of `esds`.
@@ -102,7 +103,7 @@ fn write_video_track(track: &VideoTrack, out: &mut Vec<u8>) -> Result<()> {
         name: "VideoHandler".to_owned(),
     };
     let timescale = VideoTrack::TIMESCALE;
-    let body = (Vmhd::default(), AvcSampleEntry(&track.config));
+    let body = (Vmhd::default(), VideoSampleEntry(&track.config));
     write_track(&header, timescale, &handler, &body, out)
 }
 
@@ -154,12 +155,24 @@ fn elementary_stream(audio_specific_config: &Bytes) -> Esds {
     }
 }
 
-/// `avc1` with the encoder's own `avcC`.
-struct AvcSampleEntry<'a>(&'a avc::Config);
+/// The sample entry of a codec and the box of its configuration: parameter sets out of band only, since Safari refuses
+/// `hev1` and `avc3`.
+pub(super) const SAMPLE_ENTRIES: [(VideoKind, [u8; 4], [u8; 4]); 4] = [
+    (VideoKind::Avc, *b"avc1", *b"avcC"),
+    (VideoKind::Hevc, *b"hvc1", *b"hvcC"),
+    (VideoKind::Av1, *b"av01", *b"av1C"),
+    (VideoKind::Vp9, *b"vp09", *b"vpcC"),
+];
 
-impl Encode for AvcSampleEntry<'_> {
+/// A sample entry with the encoder's own configuration.
+struct VideoSampleEntry<'a>(&'a VideoConfig);
+
+impl Encode for VideoSampleEntry<'_> {
     fn encode<B: BufMut>(&self, out: &mut B) -> Result<()> {
-        out.encode_atom(b"avc1", |out| {
+        let kind = self.0.kind();
+        let names = SAMPLE_ENTRIES.iter().find(|(known, ..)| *known == kind);
+        let (_, entry, record) = names.expect("each codec has its entry");
+        out.encode_atom(entry, |out| {
             Visual {
                 data_reference_index: 1,
                 width: self.0.width,
@@ -167,7 +180,7 @@ impl Encode for AvcSampleEntry<'_> {
                 ..Visual::default()
             }
             .encode(out)?;
-            out.encode_atom(b"avcC", |out| {
+            out.encode_atom(record, |out| {
                 out.append_slice(&self.0.bytes);
                 Ok(())
             })
@@ -227,8 +240,10 @@ mod tests {
     use mp4_atom::{Codec, Decode, Moov};
 
     use super::*;
-    use crate::media::codec::aac;
+    use crate::media::codec::av1::tests::SVT_360P;
     use crate::media::codec::avc::tests::X264_360P30;
+    use crate::media::codec::hevc::tests::X265_360P30;
+    use crate::media::codec::{aac, avc};
 
     fn tracks(asc: Option<&'static [u8]>) -> Tracks {
         let audio = asc.map(|asc| AudioTrack {
@@ -236,7 +251,7 @@ mod tests {
         });
         Tracks {
             video: Some(VideoTrack {
-                config: Arc::new(avc::Config::parse(&Bytes::from_static(X264_360P30)).unwrap()),
+                config: Arc::new(avc::parse(&Bytes::from_static(X264_360P30)).unwrap()),
             }),
             audio,
         }
@@ -315,11 +330,42 @@ mod tests {
             record.leak()
         };
         let mut odd_tracks = tracks(None);
-        let config = avc::Config::parse(&Bytes::from_static(odd)).unwrap();
+        let config = avc::parse(&Bytes::from_static(odd)).unwrap();
         odd_tracks.video = Some(VideoTrack {
             config: Arc::new(config),
         });
         assert_eq!(content(&InitSection::new(odd_tracks), *b"avcC"), odd);
+    }
+
+    #[test]
+    fn each_codec_has_its_entry_with_its_record() {
+        let of = |kind, record: &'static [u8]| {
+            let config = VideoConfig::parse(kind, &Bytes::from_static(record)).unwrap();
+            InitSection::new(Tracks {
+                video: Some(VideoTrack {
+                    config: Arc::new(config),
+                }),
+                ..tracks(Some(&[0x11, 0x90]))
+            })
+        };
+        let hevc = of(VideoKind::Hevc, X265_360P30);
+        assert_eq!(content(&hevc, *b"hvcC"), X265_360P30);
+        assert_eq!(hevc.tracks.codecs(), "hvc1.1.6.L63.90,mp4a.40.2");
+        let entry = |section: &InitSection| {
+            let (_, moov) = decode(section);
+            moov.trak[0].mdia.minf.stbl.stsd.codecs[0].clone()
+        };
+        let Codec::Hvc1(found) = entry(&hevc) else {
+            panic!("no hvc1");
+        };
+        assert_eq!((found.visual.width, found.visual.height), (640, 360));
+        let av1 = of(VideoKind::Av1, SVT_360P);
+        assert_eq!(content(&av1, *b"av1C"), SVT_360P);
+        assert!(matches!(entry(&av1), Codec::Av01(found) if found.visual.width == 640));
+        for written in [hevc, av1] {
+            let read = InitSection::read(written.bytes.clone(), &written.hash);
+            assert_eq!(read, Some(written));
+        }
     }
 
     #[test]

@@ -11,11 +11,13 @@ pub mod segmenter;
 pub mod fragment;
 mod cue;
 mod init;
+mod read_fragment;
 mod read_init;
 mod packager;
 
 pub use cue::{Author, Cue, MAX_TEXT_BYTES};
 pub use packager::Packager;
+pub use read_fragment::pictures;
 
 use std::fmt;
 
@@ -99,6 +101,9 @@ pub struct Part {
     pub closes_segment: bool,
     /// Whether it is missing: then it has no bytes. Only followers have such parts.
     pub is_gap: bool,
+    /// Whether its bytes are made when somebody asks for them; until then it has none. A promise that cannot be kept
+    /// is taken back: such a part has neither bytes nor a gap, for it was listed without one.
+    pub is_promised: bool,
 }
 
 impl Part {
@@ -112,6 +117,16 @@ impl Part {
         }
     }
 
+    /// A part of a rendition that begins each segment with a sync sample, to be made when somebody asks for it.
+    pub fn promised(span: &segmenter::Span) -> Self {
+        Self {
+            is_independent: span.opens_segment,
+            is_gap: false,
+            is_promised: true,
+            ..Self::gap(span)
+        }
+    }
+
     /// A part that is missing.
     fn gap(span: &segmenter::Span) -> Self {
         Self {
@@ -122,6 +137,7 @@ impl Part {
             opens_segment: span.opens_segment,
             closes_segment: span.closes_segment,
             is_gap: true,
+            is_promised: false,
         }
     }
 }
@@ -136,6 +152,7 @@ impl fmt::Debug for Part {
             .field("opens_segment", &self.opens_segment)
             .field("closes_segment", &self.closes_segment)
             .field("is_gap", &self.is_gap)
+            .field("is_promised", &self.is_promised)
             .finish()
     }
 }

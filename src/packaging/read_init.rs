@@ -9,8 +9,8 @@ use bytes::Bytes;
 use mp4_atom::{Decode as _, Esds};
 
 use super::InitSection;
-use super::init::content_hash;
-use crate::media::codec::{aac, avc};
+use super::init::{SAMPLE_ENTRIES, content_hash};
+use crate::media::codec::{VideoConfig, aac};
 use crate::media::{AudioTrack, Tracks, VideoTrack};
 
 /// From a sample description box to its first entry.
@@ -36,10 +36,10 @@ impl InitSection {
                 table = Children(table).find(*kind)?;
             }
             let (kind, entry) = Children(table.get(DESCRIPTION_HEAD..)?).next()?;
-            match &kind {
-                b"avc1" => tracks.video = Some(video(entry)?),
-                b"mp4a" => tracks.audio = Some(audio(entry)?),
-                _ => return None,
+            if kind == *b"mp4a" {
+                tracks.audio = Some(audio(entry)?);
+            } else {
+                tracks.video = Some(video(kind, entry)?);
             }
         }
         (tracks.video.is_some() || tracks.audio.is_some()).then(|| Self {
@@ -50,9 +50,11 @@ impl InitSection {
     }
 }
 
-fn video(entry: &[u8]) -> Option<VideoTrack> {
-    let record = Children(entry.get(VISUAL_HEAD..)?).find(*b"avcC")?;
-    let config = avc::Config::parse(&Bytes::copy_from_slice(record)).ok()?;
+fn video(kind: [u8; 4], entry: &[u8]) -> Option<VideoTrack> {
+    let mut known = SAMPLE_ENTRIES.iter();
+    let (codec, _, record) = known.find(|(_, name, _)| *name == kind)?;
+    let record = Children(entry.get(VISUAL_HEAD..)?).find(*record)?;
+    let config = VideoConfig::parse(*codec, &Bytes::copy_from_slice(record)).ok()?;
     let config = Arc::new(config);
     Some(VideoTrack { config })
 }
@@ -92,10 +94,11 @@ impl<'a> Iterator for Children<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::codec::avc;
     use crate::media::codec::avc::tests::X264_360P30;
 
     fn section(asc: Option<&'static [u8]>) -> InitSection {
-        let picture = avc::Config::parse(&Bytes::from_static(X264_360P30)).unwrap();
+        let picture = avc::parse(&Bytes::from_static(X264_360P30)).unwrap();
         InitSection::new(Tracks {
             video: Some(VideoTrack {
                 config: Arc::new(picture),

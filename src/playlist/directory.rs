@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::audience::Audience;
+use super::demand::RungDemand;
 use super::multivariant::Variant;
 use super::snapshot::Snapshot;
 
@@ -28,6 +29,8 @@ pub struct RenditionHandle {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// What the multivariant playlist says about it.
     pub variant: watch::Receiver<Variant>,
+    /// Where it is noted who asks for it, if it may be made on demand.
+    pub demand: Option<Arc<RungDemand>>,
 }
 
 /// Who gets a rendition in the multivariant playlist.
@@ -264,6 +267,7 @@ mod tests {
             listed: Listed::Always,
             snapshot: watch::channel(snapshot).1,
             variant: watch::channel(fixtures::variant()).1,
+            demand: None,
         };
         Arc::new(LiveChannel {
             channel_id: channel_id.to_owned(),

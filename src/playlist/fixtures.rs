@@ -18,7 +18,7 @@ pub(crate) const PART: i64 = 30_000;
 /// An initialization section called `hash`.
 pub(crate) fn init(hash: &str) -> Arc<InitSection> {
     let record = Bytes::from_static(avc::tests::X264_360P30);
-    let config = Arc::new(avc::Config::parse(&record).unwrap());
+    let config = Arc::new(avc::parse(&record).unwrap());
     Arc::new(InitSection {
         bytes: Bytes::copy_from_slice(hash.as_bytes()),
         hash: hash.to_owned(),
@@ -60,6 +60,7 @@ pub(crate) fn push_parts_with_gaps(
             opens_segment: index == 0,
             closes_segment: closes && index + 1 == durations.len(),
             is_gap,
+            is_promised: false,
         });
         start += duration;
     }

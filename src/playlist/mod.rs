@@ -7,6 +7,7 @@
 //! Read: draft-pantos-hls-rfc8216bis-22.
 
 pub mod audience;
+pub mod demand;
 pub mod directory;
 pub mod file_name;
 pub mod multivariant;
@@ -20,6 +21,7 @@ mod tags;
 pub(crate) mod fixtures;
 
 pub use audience::Audience;
+pub use demand::RungDemand;
 pub use directory::{Directory, Expected, Listed, LiveChannel, RenditionHandle};
 pub use file_name::{MediaFile, Position};
 pub use multivariant::Variant;

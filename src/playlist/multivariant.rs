@@ -39,21 +39,25 @@ const DEFAULT_PICK_BPS: u64 = 2_000_000;
 const SOURCE: &str = "source";
 const TRANSCODE: &str = "transcode";
 
+/// What begins each line of a variant that players are not sent to.
+const HIDDEN: &str = "#WEIR-HIDDEN:";
+
 /// The playlist of `entries`, each variant with the URI of its media playlist: the default pick
-/// first, then downwards, sound alone last. Before them stand `session`'s names and values.
+/// first, which every player takes, then downwards, sound alone last. Before them stand `session`'s names and values.
 pub fn render(
     session: &[(&str, &str)],
     entries: impl IntoIterator<Item = (String, Variant)>,
 ) -> String {
     let mut entries: Vec<_> = entries.into_iter().collect();
-    let pictures = entries.iter().filter(|(_, variant)| variant.has_picture());
+    let is_usual = |variant: &Variant| variant.has_picture() && !variant.is_for_some();
+    let pictures = entries.iter().filter(|(_, variant)| is_usual(variant));
     let rates = pictures.map(|(_, variant)| variant.bandwidth_bps);
     let pick = rates.min_by_key(|bps| bps.abs_diff(DEFAULT_PICK_BPS));
     entries.sort_by_key(|(_, variant)| {
         let bps = variant.bandwidth_bps;
         (
             !variant.has_picture(),
-            Some(bps) != pick,
+            Some(bps) != pick || !is_usual(variant),
             std::cmp::Reverse(bps),
         )
     });
@@ -78,6 +82,19 @@ fn folder(uri: &str) -> &str {
     uri.rsplit('/').nth(1).unwrap_or_default()
 }
 
+/// Adds `entries` to a text of [`render`] as comments: players do not see them, [`parse`] does.
+pub fn add_hidden(text: &mut String, entries: impl IntoIterator<Item = (String, Variant)>) {
+    for (uri, variant) in entries {
+        let mut lines = String::new();
+        write_variant(&mut lines, &variant, folder(&uri));
+        for line in lines.lines().chain([&*uri]) {
+            text.push_str(HIDDEN);
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+}
+
 /// Players tell groups apart by their names. A source that returns with another size may have that of
 /// a rung: the later one of two is numbered.
 fn make_unique(entries: &mut [(String, Variant)]) {
@@ -94,11 +111,12 @@ fn make_unique(entries: &mut [(String, Variant)]) {
     }
 }
 
-/// Reads a text of [`render`]: each variant with its URI.
+/// Reads a text of [`render`]: each variant with its URI, the hidden ones last.
 pub fn parse(text: &str) -> Result<Vec<(String, Variant)>, Unreadable> {
     let (mut entries, mut described) = (Vec::new(), None);
     for (line, content) in (1..).zip(text.lines()) {
         let unreadable = |problem| Unreadable { line, problem };
+        let content = content.strip_prefix(HIDDEN).unwrap_or(content);
         if let Some(attributes) = content.strip_prefix("#EXT-X-STREAM-INF:") {
             let variant = Variant::parse(attributes);
             described = Some(variant.ok_or_else(|| unreadable("a variant is not readable"))?);
@@ -147,6 +165,13 @@ impl Variant {
     fn has_picture(&self) -> bool {
         self.width > 0
     }
+
+    /// Whether its pictures are of a codec that not every player takes.
+    fn is_for_some(&self) -> bool {
+        ["hvc1", "av01"]
+            .iter()
+            .any(|codec| self.codecs.starts_with(codec))
+    }
 }
 
 /// `id` is the variant's, whatever it is like.
@@ -194,6 +219,32 @@ fn write_variant(text: &mut String, variant: &Variant, id: &str) {
 mod tests {
     use super::*;
     use crate::playlist::fixtures;
+
+    #[test]
+    fn no_player_begins_with_what_only_some_take() {
+        let variant = |name: &str, bandwidth_bps, codecs: &str| {
+            let variant = Variant {
+                name: name.to_owned(),
+                bandwidth_bps,
+                codecs: codecs.to_owned(),
+                ..fixtures::variant()
+            };
+            (name.to_owned(), variant)
+        };
+        let text = render(
+            &[],
+            [
+                variant("high", 3_000_000, "avc1.4D401F"),
+                variant("low", 900_000, "avc1.4D401E"),
+                variant("hevc", 2_000_000, "hvc1.1.6.L93.B0"),
+            ],
+        );
+        let uris: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(uris, ["high", "hevc", "low"]);
+        // As it would be, were it the only one.
+        let text = render(&[], [variant("av1", 2_000_000, "av01.0.05M.08")]);
+        assert!(text.ends_with("av1\n"), "{text}");
+    }
 
     #[test]
     fn lists_the_default_pick_first_and_sound_last_with_names_as_ivs_has_them() {

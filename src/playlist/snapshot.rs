@@ -4,6 +4,7 @@
 //! by all who ask; parts, segments and initialization sections by name.
 //! Not here: waiting for the next snapshot (`directory` holds the watch handle).
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
@@ -81,7 +82,16 @@ impl Snapshot {
     /// these; none if it holds none. It ends when the window has ended and its last segment is
     /// available.
     pub fn mirror_playlist(&self, available: RangeInclusive<u64>) -> Option<String> {
-        media::render_mirror(&self.listing, &available)
+        self.mirror_playlist_without(&available, &BTreeSet::new())
+    }
+
+    /// As [`Snapshot::mirror_playlist`], for a copy that has gaps where it is `missing` a segment.
+    pub fn mirror_playlist_without(
+        &self,
+        available: &RangeInclusive<u64>,
+        missing: &BTreeSet<u64>,
+    ) -> Option<String> {
+        media::render_mirror(&self.listing, available, missing)
     }
 
     /// Whether the segment behind number `msn` is listed, not complete, and begins a timeline.
@@ -95,13 +105,27 @@ impl Snapshot {
         &self.listing.config
     }
 
-    /// A part that is listed or was listed lately, unless it is a gap.
+    /// A part that is listed or was listed lately, unless it is a gap or still to be made.
     pub fn part(&self, position: Position) -> Option<Bytes> {
-        let open = self.listing.open.as_ref();
-        let segment = open
-            .filter(|open| open.msn == position.msn)
-            .or_else(|| self.segment(position.msn).map(Arc::as_ref))?;
-        segment.part(position.part)
+        self.any_segment(position.msn)?.part(position.part)
+    }
+
+    /// Whether a listed part is made when somebody asks for it.
+    pub fn is_promised(&self, position: Position) -> bool {
+        let segment = self.any_segment(position.msn);
+        let index = usize::try_from(position.part).unwrap_or(usize::MAX);
+        let part = segment.and_then(|segment| segment.parts.get(index));
+        part.is_some_and(|part| part.is_promised)
+    }
+
+    /// Whether a segment, complete or not, lacks media that is made when somebody asks for it.
+    pub fn has_promises(&self, msn: u64) -> bool {
+        self.any_segment(msn).is_some_and(Segment::is_promised)
+    }
+
+    fn any_segment(&self, msn: u64) -> Option<&Segment> {
+        let open = self.listing.open.as_ref().filter(|open| open.msn == msn);
+        open.or_else(|| self.segment(msn).map(Arc::as_ref))
     }
 
     /// A complete segment that is listed or was listed lately.
@@ -130,7 +154,8 @@ impl Snapshot {
             return Piece::Lost;
         };
         match segment.parts.get(taken) {
-            Some(part) if part.is_gap => Piece::Over,
+            Some(part) if part.is_promised => Piece::Coming,
+            Some(part) if part.is_gap || part.bytes.is_empty() => Piece::Over,
             Some(part) => Piece::Ready(part.bytes.clone()),
             None if is_open => Piece::Coming,
             None => Piece::Over,

@@ -7,7 +7,9 @@ use std::fmt;
 use ffmpeg_next as ffmpeg;
 
 /// Decoders that a publisher's codec may need.
-const DECODERS: [&str; 6] = ["h264", "aac", "hevc", "av1", "libdav1d", "opus"];
+const DECODERS: [&str; 8] = [
+    "h264", "aac", "hevc", "libdav1d", "vp9", "opus", "flac", "mp3float",
+];
 /// Encoders that a ladder may use.
 const ENCODERS: [&str; 4] = ["libx264", "aac", "libx265", "libsvtav1"];
 /// Without these there is no ladder.

@@ -1,4 +1,4 @@
-//! H.264 samples become raw frames.
+//! Samples of any codec that is taken become raw frames.
 //!
 //! In:  samples in decoding order. Out: [`RawFrame`]s in presentation order, their `pts` strictly
 //! increasing. Broken samples give broken or no frames, never an end.
@@ -11,7 +11,7 @@ use ffmpeg::{Packet, codec, format, frame};
 use super::raw_frame::RawFrame;
 use super::{Error, MAX_PIXELS, ffi};
 use crate::media::Sample;
-use crate::media::codec::avc;
+use crate::media::codec::{VideoConfig, VideoKind};
 
 /// Pixels a second above which a second thread decodes: more than 1080p60. It costs a frame of delay.
 const ONE_THREAD_PIXELS: u64 = 1920 * 1088 * 61;
@@ -26,13 +26,20 @@ impl VideoDecoder {
     /// Opens libav's decoder for a source of `fps_millis` frames in 1000 seconds. The frames will be
     /// scaled to at most `most_pixels` each.
     pub(super) fn open(
-        config: &avc::Config,
+        config: &VideoConfig,
         fps_millis: u32,
         most_pixels: u32,
     ) -> Result<Self, Error> {
         ffi::init();
-        let at = Error::at("open the H.264 decoder");
-        let codec = ffmpeg::decoder::find_by_name("h264").ok_or(ffmpeg::Error::DecoderNotFound);
+        let (name, what) = match config.kind() {
+            VideoKind::Avc => ("h264", "open the H.264 decoder"),
+            VideoKind::Hevc => ("hevc", "open the HEVC decoder"),
+            // libav's own needs a graphics card.
+            VideoKind::Av1 => ("libdav1d", "open the AV1 decoder"),
+            VideoKind::Vp9 => ("vp9", "open the VP9 decoder"),
+        };
+        let at = Error::at(what);
+        let codec = ffmpeg::decoder::find_by_name(name).ok_or(ffmpeg::Error::DecoderNotFound);
         let codec = codec.map_err(&at)?;
         let mut context = codec::Context::new_with_codec(codec);
         ffi::set_extradata(&mut context, &config.bytes).map_err(&at)?;

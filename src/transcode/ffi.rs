@@ -110,13 +110,24 @@ pub(super) fn reference(picture: &frame::Video) -> Result<frame::Video, ffmpeg::
     }
 }
 
-/// Copies time, colours and side data (captions) of one picture to another.
+/// Gives a picture the time, colours and side data (captions) of another, in place of what it had.
 pub(super) fn copy_properties(
     from: &frame::Video,
     to: &mut frame::Video,
 ) -> Result<(), ffmpeg::Error> {
-    // SAFETY: both frames are alive and different; the call touches neither's planes.
-    match unsafe { ffi::av_frame_copy_props(to.as_mut_ptr(), from.as_ptr()) } {
+    // SAFETY: both frames are alive and different, `to` is exclusively ours. Its list of side data is as long as it says
+    // at each look: removing a kind shortens it by one or more. Copying touches neither's planes.
+    let code = unsafe {
+        let to = to.as_mut_ptr();
+        for _ in 0..(*to).nb_side_data {
+            if (*to).nb_side_data > 0 {
+                let kind = (**(*to).side_data).type_;
+                ffi::av_frame_remove_side_data(to, kind);
+            }
+        }
+        ffi::av_frame_copy_props(to, from.as_ptr())
+    };
+    match code {
         0.. => Ok(()),
         code => Err(ffmpeg::Error::from(code)),
     }

@@ -36,7 +36,7 @@ pub(super) struct Frame {
     pub(super) arrival: Instant,
     /// Counts frames: a gap means that some were lost on the way to this lane.
     pub(super) number: u64,
-    /// A bit for each rung that is shed.
+    /// A bit for each rung that is shed or cold.
     pub(super) shed: u32,
     /// Wakes the owner when all lanes are done with it.
     #[expect(dead_code, reason = "what it does, it does when it is dropped")]
@@ -135,7 +135,7 @@ struct Rung {
 /// A lane, on its way to its thread.
 pub(super) struct Lane {
     /// With its index in the job and its encoder.
-    rung: (usize, VideoRung, Box<dyn EncodeVideo>),
+    rung: (usize, VideoRung, Option<Box<dyn EncodeVideo>>),
     open: Arc<OpenEncoder>,
     outlet: Outlet,
     affinity: Affinity,
@@ -143,9 +143,9 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane for the rung of this index in the job, whose encoder is open.
+    /// A lane for the rung of this index in the job, whose encoder is open unless it is cold.
     pub(super) fn new(
-        rung: (usize, VideoRung, Box<dyn EncodeVideo>),
+        rung: (usize, VideoRung, Option<Box<dyn EncodeVideo>>),
         open: Arc<OpenEncoder>,
         (outlet, affinity): (Outlet, Affinity),
         is_stopped: Arc<AtomicBool>,
@@ -177,11 +177,11 @@ impl Lane {
 }
 
 impl Rung {
-    fn new(index: usize, plan: VideoRung, encoder: Box<dyn EncodeVideo>) -> Self {
+    fn new(index: usize, plan: VideoRung, encoder: Option<Box<dyn EncodeVideo>>) -> Self {
         Self {
             index,
             plan,
-            encoder: Some(encoder),
+            encoder,
             is_fresh: true,
             retry_at: None,
             pause: FIRST_PAUSE,
@@ -208,7 +208,8 @@ impl Rung {
         }
         let is_shed = frame.shed >> self.index & 1 == 1;
         self.is_fresh |= is_shed || has_lost;
-        let mut is_lost = frame.slot.is_for(self.plan.every);
+        // Between the pictures of a halved rung there is none to lose, except after one that was lost.
+        let mut is_lost = self.is_fresh || frame.slot.is_for(self.plan.every);
         if let Some(Some(picture)) = frame.pictures.get(rung) {
             match self.encode(frame, picture, open) {
                 Ok(Some(sample)) => {

@@ -63,6 +63,10 @@ pub struct Config {
     pub ladders_file: std::path::PathBuf,
     /// What becomes of a source that cannot pass on a BASIC channel.
     pub basic: Basic,
+    /// When a rendition is encoded beside a source that is passed on.
+    pub ladder: Mode,
+    /// Seconds after its last request for which a rendition is encoded on demand.
+    pub idle_rung_seconds: u64,
     /// Milliseconds that decoded pictures may lag behind their arrival before a rung is shed.
     pub max_lag_ms: u64,
 }
@@ -78,6 +82,17 @@ pub enum Basic {
     Refuse,
 }
 
+/// When renditions are encoded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// While a viewer asks for them, where the source is passed on; else always.
+    OnDemand,
+    /// For as long as there is a source.
+    #[default]
+    Always,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -85,6 +100,8 @@ impl Default for Config {
             preset: "superfast".to_owned(),
             ladders_file: std::path::PathBuf::new(),
             basic: Basic::Transcode,
+            ladder: Mode::default(),
+            idle_rung_seconds: 30,
             max_lag_ms: 700,
         }
     }
@@ -99,6 +116,10 @@ impl Config {
         }
         if !(200..=5000).contains(&self.max_lag_ms) {
             return Err(("transcode.max_lag_ms", "it must be 200 to 5000".to_owned()));
+        }
+        if !(5..=86_400).contains(&self.idle_rung_seconds) {
+            let problem = "it must be 5 to 86400".to_owned();
+            return Err(("transcode.idle_rung_seconds", problem));
         }
         Ok(())
     }

@@ -100,6 +100,7 @@ fn malformed(detail: &str) -> codec::Error {
 mod tests {
     use super::*;
     use crate::media::codec::avc;
+    use crate::media::codec::video::Coding;
 
     /// libx264, 640x360, Main.
     const SPS: &[u8] = &[
@@ -128,16 +129,16 @@ mod tests {
         ] {
             let record = record(&extradata).unwrap();
             assert_eq!(record, expected());
-            let config = avc::Config::parse(&record).unwrap();
+            let config = avc::parse(&record).unwrap();
             assert_eq!((config.width, config.height), (640, 360));
-            assert_eq!(config.nal_length_bytes, 4);
+            assert!(matches!(config.coding, Coding::Avc(coding) if coding.nal_length_bytes == 4));
         }
     }
 
     #[test]
     fn refuses_extradata_without_a_sequence_parameter_set() {
         for len in 0..expected().len() {
-            let cut = record(&expected()[..len]).and_then(|cut| avc::Config::parse(&cut));
+            let cut = record(&expected()[..len]).and_then(|cut| avc::parse(&cut));
             assert!(cut.is_err(), "{len} bytes");
         }
         for extradata in [&[][..], &[0, 0, 0, 1], &[0, 0, 0, 9, 0x67], PPS] {

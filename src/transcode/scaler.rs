@@ -3,6 +3,7 @@
 //! In:  any decoded picture. Out: one of the asked size; the very same if it fits already.
 //! Not here: which sizes (`ladder`).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ffmpeg_next as ffmpeg;
@@ -17,6 +18,9 @@ use super::ffi::Scaling;
 use super::raw_frame::{RawFrame, Turn};
 use super::{Error, ffi};
 
+/// Most pictures whose memory is kept.
+const MAX_MADE: usize = 4;
+
 /// Makes pictures of one size.
 pub(super) struct Scaler {
     width: u32,
@@ -24,8 +28,8 @@ pub(super) struct Scaler {
     context: Option<Scaling>,
     /// Brings full range to limited range where the source's format does not say so by its name.
     narrower: Option<Scaling>,
-    /// The picture made last; its memory is used again when nobody holds it any more.
-    last: Option<Arc<frame::Video>>,
+    /// The pictures made last, the newest behind: their memory is used again when nobody holds them any more.
+    made: VecDeque<Arc<frame::Video>>,
     /// What it was made of: a picture that is shown again is not scaled again.
     last_source: Option<Arc<frame::Video>>,
 }
@@ -39,7 +43,7 @@ impl Scaler {
             height: height.into(),
             context: None,
             narrower: None,
-            last: None,
+            made: VecDeque::new(),
             last_source: None,
         }
     }
@@ -54,7 +58,7 @@ impl Scaler {
         if fits && turn == Turn::NONE {
             return Ok(frame.clone());
         }
-        if let (Some(last), Some(of)) = (&self.last, &self.last_source)
+        if let (Some(last), Some(of)) = (self.made.back(), &self.last_source)
             && Arc::ptr_eq(of, source)
         {
             return Ok(RawFrame {
@@ -82,7 +86,7 @@ impl Scaler {
         scaled.set_color_range(Range::MPEG);
         scaled.set_kind(picture::Type::None);
         let scaled = Arc::new(scaled);
-        self.last = Some(Arc::clone(&scaled));
+        self.made.push_back(Arc::clone(&scaled));
         self.last_source = Some(Arc::clone(source));
         Ok(RawFrame {
             picture: scaled,
@@ -113,11 +117,19 @@ impl Scaler {
 
     /// A picture to write to.
     fn picture(&mut self, width: u32, height: u32) -> frame::Video {
-        let unheld = self.last.take().and_then(|last| Arc::try_unwrap(last).ok());
-        let fitting = unheld.filter(|p| (p.width(), p.height()) == (width, height));
-        if let Some(mut picture) = fitting
-            && ffi::is_writable(&mut picture)
-        {
+        self.last_source = None;
+        // Lanes hold a picture until the slowest one has encoded it, and so do those that are made of it.
+        let unheld = self.made.iter_mut().rposition(|made| {
+            let picture = Arc::get_mut(made);
+            picture.is_some_and(ffi::is_writable)
+        });
+        let unheld = unheld.and_then(|at| self.made.remove(at));
+        let unheld = unheld.and_then(|made| Arc::try_unwrap(made).ok());
+        while self.made.len() >= MAX_MADE {
+            self.made.pop_front();
+        }
+        let fits = |p: &frame::Video| (p.width(), p.height()) == (width, height);
+        if let Some(picture) = unheld.filter(fits) {
             return picture;
         }
         frame::Video::new(Pixel::YUV420P, width, height)
@@ -175,4 +187,49 @@ fn turned(from: &frame::Video, turn: Turn, (width, height): (u32, u32)) -> frame
         );
     }
     to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcode::encoder::tests::pattern;
+
+    #[test]
+    fn memory_is_used_again_and_keeps_nothing_of_the_picture_before() {
+        let mut scaler = Scaler::new(320, 180);
+        let mut seen = Vec::new();
+        let mut held = VecDeque::new();
+        for n in 1..=20 {
+            let source = pattern(640, 360, n);
+            let mut picture = ffi::reference(&source.picture).unwrap();
+            let len = usize::try_from(n).unwrap();
+            // No captions came with every third one.
+            if n % 3 > 0 {
+                picture.new_side_data(Type::A53CC, len).unwrap();
+            }
+            let scaled = scaler.scale(&RawFrame::new(picture, n * 3000)).unwrap();
+            let captions = scaled.picture.side_data(Type::A53CC);
+            let captions = captions.map(|captions| captions.data().len());
+            assert_eq!(captions, (n % 3 > 0).then_some(len));
+            seen.push(scaled.picture.data(0).as_ptr());
+            held.push_back(scaled);
+            if held.len() > 2 {
+                held.pop_front();
+            }
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert!(seen.len() <= MAX_MADE, "{} pictures", seen.len());
+    }
+
+    #[test]
+    fn what_is_held_is_never_written_to() {
+        let mut scaler = Scaler::new(320, 180);
+        let scaled = |scaler: &mut Scaler, n| scaler.scale(&pattern(640, 360, n)).unwrap();
+        let held: Vec<_> = (0..10).map(|n| scaled(&mut scaler, n)).collect();
+        for (n, held) in (0..).zip(held) {
+            let anew = scaled(&mut Scaler::new(320, 180), n);
+            assert!(held.picture.data(0) == anew.picture.data(0), "picture {n}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 12;
 /// Long enough for segments to leave the window, and a discontinuity with them.
 const SECONDS: u64 = 8;
 
-async fn checked(url: &str, seconds: u64) -> Report {
+pub(crate) async fn checked(url: &str, seconds: u64) -> Report {
     let options = Options {
         url: Url::parse(url).unwrap(),
         duration: Duration::from_secs(seconds),
@@ -34,7 +34,7 @@ async fn checked(url: &str, seconds: u64) -> Report {
         .unwrap()
 }
 
-fn musts(report: &Report) -> Vec<&Finding> {
+pub(crate) fn musts(report: &Report) -> Vec<&Finding> {
     report
         .findings
         .iter()

@@ -72,7 +72,7 @@ async fn an_encoder_publishes_and_unpublishes() {
         panic!("{:?}", &events[..4])
     };
     assert_eq!(
-        (metadata.frame_rate, video.width, audio.sample_rate),
+        (metadata.frame_rate, video.width, audio.sample_rate()),
         (Some(30.0), 640, 48_000)
     );
     let samples: Vec<&Sample> = samples
@@ -438,23 +438,23 @@ async fn ends_are_told_apart() {
 #[tokio::test]
 async fn codecs_that_are_not_carried_are_named() {
     let mut server = Server::start(Config::default()).await;
-    let (mut hevc, mut published) = server.publisher().await;
-    hevc.send_video(0, b"\x90hvc1hvcC").await.unwrap();
-    let words = "HEVC is not supported, set the encoder to H.264";
+    let (mut vvc, mut published) = server.publisher().await;
+    vvc.send_video(0, b"\x90vvc1vvcC").await.unwrap();
+    let words = "VVC is not supported, set the encoder to H.264, HEVC, AV1 or VP9";
     assert_eq!(
-        hevc.expect_status().await.unwrap(),
+        vvc.expect_status().await.unwrap(),
         status("NetStream.Publish.Rejected", words)
     );
-    hevc.expect_closed().await.unwrap();
+    vvc.expect_closed().await.unwrap();
     let end = lost(&format!("NetStream.Publish.Rejected: {words}"));
     assert_eq!(published.rest().await, (vec![], end));
 
-    let (mut opus, mut published) = server.publisher().await;
-    opus.send_video(0, &avc_config()).await.unwrap();
-    opus.send_audio(0, b"\x91Opusdata").await.unwrap();
-    opus.send_video(0, &key_frame(10, 0)).await.unwrap();
+    let (mut speex, mut published) = server.publisher().await;
+    speex.send_video(0, &avc_config()).await.unwrap();
+    speex.send_audio(0, b"\xb2data").await.unwrap();
+    speex.send_video(0, &key_frame(10, 0)).await.unwrap();
     assert!(matches!(published.next().await, MediaEvent::VideoConfig(_)));
-    let notice = MediaEvent::Notice("Opus is not carried, set the encoder to AAC".to_owned());
+    let notice = MediaEvent::Notice("Speex is not carried, set the encoder to AAC".to_owned());
     assert_eq!(published.next().await, notice);
     assert!(published.sample().await.is_sync);
     server.tasks.stop().await;

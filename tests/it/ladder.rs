@@ -488,6 +488,7 @@ async fn sound_and_picture_stay_together_whatever_the_source_does() {
         // Three frames of sound are lost between two beeps, and then two.
         edited("lost", sync().without_audio(4_300..4_363)),
         edited("lost-two", sync().without_audio(4_300..4_342)),
+        edited("held-up", sync().held_up(110)),
         edited("quiet", sync().without_audio(3_500..6_500)),
         Scene {
             options: hd,
@@ -503,6 +504,10 @@ async fn sound_and_picture_stay_together_whatever_the_source_does() {
         let is_quiet = scene.name.starts_with("quiet");
         let silence = if is_quiet { &silence } else { &(0.0..0.0) };
         check_sync(scene, &ladder, silence);
+        if scene.name == "held-up" {
+            let holes = ladder.renditions.iter().map(|r| r.decode().holes());
+            assert_eq!(holes.sum::<usize>(), 0);
+        }
     }
 }
 

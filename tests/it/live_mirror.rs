@@ -37,7 +37,7 @@ const AVCC: &[u8] = &[
 ];
 
 fn init(hash: &str) -> Arc<InitSection> {
-    let config = Arc::new(avc::Config::parse(&Bytes::from_static(AVCC)).unwrap());
+    let config = Arc::new(avc::parse(&Bytes::from_static(AVCC)).unwrap());
     Arc::new(InitSection {
         bytes: Bytes::from(format!("init {hash}")),
         hash: hash.to_owned(),
@@ -80,6 +80,7 @@ impl Stream {
             name: variant.name.clone(),
             snapshot,
             variant: watch::channel(variant).1,
+            demand: None,
         };
         directory.announce(Arc::new(LiveChannel {
             channel_id: channel.to_owned(),
@@ -111,6 +112,7 @@ impl Stream {
                     opens_segment: index == 0,
                     closes_segment: index == 5,
                     is_gap: false,
+                    is_promised: false,
                 });
                 self.at += PART;
                 self.snapshot_tx.send_replace(self.window.snapshot());

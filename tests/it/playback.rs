@@ -65,7 +65,7 @@ async fn blocking_reload_hints_caching_and_compression() {
     blocking_reload(&stage).await;
     refusals(&stage).await;
     hints(&stage).await;
-    growing_segments(&stage).await;
+    growing_segments(&stage, client()).await;
     compression_and_cors(&stage).await;
     http2(&stage).await;
     assert!(stage.server.metric("weir_task_panics_total").await < 1.0);
@@ -251,7 +251,7 @@ async fn hints(stage: &Stage) {
 }
 
 /// EXT-X-PREFETCH names the segment that is being made and the next one. Each comes as it grows, and later as a whole.
-async fn growing_segments(stage: &Stage) {
+async fn growing_segments(stage: &Stage, client: &reqwest::Client) {
     let list = text(stage.url.as_str()).await;
     let named = list
         .lines()
@@ -264,13 +264,16 @@ async fn growing_segments(stage: &Stage) {
         unreachable!()
     };
     let (open_bytes, (next_bytes, lasted)) = tokio::join!(
-        async { get(open.as_str()).await.bytes().await.unwrap() },
-        grown(next)
+        async {
+            let answer = client.get(open.as_str()).send().await.unwrap();
+            answer.bytes().await.unwrap()
+        },
+        grown(client, next)
     );
     // Six parts, of which the first comes when it is there.
     assert!(lasted > Duration::from_secs(1), "{lasted:?}");
     for (url, grown) in [(open, open_bytes), (next, next_bytes)] {
-        let whole = get(url.as_str()).await;
+        let whole = client.get(url.as_str()).send().await.unwrap();
         let age = header(whole.headers(), "cache-control");
         assert_eq!(age, "public, max-age=3600, immutable");
         assert_eq!(whole.content_length(), Some(grown.len() as u64));
@@ -282,8 +285,8 @@ async fn growing_segments(stage: &Stage) {
 }
 
 /// A segment that has not begun, and how long it took from its first byte to its last.
-async fn grown(url: &Url) -> (Bytes, Duration) {
-    let mut answer = get(url.as_str()).await;
+async fn grown(client: &reqwest::Client, url: &Url) -> (Bytes, Duration) {
+    let mut answer = client.get(url.as_str()).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{url}");
     assert_eq!(header(answer.headers(), "cache-control"), "no-store");
     assert_eq!(answer.content_length(), None);
@@ -365,4 +368,5 @@ async fn http2(stage: &Stage) {
         assert_eq!(answer.unwrap().status(), StatusCode::OK);
     }
     assert!(!stage.list.segments.is_empty());
+    growing_segments(stage, &h2c).await;
 }

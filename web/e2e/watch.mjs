@@ -66,7 +66,8 @@ function sample() {
       codecs: attrs?.CODECS ?? codecs ?? null,
     })),
     stalls: window.stalls,
-    protocols: [...new Set(performance.getEntriesByType("resource").map((entry) => entry.nextHopProtocol))],
+    // What was broken off has none.
+    protocols: [...new Set(performance.getEntriesByType("resource").map((entry) => entry.nextHopProtocol))].filter(Boolean),
     troubles: weir.troubles,
   };
 }

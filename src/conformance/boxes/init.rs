@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::walk::{Fields, boxes, children, descend};
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{VideoConfig, VideoKind, aac};
 
 /// Most tracks read.
 const MAX_TRACKS: usize = 16;
@@ -13,6 +13,13 @@ const MAX_TRACKS: usize = 16;
 const MAX_EDITS: u32 = 16;
 /// The `objectTypeIndication` of MPEG-4 audio.
 const OBJECT_TYPE_AAC: u8 = 0x40;
+
+/// The boxes that hold a decoder configuration.
+const RECORDS: [(VideoKind, [u8; 4]); 3] = [
+    (VideoKind::Avc, *b"avcC"),
+    (VideoKind::Hevc, *b"hvcC"),
+    (VideoKind::Av1, *b"av1C"),
+];
 
 /// What a track carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,8 +51,8 @@ pub struct Track {
     pub display: Option<(u64, u64)>,
     /// What an edit list takes off presentation times, in ticks.
     pub edit: i64,
-    /// The H.264 decoder configuration.
-    pub avc: Option<avc::Config>,
+    /// The decoder configuration of H.264, HEVC or AV1.
+    pub video: Option<VideoConfig>,
     /// From `trex`.
     pub default_duration: u32,
     /// From `trex`.
@@ -161,7 +168,7 @@ fn read_track(trak: &[u8]) -> Option<Track> {
         size: None,
         display,
         edit: 0,
-        avc: None,
+        video: None,
         default_duration: 0,
         default_size: 0,
         default_flags: 0,
@@ -221,11 +228,19 @@ fn read_visual(body: &[u8], track: &mut Track) -> Option<()> {
     if let Some(format) = original(body.get(78..)?) {
         track.entry = format;
     }
-    let record = children(body.get(78..)?, *b"avcC").next()?;
-    let config = avc::Config::parse(&Bytes::copy_from_slice(record)).ok()?;
+    let mut records = RECORDS.iter();
+    let (kind, record) = records.find_map(|(kind, name)| {
+        let record = children(body.get(78..)?, *name).next()?;
+        Some((*kind, record))
+    })?;
+    let config = VideoConfig::parse(kind, &Bytes::copy_from_slice(record)).ok()?;
     track.size = Some((config.width.into(), config.height.into()));
-    track.codec = Some(config.codec_string());
-    track.avc = Some(config);
+    // Told under the name of the sample entry; of those that are another thing altogether nothing is.
+    let is_plain = matches!(&*track.entry, "avc1" | "avc3" | "hvc1" | "hev1" | "av01");
+    let told = config.codec_string();
+    let told = told.get(4..).filter(|_| is_plain);
+    track.codec = told.map(|form| format!("{}{form}", track.entry));
+    track.video = Some(config);
     Some(())
 }
 

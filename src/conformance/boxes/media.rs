@@ -233,7 +233,7 @@ impl Traf {
             let mut hasher = DefaultHasher::new();
             data.hash(&mut hasher);
             let is_picture = track.is_some_and(|track| track.kind == Kind::Video);
-            let avc = track.and_then(|track| track.avc.as_ref());
+            let config = track.and_then(|track| track.video.as_ref());
             out.push(Sample {
                 track: self.track,
                 dts,
@@ -241,7 +241,7 @@ impl Traf {
                 duration,
                 size,
                 is_sync: !is_picture || sample_flags & NON_SYNC == 0,
-                is_idr: avc.and_then(|avc| avc.is_idr(data).ok()),
+                is_idr: config.and_then(|config| config.is_sync(data).ok()),
                 digest: hasher.finish(),
             });
         }

@@ -443,6 +443,15 @@ fn settle_record(record: &mut Record, init: &Init, page: &mut Page<'_>) {
     compare_once(record, page);
 }
 
+/// Whether single parts may have left before the first playlist (rule 3); that they may, `single` judges.
+fn may_lack_parts(record: &Record) -> bool {
+    let told = record.parts.iter().map(|part| part.tag.duration_us);
+    let sum = told.fold(0, u64::saturating_add);
+    let count = u64::try_from(record.parts.len()).unwrap_or(0);
+    let tolerance = count.saturating_mul(1_000).saturating_add(5_000);
+    record.arrival_ms.is_none() && sum.saturating_add(tolerance) < record.segment.duration_us
+}
+
 /// Compares parts with their segment once all are there; then their samples can go.
 fn compare_once(record: &mut Record, page: &mut Page<'_>) {
     let is_open = |slot: &Slot| matches!(slot, Slot::Awaited | Slot::Here(_));
@@ -459,6 +468,7 @@ fn compare_once(record: &mut Record, page: &mut Page<'_>) {
     if let Some(segment) = record.slot.media()
         && parts.len() == record.parts.len()
         && !parts.is_empty()
+        && !may_lack_parts(record)
     {
         compare(record.segment.msn, &parts, segment, page);
     }

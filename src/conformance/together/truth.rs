@@ -99,7 +99,11 @@ fn says(codec: &str, track: &Track) -> bool {
     if let Some(found) = &track.codec {
         // HE-AAC may be there without the configuration saying so.
         let is_implicit = found == "mp4a.40.2" && matches!(codec, "mp4a.40.5" | "mp4a.40.29");
-        return is_implicit || found.eq_ignore_ascii_case(codec);
+        // AV1's may go on with what is the same in most streams.
+        let (told, more) = codec.split_at_checked(found.len()).unwrap_or((codec, ""));
+        let goes_on = found.starts_with("av01") && more.starts_with('.');
+        let is_same = found.eq_ignore_ascii_case(told) && (more.is_empty() || goes_on);
+        return is_implicit || is_same;
     }
     let entry = track.entry.to_ascii_lowercase();
     codec == entry || codec.starts_with(&format!("{entry}."))
@@ -238,10 +242,27 @@ mod tests {
             size: pixels,
             display: pixels.map(|(_, height)| (1024, height)),
             edit: 0,
-            avc: None,
+            video: None,
             default_duration: 0,
             default_size: 0,
             default_flags: 0,
+        }
+    }
+
+    #[test]
+    fn codec_strings_are_compared_whole_but_for_what_av1_may_leave_out() {
+        let av1 = track(Kind::Video, "av01", Some("av01.0.04M.08"), None);
+        let hevc = track(Kind::Video, "hvc1", Some("hvc1.1.6.L93.B0"), None);
+        for (told, track, is_said) in [
+            ("av01.0.04m.08", &av1, true),
+            ("av01.0.04m.08.0.110.01.01.01.0", &av1, true),
+            ("av01.0.05m.08", &av1, false),
+            ("av01.0.04m.0", &av1, false),
+            ("hvc1.1.6.l93.b0", &hevc, true),
+            ("hvc1.1.6.l93.b0.0", &hevc, false),
+            ("hvc1.1.6.l120.b0", &hevc, false),
+        ] {
+            assert_eq!(says(told, track), is_said, "{told}");
         }
     }
 

@@ -16,8 +16,22 @@ use crate::ingest::stream_name;
 const CAPS_RECONNECT: u32 = 1;
 /// `capsEx`: `ModEx` packets are understood.
 const CAPS_MOD_EX: f64 = 4.0;
-/// `FourCcInfoMask`: what we do with a codec is forward it.
-const CAN_FORWARD: f64 = 4.0;
+/// `FourCcInfoMask`: a codec is decoded, and forwarded, too.
+const CAN_DECODE: f64 = 1.0;
+const CAN_FORWARD_TOO: f64 = 5.0;
+/// What is taken, and what becomes of it.
+const VIDEO_CODECS: [(&str, f64); 4] = [
+    ("avc1", CAN_FORWARD_TOO),
+    ("hvc1", CAN_FORWARD_TOO),
+    ("av01", CAN_FORWARD_TOO),
+    ("vp09", CAN_DECODE),
+];
+const AUDIO_CODECS: [(&str, f64); 4] = [
+    ("mp4a", CAN_FORWARD_TOO),
+    ("Opus", CAN_DECODE),
+    ("fLaC", CAN_DECODE),
+    (".mp3", CAN_DECODE),
+];
 /// Longest application, `tcUrl`, stream name and `flashVer` that are kept.
 const MAX_NAME_CHARS: usize = 4096;
 
@@ -198,17 +212,14 @@ fn server_properties(is_enhanced: bool) -> Amf0Value {
         return Amf0Value::Null;
     };
     if is_enhanced {
-        let forward = || Amf0Value::Number(CAN_FORWARD);
-        let codecs = Amf0Value::StrictArray(vec![text("avc1"), text("mp4a")]);
+        let names = VIDEO_CODECS.iter().chain(&AUDIO_CODECS);
+        let codecs = Amf0Value::StrictArray(names.map(|(name, _)| text(name)).collect());
         properties.insert("fourCcList".to_owned(), codecs);
-        properties.insert(
-            "videoFourCcInfoMap".to_owned(),
-            object([("avc1", forward())]),
-        );
-        properties.insert(
-            "audioFourCcInfoMap".to_owned(),
-            object([("mp4a", forward())]),
-        );
+        let map = |codecs: [(&'static str, f64); 4]| {
+            object(codecs.map(|(name, mask)| (name, Amf0Value::Number(mask))))
+        };
+        properties.insert("videoFourCcInfoMap".to_owned(), map(VIDEO_CODECS));
+        properties.insert("audioFourCcInfoMap".to_owned(), map(AUDIO_CODECS));
         properties.insert("capsEx".to_owned(), Amf0Value::Number(CAPS_MOD_EX));
     }
     Amf0Value::Object(properties)

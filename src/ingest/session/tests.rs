@@ -189,11 +189,24 @@ fn answers_connect_and_announces_codecs_to_those_who_ask() {
             Some("NetConnection.Connect.Success")
         );
         let codecs = result[2].property("fourCcList");
-        let ours = Value::Array(vec![
-            Value::String("avc1".into()),
-            Value::String("mp4a".into()),
-        ]);
+        let ours = [
+            "avc1", "hvc1", "av01", "vp09", "mp4a", "Opus", "fLaC", ".mp3",
+        ];
+        let ours = Value::Array(ours.map(|name| Value::String(name.into())).into());
         assert_eq!(codecs, asks.then_some(&ours));
+        // 1: decoded; 5: decoded and forwarded.
+        for (map, codec, mask) in [
+            ("videoFourCcInfoMap", "hvc1", 5.0),
+            ("videoFourCcInfoMap", "vp09", 1.0),
+            ("audioFourCcInfoMap", "mp4a", 5.0),
+            ("audioFourCcInfoMap", ".mp3", 1.0),
+        ] {
+            let found = result[2].property(map).and_then(|map| map.property(codec));
+            let expected = Value::Number(mask);
+            assert_eq!(found, asks.then_some(&expected), "{map} {codec}");
+        }
+        let caps = result[2].property("capsEx").and_then(Value::as_number);
+        assert_eq!(caps, asks.then_some(4.0));
     }
 }
 

@@ -1,58 +1,65 @@
 //! Sound is counted in samples: how far that may be from its timestamps.
 //!
 //! In:  each frame's distance from where counting puts it, in samples. Out: by how much it has to move.
-//! Timestamps that come now early, now late, are jitter, and moving the sound with them would be heard. A step in them that
-//! is longer than jitter, and a distance that lasts, are real: sound is missing, or there is too much of it.
+//! Timestamps that come now early, now late, are jitter, and moving the sound with them would be heard. A distance that
+//! lasts is real: sound is missing, or there is too much of it.
 //! Not here: the timestamps themselves (`timeline`).
 
 use crate::media::Timescale;
 
-/// A distance beyond this is not believed to be jitter, however it came about.
-const MOST_MS: i64 = 80;
-/// Sound is missing if its timestamps step forward by this much more than a frame: two frames at 48 kHz are.
-const HOLE_MS: i64 = 40;
-/// A distance beyond this is not jitter either if it lasts for so many frames: a missing frame at 48 kHz is 21 ms.
-const LASTING_MS: i64 = 20;
-const LASTING_FRAMES: u32 = 8;
+/// A distance beyond so many milliseconds is real if it lasts for so many frames. One late frame is not: encoders that
+/// stamp by the wall clock send those. A missing frame of AAC is 21 ms at 48 kHz.
+const REAL: [(i64, u32); 3] = [(250, 1), (40, 4), (20, 8)];
 
 /// The frames so far.
 #[derive(Debug, Default)]
 pub(super) struct Drift {
-    last: i64,
-    /// How many of the last frames were further than [`LASTING_MS`] away on one side, and the least of that.
+    /// For each of [`REAL`].
+    stretches: [Stretch; REAL.len()],
+}
+
+/// The last frames that were too far away on one side.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch {
     frames: u32,
+    /// The least of their distances.
     least: i64,
 }
 
 impl Drift {
-    /// Takes the next frame, which counting puts `drift` before its timestamp. More than 0: it is moved by so much; less:
-    /// it is left out.
-    pub(super) fn correct(&mut self, drift: i64, scale: Timescale) -> i64 {
-        let ticks = |ms| Timescale::MILLIS.convert(ms, scale);
-        let step = drift.saturating_sub(self.last);
-        self.last = drift;
-        self.note(drift, ticks(LASTING_MS));
-        let is_hole = drift.min(step) > ticks(HOLE_MS);
-        let correction = if is_hole || drift.saturating_abs() > ticks(MOST_MS) {
-            drift
-        } else if self.frames >= LASTING_FRAMES {
-            self.least
-        } else {
-            0
-        };
-        if correction > 0 {
-            *self = Self {
-                last: drift.saturating_sub(correction),
-                ..Self::default()
+    /// Takes the next frame, of `samples`, which counting puts `drift` before its timestamp. More than 0: it is moved by
+    /// so much; less: it is left out.
+    pub(super) fn correct(&mut self, drift: i64, samples: i64, scale: Timescale) -> i64 {
+        let mut correction = 0;
+        // With fewer samples too many no frame is left out: that would make too few.
+        let least_too_much = samples.saturating_mul(3) / 4;
+        for (stretch, (limit_ms, frames)) in self.stretches.iter_mut().zip(REAL) {
+            let limit = Timescale::MILLIS.convert(limit_ms, scale);
+            // Leaving a frame out must bring the sound nearer, however long a frame is.
+            let limit = if drift < 0 {
+                limit.max(least_too_much)
+            } else {
+                limit
             };
+            stretch.note(drift, samples, limit);
+            if correction == 0 && stretch.frames >= frames {
+                correction = stretch.least;
+            }
+        }
+        if correction > 0 {
+            *self = Self::default();
         }
         correction
     }
+}
 
-    fn note(&mut self, drift: i64, limit: i64) {
+impl Stretch {
+    fn note(&mut self, drift: i64, samples: i64, limit: i64) {
+        // What was late and becomes less so has been held up, and is catching up.
+        let is_catching_up = drift > 0 && drift < self.least.saturating_sub(samples / 2);
         if drift.saturating_abs() <= limit {
-            (self.frames, self.least) = (0, 0);
-        } else if drift.signum() != self.least.signum() {
+            *self = Self::default();
+        } else if drift.signum() != self.least.signum() || is_catching_up {
             (self.frames, self.least) = (1, drift);
         } else {
             self.frames = self.frames.saturating_add(1);
@@ -72,16 +79,23 @@ mod tests {
     const SCALE: Timescale = Timescale::new(48_000).expect("not zero");
     const MS: i64 = 48;
     const FRAME: i64 = 1024;
+    /// Nothing is further away for long.
+    const LASTING_MS: i64 = REAL[2].0;
 
     /// What becomes of frames whose timestamps are so many samples later than they were at first: how much later or
     /// (by frames that are left out) earlier the sound is than at first after each.
     fn moves(late: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        moves_of(FRAME, late)
+    }
+
+    /// The same for frames of so many samples.
+    fn moves_of(frame: i64, late: impl IntoIterator<Item = i64>) -> Vec<i64> {
         let (mut drift, mut moved) = (Drift::default(), 0);
         let each = late.into_iter().map(|late| {
-            match drift.correct(late - moved, SCALE) {
+            match drift.correct(late - moved, frame, SCALE) {
                 more @ 1.. => moved += more,
                 0 => {}
-                _ => moved -= FRAME,
+                _ => moved -= frame,
             }
             moved
         });
@@ -95,24 +109,24 @@ mod tests {
             let moved = moves(late);
             assert!(moved.iter().all(|by| *by == 0), "{pattern:?}: {moved:?}");
         }
+        // An encoder that stamps by the wall clock and was held up: what waited comes at once.
+        for held_ms in [45, 85, 110, 240] {
+            let late = (0..1000).map(|n| (held_ms * MS - n % 50 * FRAME).max(0));
+            let moved = moves(late);
+            assert!(moved.iter().all(|by| *by == 0), "{held_ms}: {moved:?}");
+        }
     }
 
     #[test]
-    fn two_missing_frames_are_a_hole_at_once_and_one_soon() {
-        let one_lost = |ms: i64| moves([FRAME + ms; 10].map(|late| late - late % MS));
-        let moved = one_lost(0);
-        assert_eq!(moved[6], 0);
-        assert!(
-            moved[7..].iter().all(|by| *by == FRAME - FRAME % MS),
-            "{moved:?}"
-        );
-        for frames in [2, 3, 40] {
-            assert!(
-                moves([frames * FRAME; 10])
-                    .iter()
-                    .all(|by| *by == frames * FRAME)
-            );
+    fn one_missing_frame_is_a_hole_soon_more_sooner_and_many_at_once() {
+        let one = FRAME - FRAME % MS;
+        let moved = moves([one; 10]);
+        assert_eq!((moved[6], &moved[7..]), (0, &[one; 3][..]));
+        for frames in [2, 3, 11] {
+            let moved = moves([frames * FRAME; 10]);
+            assert_eq!((moved[2], moved[3]), (0, frames * FRAME));
         }
+        assert_eq!(moves([12 * FRAME; 10]), [12 * FRAME; 10]);
         // One after the other.
         let moved = moves((0..40).map(|n| n / 10 * FRAME));
         assert!((10..40).all(|n| moved[n] >= (i64::try_from(n).unwrap() / 10 - 1) * FRAME));
@@ -128,6 +142,36 @@ mod tests {
                 (-LASTING_MS * MS..=FRAME).contains(&rest) && rest.abs() <= LASTING_MS * MS,
                 "{ms}: {moved:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_long_frame_is_not_left_out_for_a_little() {
+        let scale = Timescale::new(16_000).unwrap();
+        // 64 ms a frame, and timestamps that are 25 or 45 ms early from some frame on.
+        for ms in [25, 45] {
+            let mut drift = Drift::default();
+            let corrections = (0..100).map(|_| drift.correct(-ms * 16, FRAME, scale));
+            assert!(corrections.into_iter().all(|by| by == 0), "{ms} ms");
+        }
+        let mut drift = Drift::default();
+        let left_out = (0..4).map(|_| drift.correct(-60 * 16, FRAME, scale));
+        assert_eq!(left_out.collect::<Vec<_>>(), [0, 0, 0, -60 * 16]);
+    }
+
+    #[test]
+    fn frames_of_other_codecs_are_judged_by_their_own_length() {
+        // What was held up comes at once: frames of 20 and of 5 ms, as Opus has them.
+        for frame in [960, 240] {
+            let late = (0..1000).map(|n| (85 * MS - n % 50 * frame).max(0));
+            let moved = moves_of(frame, late);
+            assert!(moved.iter().all(|by| *by == 0), "{frame}: {moved:?}");
+        }
+        // FLAC's last 96 ms: left out for 100 ms too many, not for 60.
+        let flac = 4608;
+        for (early_ms, left_out) in [(60, 0), (100, 1)] {
+            let moved = moves_of(flac, [-early_ms * MS; 60]);
+            assert_eq!(moved[59], -left_out * flac, "{early_ms} ms");
         }
     }
 

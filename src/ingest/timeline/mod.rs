@@ -8,7 +8,7 @@
 //! What encoders do, and what becomes of it:
 //! - timestamps wrap after 49.7 days: unwrapped by signed differences;
 //! - milliseconds are rounded: video goes onto its frame grid, audio is counted in
-//!   frames of 1024 samples and only moved when sound is missing, or too much of it has come;
+//!   samples and only moved when sound is missing, or too much of it has come;
 //! - a timestamp repeats or steps back: that frame gets the next free tick (video) or is left out
 //!   (audio, which cannot be shortened); if it stays behind, it is a jump;
 //! - timestamps jump by more than 3 s: the track goes on where wall time puts it, the other track
@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use self::drift::Drift;
 use self::frame_grid::{FrameGrid, Placed};
-use crate::media::codec::aac::SAMPLES_PER_FRAME;
 use crate::media::{Timescale, TrackKind};
 
 /// Output time of the first message, so that an earlier one of the other track is not negative.
@@ -148,13 +147,13 @@ impl Timeline {
         }
     }
 
-    /// Places an audio frame of 1024 samples; `None` if there is no room for it.
-    pub fn audio(&mut self, timestamp: u32, now: Duration) -> Option<i64> {
+    /// Places an audio frame of so many samples; `None` if there is no room for it.
+    pub fn audio(&mut self, timestamp: u32, samples: i64, now: Duration) -> Option<i64> {
         let ms = self.place(TrackKind::Audio, timestamp, now);
         let sent = Timescale::MILLIS.convert(ms, self.audio_scale);
         let counted = self.next_audio.unwrap_or(sent);
         let drift = sent.saturating_sub(counted);
-        let correction = self.drift.correct(drift, self.audio_scale);
+        let correction = self.drift.correct(drift, samples, self.audio_scale);
         let is_behind = correction < 0;
         self.audio.record(ms, now, is_behind);
         if is_behind {
@@ -162,7 +161,7 @@ impl Timeline {
         }
         self.front = self.audio.last;
         let start = counted.saturating_add(correction);
-        self.next_audio = Some(start.saturating_add(SAMPLES_PER_FRAME));
+        self.next_audio = Some(start.saturating_add(samples));
         Some(start)
     }
 

@@ -13,9 +13,11 @@ use super::SourceConfig;
 use super::health::{self, Code};
 use super::start::{
     Gaps, Ready, STANDS_STILL, Start, Verdict, Way, constant_rate, long_gop, segment_limit_ms,
+    unplayable,
 };
 use crate::ingest::{EndReason, MediaEvent, Metadata};
-use crate::media::codec::aac;
+use crate::media::codec::video::Passing;
+use crate::media::codec::{AudioConfig, VideoConfig, VideoKind};
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 use crate::transcode::FrameRate;
@@ -85,13 +87,25 @@ pub(super) struct Means {
     pub(super) may_transcode: bool,
 }
 
+impl Means {
+    /// Whether these pictures need others encoded beside them, which is not allowed: not every player takes them.
+    fn lacks_encoder(&self, video: &VideoConfig) -> bool {
+        !self.may_transcode && video.kind() != VideoKind::Avc
+    }
+}
+
+fn needs_encoder(video: &VideoConfig) -> String {
+    let name = video.kind().name();
+    format!("{name} has to be transcoded for most players, and this channel is not; send H.264")
+}
+
 /// The state of one publisher.
 #[derive(Debug)]
 pub(super) struct Intake {
     means: Means,
     metadata: Metadata,
     /// The audio configuration in force.
-    audio: Option<Arc<aac::Config>>,
+    audio: Option<Arc<AudioConfig>>,
     phase: Phase,
 }
 
@@ -193,9 +207,9 @@ impl Intake {
         Action::Wait
     }
 
-    /// Any AAC is carried; what players do not take as it is, is told and transcoded, or left out
+    /// Any sound that is taken is carried; what players do not take as it is, is told and transcoded, or left out
     /// where that is not wanted.
-    fn audio_config(&mut self, config: &Arc<aac::Config>) -> Action {
+    fn audio_config(&mut self, config: &Arc<AudioConfig>) -> Action {
         let words = config.describe();
         let is_passable = config.is_widely_playable();
         let is_carried = config.is_stereo_or_mono_lc() || self.means.may_transcode;
@@ -250,15 +264,15 @@ impl Intake {
                 live.transcode(STANDS_STILL.to_owned())
             }
             Phase::Live(live) => match live.picture(sample) {
+                Action::Change(source, _) if self.means.lacks_encoder(&source.video) => {
+                    Action::Leave(Ending::Refused(needs_encoder(&source.video)))
+                }
                 Action::Change(source, _)
                     if live.is_passing
                         && self.means.may_transcode
-                        && !source.video.is_widely_playable() =>
+                        && source.video.passing() == Passing::Never =>
                 {
-                    live.transcode(format!(
-                        "browsers do not play this form of H.264 ({})",
-                        source.video.describe()
-                    ))
+                    live.transcode(unplayable(&source.video))
                 }
                 action => action,
             },
@@ -274,6 +288,10 @@ impl Intake {
                     && !self.means.may_transcode
                 {
                     return Action::Leave(Ending::Refused(reason.clone().unwrap_or_default()));
+                }
+                if self.means.lacks_encoder(&ready.source.video) {
+                    let words = needs_encoder(&ready.source.video);
+                    return Action::Leave(Ending::Refused(words));
                 }
                 let live = Live::new(&ready, self.means.grid);
                 self.phase = Phase::Live(live);
@@ -397,7 +415,7 @@ impl Live {
         self.gop.push(sample.clone());
     }
 
-    fn sound(&mut self, sample: Sample, config: Option<&Arc<aac::Config>>) -> Action {
+    fn sound(&mut self, sample: Sample, config: Option<&Arc<AudioConfig>>) -> Action {
         if self.wanted.audio.as_ref() != config {
             self.wanted.audio = config.cloned();
         }
@@ -474,8 +492,13 @@ impl Live {
             let (bits, ticks) = std::mem::take(&mut self.span);
             self.measured.peak_bps = self.measured.peak_bps.max(bps(bits, ticks));
         }
-        let fps_millis = u64::from(pictures) * 90_000_000 / ticks;
-        let fps_millis = u32::try_from(fps_millis).unwrap_or(u32::MAX);
+        let gaps = self.gaps(dts);
+        let usual = gaps.fps_millis(None);
+        let fps_millis = if usual == 0 || gaps.is_uneven() {
+            u32::try_from(u64::from(pictures) * 90_000_000 / ticks).unwrap_or(u32::MAX)
+        } else {
+            usual
+        };
         let known = self.fps_millis;
         // Of more the frame grid, or an encoder that halves or expects fewer, would be wrong; of fewer none is.
         let is_faster = |rate: u32| ticks >= SHORTEST_LOOK && rate > known + known / 6;
@@ -483,7 +506,8 @@ impl Live {
             let is_other = if is_first {
                 fps_millis.abs_diff(known) > known / 20
             } else {
-                is_faster(fps_millis) && self.is_even(dts)
+                // Not if they came faster from the GOP's middle on.
+                is_faster(fps_millis) && !gaps.is_uneven()
             };
             if is_first || is_other {
                 // One GOP of rounded timestamps: a rate that encoders have is meant.
@@ -502,12 +526,12 @@ impl Live {
         is_other
     }
 
-    /// Whether the pictures of the GOP that ends at `dts` came steadily, and not faster from its middle on.
-    fn is_even(&self, dts: i64) -> bool {
+    /// The distances between the pictures of the GOP that ends at `dts`.
+    fn gaps(&self, dts: i64) -> Gaps {
         let mut gaps = Gaps::default();
         let times = self.gop.iter().map(|sample| sample.dts);
         times.chain([dts]).for_each(|dts| gaps.note(dts));
-        !gaps.is_uneven()
+        gaps
     }
 
     fn picture(&mut self, sample: Sample) -> Action {

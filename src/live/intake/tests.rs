@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::live::start;
+use crate::media::codec::AudioKind;
 
 const STEREO: &[u8] = &[0x11, 0x90];
 const SURROUND: &[u8] = &[0x11, 0xb0];
@@ -33,7 +34,7 @@ fn video(width: u16) -> MediaEvent {
 
 fn audio(bytes: &'static [u8]) -> MediaEvent {
     MediaEvent::AudioConfig(Arc::new(
-        aac::Config::parse(&Bytes::from_static(bytes)).unwrap(),
+        AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(bytes)).unwrap(),
     ))
 }
 
@@ -106,6 +107,35 @@ fn a_changed_video_configuration_waits_for_its_idr() {
     intake.take(video(640));
     let samples = [picture(63, false), picture(64, true), picture(65, false)];
     assert_eq!(letters(&mut intake, samples), "PCP");
+}
+
+#[test]
+fn what_only_some_players_take_needs_an_encoder() {
+    for (may_transcode, expected) in [(true, 'B'), (false, 'L')] {
+        let mut intake = Intake::new(means(may_transcode));
+        intake.take(MediaEvent::VideoConfig(start::tests::hevc()));
+        let pictures = (0..=60).map(|n| picture(n, n % 60 == 0));
+        let letters = letters(&mut intake, pictures);
+        assert_eq!(letters.chars().last(), Some(expected), "{letters}");
+    }
+    // It comes in mid-stream: it takes its place, or the stream ends with a word.
+    for (may_transcode, expected) in [(true, "PC"), (false, "PL")] {
+        let mut intake = live_with(means(may_transcode), false);
+        intake.take(MediaEvent::VideoConfig(start::tests::hevc()));
+        let samples = [picture(61, false), picture(62, true)];
+        assert_eq!(letters(&mut intake, samples), expected);
+    }
+    let mut intake = live_with(means(false), false);
+    intake.take(MediaEvent::VideoConfig(start::tests::hevc()));
+    let action = intake.take(MediaEvent::Sample(picture(61, true)));
+    let Action::Leave(Ending::Refused(words)) = action else {
+        panic!("{action:?}");
+    };
+    assert!(words.contains("HEVC") && words.contains("H.264"), "{words}");
+    // What no player takes is transcoded.
+    let mut intake = live(false);
+    intake.take(MediaEvent::VideoConfig(start::tests::vp9()));
+    assert_eq!(letters(&mut intake, [picture(61, true)]), "X");
 }
 
 #[test]
@@ -388,6 +418,17 @@ fn a_changed_source_that_has_another_rate_is_planned_anew_after_its_first_gop() 
             .chars()
             .all(|letter| letter == 'P')
     );
+}
+
+#[test]
+fn a_changed_source_keeps_its_rate_although_a_picture_is_missing() {
+    let mut intake = live(false);
+    intake.take(video(640));
+    assert_eq!(letters(&mut intake, [picture(120, true)]), "C");
+    let lossy = (121..=180).filter(|n| *n != 150);
+    let gop = lossy.map(|n| picture(n, n == 180));
+    assert_eq!(letters(&mut intake, gop), "P".repeat(59));
+    assert_eq!(intake.measured().fps_millis, Some(30_000));
 }
 
 #[test]

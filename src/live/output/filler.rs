@@ -17,6 +17,7 @@ use super::rendition::Rendition;
 use super::{Output, Run};
 use crate::base::clock::WallTime;
 use crate::media::codec::aac;
+use crate::media::codec::video::Coding;
 use crate::media::{Sample, Timescale, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
 use crate::packaging::{self, Packager};
@@ -30,8 +31,8 @@ const MAX_BEHIND: i64 = 64;
 /// Fills one timeline.
 pub(in crate::live) struct Filler {
     grid: SlateGrid,
-    /// One for each rendition with pictures; none of them: gaps.
-    reels: Vec<Reel>,
+    /// One for each rendition with pictures that shows a slate; without any: gaps.
+    reels: Vec<Option<Reel>>,
     rungs: usize,
     sounds: Vec<Sound>,
     /// The next frame.
@@ -113,7 +114,7 @@ impl Filler {
     /// A slate, from `began` on.
     pub(super) fn slate(
         grid: SlateGrid,
-        reels: Vec<Reel>,
+        reels: Vec<Option<Reel>>,
         sounds: Vec<Sound>,
         began: Instant,
     ) -> Self {
@@ -171,7 +172,7 @@ impl Filler {
             made.extend(frames.map(|sample| Made::Audio { encode, sample }));
         }
         for rung in 0..self.rungs {
-            let reel = self.reels.get(rung);
+            let reel = self.reels.get(rung).and_then(Option::as_ref);
             let index = usize::try_from(index).unwrap_or(0);
             let shown = reel.and_then(|reel| reel.samples.get(index));
             let is_lost = shown.is_none();
@@ -244,15 +245,18 @@ impl Output {
             Some(slate) => (slate.reels, slate.silences),
             None => (Vec::new(), Vec::new()),
         };
-        let mut silences = silences.into_iter();
+        let has_slate = !reels.is_empty();
+        let (mut reels, mut silences) = (reels.into_iter(), silences.into_iter());
+        let mut shown = Vec::new();
         let mut sounds = Vec::new();
         for (slot, rendition) in self.renditions.iter_mut().enumerate() {
             let Some(mut tracks) = rendition.tracks().cloned() else {
                 continue;
             };
             if tracks.video.is_some() {
-                let reel = reels.get(run.rung_slots.len());
-                show(&mut tracks, reel);
+                let reel = slate_form(&tracks).and_then(|_| reels.next());
+                show(&mut tracks, reel.as_ref());
+                shown.push(reel);
                 run.rung_slots.push(slot);
             } else {
                 run.sound_only_slots.push(slot);
@@ -271,10 +275,10 @@ impl Output {
         self.run = Some(run);
         self.publish(&vec![true; self.renditions.len()]);
         let grid = self.slate_grid();
-        Ok(Some(if reels.is_empty() {
-            Filler::gaps(grid, rungs, began)
+        Ok(Some(if has_slate {
+            Filler::slate(grid, shown, sounds, began)
         } else {
-            Filler::slate(grid, reels, sounds, began)
+            Filler::gaps(grid, rungs, began)
         }))
     }
 
@@ -299,13 +303,16 @@ fn show(tracks: &mut Tracks, reel: Option<&Reel>) {
     }
 }
 
+/// What a slate declares in the place of these pictures. It is H.264: who promised another codec has gaps instead.
+fn slate_form(tracks: &Tracks) -> Option<Form> {
+    match tracks.video.as_ref()?.config.coding {
+        Coding::Avc(coding) => Some(Form(coding.profile, coding.compatibility, coding.level)),
+        _ => None,
+    }
+}
+
 fn slate_rung(rendition: &Rendition) -> Option<SlateRung> {
-    let shown = rendition.tracks()?.video.as_ref()?;
-    let form = Form(
-        shown.config.profile,
-        shown.config.compatibility,
-        shown.config.level,
-    );
+    let form = slate_form(rendition.tracks()?)?;
     let variant = rendition.variant();
     let bitrate_bps = u32::try_from(variant.average_bandwidth_bps).unwrap_or(u32::MAX);
     Some(SlateRung {
@@ -345,7 +352,7 @@ mod tests {
         let began = Instant::now();
         let config = aac::Config::parse(&Bytes::from_static(&[0x11, 0x90])).unwrap();
         let sound = Sound::new(&config, Bytes::from_static(b"silent"));
-        let mut filler = Filler::slate(grid(), vec![reel()], vec![sound], began);
+        let mut filler = Filler::slate(grid(), vec![Some(reel())], vec![sound], began);
         assert_eq!(filler.due(), began);
         let made = filler.make(began + Duration::from_millis(2100));
         let opened = made.iter().filter_map(|made| match made {
@@ -378,6 +385,33 @@ mod tests {
         assert_eq!(sounds, expected);
         assert!(filler.make(began + Duration::from_millis(2100)).is_empty());
         assert!(!filler.is_gap());
+    }
+
+    #[test]
+    fn who_promised_another_codec_has_gaps_beside_the_slate() {
+        let began = Instant::now();
+        let mut filler = Filler::slate(grid(), vec![None, Some(reel())], Vec::new(), began);
+        let made = filler.make(began);
+        assert!(!filler.is_gap());
+        let of = |wanted: usize| {
+            let made = made.iter().filter_map(move |made| match made {
+                Made::Video { rung, .. } => (*rung == wanted).then_some("shown"),
+                Made::VideoUntil {
+                    rung,
+                    is_lost: true,
+                    ..
+                } => (*rung == wanted).then_some("lost"),
+                _ => None,
+            });
+            made.collect::<Vec<_>>()
+        };
+        assert_eq!((of(0), of(1)), (vec!["lost"], vec!["shown"]));
+        let tracks = |config| Tracks {
+            video: Some(VideoTrack { config }),
+            audio: None,
+        };
+        assert_eq!(slate_form(&tracks(crate::live::start::tests::hevc())), None);
+        assert!(slate_form(&tracks(reel().config)).is_some());
     }
 
     #[test]

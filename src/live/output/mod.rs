@@ -7,36 +7,39 @@
 //! Order at each part: bytes reachable, then waiters woken (both are one snapshot).
 //! Not here: one rendition's own state (`rendition`), which renditions there are (`plan`).
 
+mod brew;
 mod cadence;
+mod ending;
 mod filler;
+mod missing;
+mod on_demand;
 mod rendition;
 mod restored;
 mod run;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(super) use self::filler::{Filler, Slate, SlatePlan};
+pub(super) use self::on_demand::RungEvent;
 
 use self::cadence::Cadence;
+use self::on_demand::OnDemand;
 use self::rendition::{Rendition, variant};
-use self::run::{Cutter, Run};
+use self::run::{Cutter, Run, silence};
 use super::SourceConfig;
 use super::plan::Setup;
-use super::silence::Silence;
 use crate::base::clock::WallTime;
+use crate::media::codec::VideoConfig;
 use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Author, Cue, Packager, Part};
-use crate::playlist::{self, Directory, Expected, LiveChannel, Variant};
+use crate::playlist::{self, Directory, Expected, LiveChannel, RungDemand, Variant};
 use crate::transcode::ladder::{Ladder, RungAudio, RungVideo};
-use crate::transcode::{Output as Made, Started, silent_frame};
+use crate::transcode::{Output as Made, Started};
 
-/// How long the renditions' tails are waited for when a timeline ends.
-const TAIL_DEADLINE: Duration = Duration::from_millis(1500);
 /// How far pictures may be ahead of sound that is being encoded: as much as a start holds back.
 const ENCODED_AUDIO_WAIT: i64 = 270_000;
 
@@ -46,6 +49,9 @@ pub(super) struct Output {
     ladder: Ladder,
     renditions: Vec<Rendition>,
     run: Option<Run>,
+    /// If rungs are encoded on demand; who asks for one wakes it.
+    on_demand: Option<OnDemand>,
+    wake: Arc<Notify>,
     cadence: Cadence,
     /// How many texts have been shown.
     said: u32,
@@ -55,6 +61,14 @@ pub(super) struct Output {
     /// the word that the channel is live.
     expected: Option<Expected>,
     is_ended: bool,
+}
+
+/// What happens without the publisher.
+pub(super) enum Next {
+    /// The transcoder made something, or has ended.
+    Made(Option<Made>),
+    /// Something about the rungs that are encoded on demand.
+    Rung(RungEvent),
 }
 
 /// Which channel and epoch an [`Output`] writes.
@@ -89,10 +103,19 @@ impl Output {
         ladder: &Ladder,
         directory: Arc<Directory>,
     ) -> Self {
-        let rungs = ladder.rungs.iter();
-        let (renditions, handles) = rungs
-            .map(|rung| Rendition::new(&rung.name, rung.is_listed_always, grid, place.first_msn))
-            .unzip();
+        let wake = Arc::new(Notify::new());
+        let demand = || RungDemand::new(Instant::now(), Arc::clone(&wake));
+        let rungs = ladder.rungs.iter().map(|rung| {
+            let is_encoded = matches!(rung.video, RungVideo::Encode { .. });
+            let demand = is_encoded.then(|| Arc::new(demand()));
+            Rendition::new(
+                &rung.name,
+                rung.is_listed_always,
+                (grid, place.first_msn),
+                demand,
+            )
+        });
+        let (renditions, handles) = rungs.unzip();
         let expected = directory.expect(&place.channel_id);
         let channel = directory.prepare(place.channel_id, place.epoch, handles);
         Self {
@@ -103,6 +126,8 @@ impl Output {
             ladder: ladder.clone(),
             renditions,
             run: None,
+            on_demand: None,
+            wake,
             cadence: Cadence::new(grid.part_target_ms),
             said: 0,
             directory,
@@ -126,8 +151,13 @@ impl Output {
             source_variant,
             at,
         } = beginning;
+        let makes_rungs = setup.recipe.is_some();
         let (transcoder, made_rx, made) = match started {
             None => (None, None, (Vec::new(), Vec::new())),
+            // Nothing is encoded all the time.
+            Some(started) if makes_rungs && setup.encode_slots.is_empty() => {
+                (None, None, (started.video, started.audio))
+            }
             Some(started) => (
                 Some(started.transcoder),
                 Some(started.output_rx),
@@ -138,11 +168,16 @@ impl Output {
             needs_transcoder: transcoder.is_some(),
             transcoder,
             made_rx,
+            is_on_demand: makes_rungs,
             rung_slots: setup.rung_slots,
             encode_slots: setup.encode_slots,
             ..Run::led_by_ticks(Segmenter::new(&self.packaging, true))
         };
         for (slot, rung) in setup.ladder.rungs.iter().enumerate() {
+            if rung.video == RungVideo::Missing {
+                run.missing_slots.push(slot);
+                continue;
+            }
             let tracks = run.tracks(slot, rung, source, &made);
             let is_leader = matches!(rung.video, RungVideo::Source);
             let mut packager = if is_leader {
@@ -176,7 +211,11 @@ impl Output {
                 rendition.keep_gop();
             }
         }
+        self.begin_missing(&run.missing_slots, at)?;
         run.silence = silence(source, run.source_audio_slots.is_empty());
+        if let Some(job) = setup.recipe {
+            self.begin_rungs(job, &run, &setup.ladder);
+        }
         self.ladder = setup.ladder;
         self.run = Some(run);
         if self.is_announced() {
@@ -202,6 +241,7 @@ impl Output {
                 self.push_sound(&sample);
             }
             self.push_picture(sample, arrival)?;
+            self.brew();
         } else if run.silence.as_mut().is_none_or(|s| s.admit(&sample)) {
             self.push_sound(&sample);
         }
@@ -226,9 +266,18 @@ impl Output {
             let shift = leader.packager.as_ref().map_or(0, Packager::decode_shift);
             opens_at = has_opened.then_some(sample.dts + shift);
             run.shift = shift;
+            if let Some(on_demand) = &mut self.on_demand {
+                if has_opened {
+                    on_demand.open(sample.dts, shift, &mut self.renditions);
+                }
+                on_demand.picture(&sample, arrival, opens_at);
+            }
             for slot in &run.sound_only_slots {
                 self.renditions[*slot].picture_until(sample.dts, false);
             }
+        }
+        for slot in &run.missing_slots {
+            self.renditions[*slot].picture_until(sample.dts, true);
         }
         if let Some(transcoder) = &mut run.transcoder
             && !transcoder.video(sample, arrival, opens_at)
@@ -242,7 +291,8 @@ impl Output {
 
     /// While a transcoder is lost nothing will come of the pictures up to now: their spans are gaps at once.
     fn miss_pictures(&mut self) {
-        let Some(run) = self.run.as_ref().filter(|run| run.is_lost()) else {
+        let is_lost = |run: &&Run| run.is_lost() && !run.is_on_demand;
+        let Some(run) = self.run.as_ref().filter(is_lost) else {
             return;
         };
         for slot in &run.rung_slots {
@@ -258,6 +308,9 @@ impl Output {
         if let Some(transcoder) = &mut run.transcoder {
             transcoder.audio(sample.clone());
         }
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.sound(0, sample);
+        }
     }
 
     /// What the multivariant playlist says of a source that is passed through.
@@ -268,18 +321,33 @@ impl Output {
     }
 
     /// The source's parameter sets change, at the next picture; viewers see nothing of it.
-    pub(super) fn reconfigure(&mut self, config: Arc<crate::media::codec::avc::Config>) {
+    pub(super) fn reconfigure(&mut self, config: &Arc<VideoConfig>) {
         if let Some(transcoder) = self.run.as_mut().and_then(|run| run.transcoder.as_mut()) {
-            transcoder.video_config(config);
+            transcoder.video_config(Arc::clone(config));
+        }
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.reconfigure(config);
         }
     }
 
-    /// What the transcoder made next; `None` when it has ended. Never resolves without one.
-    /// Cancel safe.
-    pub(super) async fn next_made(&mut self) -> Option<Made> {
-        match self.run.as_mut().and_then(|run| run.made_rx.as_mut()) {
-            Some(made_rx) => made_rx.recv().await,
-            None => std::future::pending().await,
+    /// What the transcoder made next, `None` when it has ended; or what happened to the rungs that are encoded on
+    /// demand. Never resolves without either. Cancel safe.
+    pub(super) async fn next(&mut self) -> Next {
+        let made = async {
+            match self.run.as_mut().and_then(|run| run.made_rx.as_mut()) {
+                Some(made_rx) => made_rx.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let rung = async {
+            match &mut self.on_demand {
+                Some(on_demand) => on_demand.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            made = made => Next::Made(made),
+            event = rung => Next::Rung(event),
         }
     }
 
@@ -355,6 +423,9 @@ impl Output {
                 for slot in &run.sound_only_slots {
                     self.renditions[*slot].picture_until(pts, false);
                 }
+                for slot in &run.missing_slots {
+                    self.renditions[*slot].picture_until(pts, true);
+                }
             }
             Made::Video {
                 rung,
@@ -379,6 +450,9 @@ impl Output {
             Made::Audio { encode, sample } => {
                 for slot in run.encode_slots.get(encode).into_iter().flatten() {
                     push_made(&mut self.renditions[*slot], sample.clone(), None);
+                }
+                if let Some(on_demand) = &mut self.on_demand {
+                    on_demand.sound(1 + encode, &sample);
                 }
             }
             Made::Shed { .. } | Made::Restored { .. } | Made::Failed { .. } => return true,
@@ -408,6 +482,11 @@ impl Output {
                 parts += 1;
             });
         }
+        if let Some(on_demand) = &mut self.on_demand {
+            for span in &spans {
+                on_demand.span(*span);
+            }
+        }
         for (slot, rendition) in self.renditions.iter_mut().enumerate() {
             if Some(slot) != leader {
                 for span in &spans {
@@ -426,58 +505,6 @@ impl Output {
         }
     }
 
-    /// Closes the open part and segment in all renditions; the windows wait for the next timeline.
-    /// Renditions that are behind get a while to catch up.
-    pub(super) async fn interrupt(&mut self) {
-        let Some(run) = &mut self.run else { return };
-        for rendition in &mut self.renditions {
-            if let Some(packager) = &mut rendition.packager {
-                packager.expect_end();
-            }
-        }
-        if let Cutter::Leader(slot) = run.cutter
-            && let Some(packager) = &mut self.renditions[slot].packager
-        {
-            packager.finish();
-        }
-        if let Some(transcoder) = &mut run.transcoder {
-            transcoder.finish();
-        }
-        self.settle(Vec::new(), None);
-        let deadline = Instant::now() + TAIL_DEADLINE;
-        let has_tail = |output: &Self| output.run.as_ref().is_some_and(|r| r.made_rx.is_some());
-        while has_tail(self) {
-            match tokio::time::timeout_at(deadline, self.next_made()).await {
-                Ok(Some(made)) => {
-                    self.take(made);
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    tracing::warn!("the transcoder did not finish in time");
-                    break;
-                }
-            }
-        }
-        let mut spans = Vec::new();
-        if let Some(Cutter::Ticks(segmenter)) = self.run.as_mut().map(|run| &mut run.cutter) {
-            segmenter.finish();
-            spans.extend(std::iter::from_fn(|| segmenter.poll()));
-        }
-        self.settle(spans, None);
-        for rendition in &mut self.renditions {
-            if let Some(packager) = &mut rendition.packager {
-                packager.finish();
-            }
-        }
-        self.settle(Vec::new(), None);
-        for rendition in &mut self.renditions {
-            rendition.close();
-        }
-        self.run = None;
-        self.cadence.pause();
-        self.publish(&vec![true; self.renditions.len()]);
-    }
-
     /// Has a text shown in all renditions at the newest moment, which none has made a part of yet; whether there is one.
     pub(super) fn say(&mut self, author: Author, text: &str) -> bool {
         let Some((at, shift)) = self.run.as_ref().and_then(Run::newest) else {
@@ -486,9 +513,12 @@ impl Output {
         let cue = Cue::text(at, shift, self.said, author, text);
         self.said = self.said.wrapping_add(1);
         for rendition in &mut self.renditions {
-            if let Some(packager) = &mut rendition.packager {
+            if let Some(packager) = rendition.taker() {
                 packager.push_cue(cue.clone());
             }
+        }
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.say(&cue);
         }
         true
     }
@@ -501,20 +531,6 @@ impl Output {
     /// Parts that became fetchable since the last call, and how many of them were late.
     pub(super) fn take_cadence(&mut self) -> (u64, u64) {
         self.cadence.take()
-    }
-
-    /// Ends the playlists; returns the first media sequence number not used.
-    pub(super) fn end(&mut self) -> u64 {
-        self.is_ended = true;
-        for rendition in &mut self.renditions {
-            rendition.end();
-        }
-        self.publish(&vec![true; self.renditions.len()]);
-        if self.expected.take().is_none() {
-            self.directory
-                .withdraw(&self.channel.channel_id, self.channel.epoch);
-        }
-        self.next_msn()
     }
 
     /// The first media sequence number that no rendition has used yet.
@@ -566,20 +582,6 @@ fn push_made(rendition: &mut Rendition, sample: Sample, arrival: Option<Instant>
     if let Err(error) = rendition.push(sample, arrival) {
         tracing::error!(rendition = &*rendition.name, %error, "cannot package what was encoded");
         rendition.abandon();
-    }
-}
-
-/// What fills in for the source's sound. Where no viewer gets that as it is, an empty frame will do if there is no
-/// silent one: it counts as lost, and what is lost is silence in all that is encoded.
-fn silence(source: &SourceConfig, is_encoded: bool) -> Option<Silence> {
-    let config = source.audio.as_ref()?;
-    match silent_frame(config) {
-        Ok(frame) => Some(Silence::new(config, frame)),
-        Err(_) if is_encoded => Some(Silence::new(config, Bytes::new())),
-        Err(error) => {
-            tracing::debug!(%error, "no silence for this sound");
-            None
-        }
     }
 }
 

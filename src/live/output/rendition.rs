@@ -10,11 +10,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::base::clock::WallTime;
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{VideoConfig, aac};
 use crate::media::{Sample, TrackKind, Tracks};
 use crate::packaging::segmenter::Span;
 use crate::packaging::{Packager, Part};
-use crate::playlist::{self, RenditionHandle, RenditionReport, Snapshot, Variant, Window};
+use crate::playlist::{
+    self, RenditionHandle, RenditionReport, RungDemand, Snapshot, Variant, Window,
+};
 use crate::transcode::ladder::{Rung, RungVideo, SOURCE};
 use crate::transcode::silent_frame;
 
@@ -40,9 +42,21 @@ pub(super) struct Rendition {
     pub(super) packager: Option<Packager>,
     /// Of the last timeline; none before the first.
     pub(super) tracks: Option<Tracks>,
+    /// Where it is noted who asks for it, if it may be made on demand.
+    pub(super) demand: Option<Arc<RungDemand>>,
+    /// Whether its parts are promises; what fills it until then may still owe some.
+    is_cold: bool,
+    /// What fills it from the next segment on.
+    warming: Option<Packager>,
+    /// Whether it is cold from the next segment on.
+    cools: bool,
+    /// Spans of promises that wait for what is owed before them.
+    promised: VecDeque<Span>,
     /// Its last pictures, if a slate is to show them.
     gop: Option<Gop>,
     pub(super) window: Window,
+    /// What the wall clock said when its last timeline began.
+    pub(super) began: WallTime,
     max_owed: usize,
     arrivals: Arrivals,
     /// When the last pictures of the parts arrived that are about to be fetchable.
@@ -56,8 +70,8 @@ impl Rendition {
     pub(super) fn new(
         name: &str,
         is_listed_always: bool,
-        grid: &playlist::Config,
-        first_msn: u64,
+        (grid, first_msn): (&playlist::Config, u64),
+        demand: Option<Arc<RungDemand>>,
     ) -> (Self, Arc<RenditionHandle>) {
         let window = Window::new(grid, first_msn);
         let (snapshot_tx, snapshot) = watch::channel(window.snapshot());
@@ -71,14 +85,21 @@ impl Rendition {
             },
             snapshot,
             variant,
+            demand: demand.clone(),
         });
         let rendition = Self {
             name: name.into(),
             is_reported: is_listed_always,
             packager: None,
             tracks: None,
+            demand,
+            is_cold: false,
+            warming: None,
+            cools: false,
+            promised: VecDeque::new(),
             gop: None,
             window,
+            began: WallTime(0),
             max_owed: max_owed(grid),
             arrivals: Arrivals::default(),
             unreported: Vec::new(),
@@ -103,10 +124,56 @@ impl Rendition {
     /// As [`Rendition::begin`]; the multivariant playlist stays as it is.
     pub(super) fn begin_filler(&mut self, mut packager: Packager, at: WallTime) {
         let init = Arc::clone(packager.init());
-        packager.set_clock(self.window.start_timeline(init, at));
+        self.began = self.window.start_timeline(init, at);
+        packager.set_clock(self.began);
         self.tracks = Some(packager.init().tracks.clone());
+        self.close();
         self.packager = Some(packager);
-        self.arrivals = Arrivals::default();
+    }
+
+    /// The timeline that has begun is one of promises.
+    pub(super) fn begin_cold(&mut self) {
+        self.packager = None;
+        self.is_cold = true;
+    }
+
+    /// Whether [`Rendition::warm`] can be asked for.
+    pub(super) fn may_warm(&self) -> bool {
+        self.is_cold && self.packager.is_none() && self.warming.is_none()
+    }
+
+    /// Its parts are made by `packager` from the next segment on, which takes samples from now on.
+    pub(super) fn warm(&mut self, packager: Packager) {
+        (self.warming, self.cools) = (Some(packager), false);
+    }
+
+    /// Its parts are promises from the next segment on.
+    pub(super) fn cool(&mut self) {
+        (self.warming, self.cools) = (None, true);
+    }
+
+    /// Whether the parts of the segment are promises that is under way, or of the one after (`is_next`).
+    pub(super) fn is_promising(&self, is_next: bool) -> bool {
+        if is_next {
+            self.warming.is_none() && (self.is_cold || self.cools)
+        } else {
+            self.is_cold
+        }
+    }
+
+    /// A segment opens.
+    fn turn(&mut self) {
+        if let Some(packager) = self.warming.take() {
+            self.packager = Some(packager);
+            self.is_cold = false;
+        } else if std::mem::take(&mut self.cools) {
+            self.is_cold = true;
+        }
+    }
+
+    /// What takes its samples.
+    pub(super) fn taker(&mut self) -> Option<&mut Packager> {
+        self.warming.as_mut().or(self.packager.as_mut())
     }
 
     /// Keeps the last pictures for a slate from now on.
@@ -115,7 +182,7 @@ impl Rendition {
     }
 
     /// The last pictures, which begin with a sync sample, if there are any.
-    pub(super) fn last_gop(&self) -> Option<(Arc<avc::Config>, Vec<Sample>)> {
+    pub(super) fn last_gop(&self) -> Option<(Arc<VideoConfig>, Vec<Sample>)> {
         let gop = self.gop.as_ref()?;
         Some((gop.config.clone()?, gop.samples.clone()))
     }
@@ -148,9 +215,9 @@ impl Rendition {
         sample: Sample,
         arrival: Option<Instant>,
     ) -> Result<bool, crate::packaging::Error> {
-        let Some(packager) = &mut self.packager else {
+        if self.taker().is_none() {
             return Ok(false);
-        };
+        }
         let noted = (
             sample.dts,
             arrival.filter(|_| sample.track == TrackKind::Video),
@@ -158,16 +225,27 @@ impl Rendition {
         if let (Some(gop), Some(tracks)) = (&mut self.gop, &self.tracks) {
             gop.push(&sample, tracks);
         }
-        let has_opened = packager.push(sample)?;
+        let has_opened = match self.taker() {
+            Some(packager) => packager.push(sample)?,
+            None => false,
+        };
         if let (dts, Some(arrival)) = noted {
             self.arrivals.note(dts, arrival);
         }
         Ok(has_opened)
     }
 
-    /// Takes a span that it owes a part for.
+    /// Takes a span that it owes a part for, or promises one.
     pub(super) fn owe(&mut self, span: Span) {
-        if let Some(packager) = &mut self.packager {
+        if span.opens_segment {
+            self.turn();
+        }
+        if self.is_cold {
+            self.promised.push_back(span);
+            if self.promised.len() > self.max_owed {
+                self.abandon();
+            }
+        } else if let Some(packager) = &mut self.packager {
             packager.push_span(span);
             if packager.owed() > self.max_owed {
                 packager.abandon();
@@ -177,14 +255,14 @@ impl Rendition {
 
     /// No picture that begins before `until` will come any more.
     pub(super) fn picture_until(&mut self, until: i64, is_lost: bool) {
-        if let Some(packager) = &mut self.packager {
+        if let Some(packager) = self.taker() {
             packager.video_until(until, is_lost);
         }
     }
 
     /// Pictures may be ahead of its sound by so many ticks.
     pub(super) fn wait_for_sound(&mut self, ticks: i64) {
-        if let Some(packager) = &mut self.packager {
+        if let Some(packager) = self.taker() {
             packager.wait_for_audio(ticks);
         }
     }
@@ -212,7 +290,20 @@ impl Rendition {
             self.window.push(part);
             has_moved = true;
         }
-        has_moved
+        has_moved | self.promise()
+    }
+
+    /// Lists promises, once nothing is owed that comes before them; whether there were any.
+    fn promise(&mut self) -> bool {
+        if !self.is_cold || self.packager.as_ref().is_some_and(|p| p.owed() > 0) {
+            return false;
+        }
+        self.packager = None;
+        let spans = std::mem::take(&mut self.promised);
+        for span in &spans {
+            self.window.push(Part::promised(span));
+        }
+        !spans.is_empty()
     }
 
     /// Its newest part, as the other renditions report it.
@@ -237,7 +328,9 @@ impl Rendition {
 
     /// Nothing follows on this timeline; what `finish` made complete is in the window.
     pub(super) fn close(&mut self) {
-        self.packager = None;
+        (self.packager, self.warming) = (None, None);
+        (self.is_cold, self.cools) = (false, false);
+        self.promised.clear();
         self.arrivals = Arrivals::default();
     }
 
@@ -256,7 +349,7 @@ impl Rendition {
 /// The pictures since the last sync sample.
 #[derive(Default)]
 struct Gop {
-    config: Option<Arc<avc::Config>>,
+    config: Option<Arc<VideoConfig>>,
     samples: Vec<Sample>,
     bytes: usize,
 }

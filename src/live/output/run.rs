@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::brew;
 use crate::live::SourceConfig;
 use crate::live::silence::Silence;
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{VideoConfig, aac};
 use crate::media::{AudioTrack, Sample, Tracks, VideoTrack};
 use crate::packaging::segmenter::Segmenter;
 use crate::transcode::ladder::{Rung, RungAudio, RungVideo};
-use crate::transcode::{Products, Transcoder};
+use crate::transcode::{Products, Transcoder, silent_frame};
 
 /// A timeline under way.
 pub(super) struct Run {
@@ -21,6 +24,8 @@ pub(super) struct Run {
     pub(super) made_rx: Option<Products>,
     /// Whether it began with one.
     pub(super) needs_transcoder: bool,
+    /// Whether what it makes are sounds only, and rungs are made on demand.
+    pub(super) is_on_demand: bool,
     /// The rendition of each rung.
     pub(super) rung_slots: Vec<usize>,
     /// The renditions of each audio encode.
@@ -29,6 +34,8 @@ pub(super) struct Run {
     pub(super) source_audio_slots: Vec<usize>,
     /// The renditions without pictures: they follow the video's clock.
     pub(super) sound_only_slots: Vec<usize>,
+    /// The renditions that have gaps all the time.
+    pub(super) missing_slots: Vec<usize>,
     pub(super) silence: Option<Silence>,
     /// Decoding time of the source's last picture.
     pub(super) seen: i64,
@@ -55,10 +62,12 @@ impl Run {
             transcoder: None,
             made_rx: None,
             needs_transcoder: false,
+            is_on_demand: false,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
             source_audio_slots: Vec::new(),
             sound_only_slots: Vec::new(),
+            missing_slots: Vec::new(),
             silence: None,
             seen: i64::MIN,
             ticked: i64::MIN,
@@ -79,11 +88,7 @@ impl Run {
 
     /// What was encoded, on the leader's decoding times.
     pub(super) fn on_the_grid(&self, sample: Sample) -> Sample {
-        Sample {
-            dts: sample.dts - self.shift,
-            composition_offset: i32::try_from(self.shift).unwrap_or(0),
-            ..sample
-        }
+        brew::on_the_grid(sample, self.shift)
     }
 
     pub(super) fn tracks(
@@ -91,23 +96,41 @@ impl Run {
         slot: usize,
         rung: &Rung,
         source: &SourceConfig,
-        (video, audio): &(Vec<Arc<avc::Config>>, Vec<Arc<aac::Config>>),
+        (video, audio): &(Vec<Arc<VideoConfig>>, Vec<Arc<aac::Config>>),
     ) -> Tracks {
         let rung_of = |slot| self.rung_slots.iter().position(|s| *s == slot);
         let encode_of = |slot| self.encode_slots.iter().position(|s| s.contains(&slot));
         let picture = match rung.video {
             RungVideo::Source => Some(Arc::clone(&source.video)),
             RungVideo::Encode { .. } => rung_of(slot).and_then(|n| video.get(n).cloned()),
-            RungVideo::None => None,
+            RungVideo::Missing | RungVideo::None => None,
         };
         let sound = match rung.audio {
-            RungAudio::Source => source.audio.clone(),
+            RungAudio::Source => source
+                .audio
+                .as_ref()
+                .and_then(|audio| audio.as_aac().cloned()),
             RungAudio::Encode { .. } => encode_of(slot).and_then(|n| audio.get(n).cloned()),
             RungAudio::None => None,
         };
         Tracks {
             video: picture.map(|config| VideoTrack { config }),
             audio: sound.map(|config| AudioTrack { config }),
+        }
+    }
+}
+
+/// What fills in for the source's sound. Where no viewer gets that as it is, an empty frame will do if there is no
+/// silent one: it counts as lost, and what is lost is silence in all that is encoded.
+pub(super) fn silence(source: &SourceConfig, is_encoded: bool) -> Option<Silence> {
+    let config = source.audio.as_ref()?;
+    let silent = config.as_aac().and_then(|aac| silent_frame(aac).ok());
+    match silent {
+        Some(frame) => Some(Silence::new(config, frame)),
+        None if is_encoded => Some(Silence::new(config, Bytes::new())),
+        None => {
+            tracing::debug!("no silence for this sound");
+            None
         }
     }
 }

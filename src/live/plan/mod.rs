@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::SourceConfig;
 use super::intake::Measured;
 use super::start::Way;
+use crate::media::codec::video::Passing;
 use crate::model::Channel;
 use crate::model::channel::{ChannelType, Preset};
 use crate::playlist::Variant;
@@ -92,6 +93,8 @@ pub(super) struct Setup {
     pub(super) ladder: Ladder,
     /// None if nothing is encoded.
     pub(super) job: Option<Job>,
+    /// What makes rungs that are encoded on demand: the job without its sound.
+    pub(super) recipe: Option<Job>,
     /// The rendition of each rung of the job.
     pub(super) rung_slots: Vec<usize>,
     /// The renditions of each audio encode of the job.
@@ -104,14 +107,31 @@ impl Setup {
     /// Leaves out what was left out before because the machine was overloaded; but never all pictures.
     pub(super) fn leave_out(&mut self, shed: &BTreeSet<String>) {
         let Some(job) = &mut self.job else { return };
-        let has_source = job.clock == FrameClock::Source;
-        let most = job.rungs.len() - usize::from(!has_source && !job.rungs.is_empty());
+        let most = job.rungs.len().saturating_sub(job.keeps_last.into());
         for (n, rung) in job.rungs.iter().enumerate().take(most) {
             if shed.contains(&rung.name) {
                 job.shed |= 1 << n;
                 self.shed.insert(rung.name.clone());
             }
         }
+    }
+}
+
+impl Setup {
+    /// Rungs beside a source that is passed on are encoded on demand: what is left to do from the start is their sound.
+    /// One that was left out before is not, for who knows whether anybody asks for it.
+    pub(super) fn on_demand(&mut self, job: &Job) -> bool {
+        let can = job.clock == FrameClock::Source && !job.rungs.is_empty();
+        if job.config.ladder == transcode::Mode::OnDemand && can {
+            self.shed.clear();
+            self.recipe = Some(Job {
+                audio: None,
+                audio_encodes: Vec::new(),
+                shed: 0,
+                ..job.clone()
+            });
+        }
+        self.recipe.is_some()
     }
 }
 
@@ -173,6 +193,7 @@ impl Transcoding {
         let mut setup = Setup {
             ladder,
             job: None,
+            recipe: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
             shed: BTreeSet::new(),
@@ -205,10 +226,13 @@ impl Transcoding {
             };
         }
         let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
-        let passes = facts.way == Way::Pass && videos.any(|video| *video == RungVideo::Source);
+        let mut passes = facts.way == Way::Pass && videos.any(|video| *video == RungVideo::Source);
+        // Who begins with what only some players take would begin with nothing for the others.
+        passes &= slots.is_some() || facts.source.video.passing() == Passing::Alone;
         passes.then_some(Setup {
             ladder,
             job: None,
+            recipe: None,
             rung_slots: Vec::new(),
             encode_slots: Vec::new(),
             shed: BTreeSet::new(),
@@ -237,6 +261,7 @@ impl Transcoding {
         let is_needed = !rungs.is_empty() || !audio_encodes.is_empty();
         let mut videos = setup.ladder.rungs.iter().map(|rung| &rung.video);
         let has_leader = videos.any(|video| *video == RungVideo::Source);
+        let is_for_all = has_leader && facts.source.video.passing() == Passing::Alone;
         let clock = match &facts.way {
             Way::Transcode { rate, .. } => FrameClock::Constant(*rate),
             Way::Pass if has_leader => FrameClock::Source,
@@ -253,6 +278,9 @@ impl Transcoding {
             first_pts: None,
             rungs,
             shed: 0,
+            keeps_last: !is_for_all,
+            cold: 0,
+            is_patient: false,
             audio_encodes,
             config: self.config.clone(),
         })
@@ -265,8 +293,15 @@ pub(super) fn source_variant(facts: &Facts) -> Variant {
     let (width, height) = facts.source.display_size();
     // Encoders overshoot what they declare: half again as much, and never below what was seen.
     let average = facts.bps.max(1);
+    let mut name = format!("{}p{}", width.min(height), (facts.fps_millis + 500) / 1000);
+    let video = &facts.source.video;
+    if video.passing() == Passing::Beside {
+        // There is another of this size.
+        let codec = format!("-{}", video.kind().name().to_lowercase());
+        name.push_str(&codec);
+    }
     Variant {
-        name: format!("{}p{}", width.min(height), (facts.fps_millis + 500) / 1000),
+        name,
         bandwidth_bps: (average * 3 / 2).max(facts.measured_bps * 11 / 10),
         average_bandwidth_bps: average,
         codecs: String::new(),
@@ -322,7 +357,10 @@ fn describe(facts: &Facts) -> ladder::Source {
         width,
         height,
         fps_millis,
-        is_passable: facts.way == Way::Pass,
+        passing: match facts.way {
+            Way::Pass => facts.source.video.passing(),
+            Way::Transcode { .. } => Passing::Never,
+        },
         bitrate_bps: Some(facts.bps),
         audio: facts
             .source

@@ -3,8 +3,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::base::clock::WallTime;
-use crate::live::start::tests::video;
-use crate::media::codec::aac;
+use crate::live::start::tests::{hevc, video};
+use crate::media::codec::{AudioConfig, AudioKind};
 use crate::model::channel::Settings;
 
 const STEREO_48K: Option<&[u8]> = Some(&[0x11, 0x90]);
@@ -30,7 +30,8 @@ fn channel(channel_type: ChannelType) -> Channel {
 
 /// 720p at 30 frames a second.
 fn facts(is_passable: bool, audio: Option<&'static [u8]>) -> Facts {
-    let parse = |bytes| Arc::new(aac::Config::parse(&Bytes::from_static(bytes)).unwrap());
+    let parse =
+        |bytes| Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(bytes)).unwrap());
     let encoded = Way::Transcode {
         rate: FrameRate::near(30_000),
         reason: None,
@@ -100,6 +101,45 @@ fn each_channel_type_has_its_renditions_and_encodes_each_sound_once() {
     let setup = plan(Standard, &facts(true, MONO_22K), None);
     let expected: [(u32, &[usize]); 3] = [(128, &[0, 1, 4]), (64, &[2]), (48, &[3])];
     assert_eq!(sounds(&setup), expected);
+}
+
+#[test]
+fn what_only_some_players_take_leads_a_whole_ladder() {
+    let beside = |is_passable| {
+        let mut facts = facts(is_passable, STEREO_48K);
+        facts.source.video = hevc();
+        facts
+    };
+    let low = "480p30 360p30 160p30";
+    let setup = plan(Standard, &beside(true), None);
+    assert_eq!(
+        names(&setup.ladder),
+        format!("720p30 {low} original audio_only")
+    );
+    let job = setup.job.unwrap();
+    assert_eq!(
+        (job.clock, setup.rung_slots),
+        (FrameClock::Source, vec![0, 1, 2, 3])
+    );
+    // An overloaded server leaves a rung to those who cannot play the source.
+    assert!(job.keeps_last);
+    let setup = plan(Standard, &facts(true, STEREO_48K), None);
+    assert!(!setup.job.unwrap().keeps_last);
+    assert_eq!(source_variant(&beside(true)).name, "720p30-hevc");
+    assert_eq!(source_variant(&facts(true, None)).name, "720p30");
+    // Where it cannot be passed on it is a source like any other.
+    let setup = plan(Standard, &beside(false), None);
+    assert_eq!(names(&setup.ladder), format!("720p30 {low} audio_only"));
+
+    // A server that cannot encode now does not begin with it, but goes on with it.
+    let transcoding = transcoding(true, transcode::Basic::Transcode);
+    let without =
+        |facts: &Facts, slots| transcoding.plan_without_encoding(&channel(Standard), facts, slots);
+    assert!(without(&beside(true), None).is_none());
+    assert!(without(&facts(true, None), None).is_some());
+    let slots = plan(Standard, &beside(true), None).ladder;
+    let setup = without(&beside(true), Some(&slots)).unwrap();
+    assert_eq!(setup.ladder.rungs[4].video, RungVideo::Source);
 }
 
 fn bandwidth(facts: &Facts) -> u64 {

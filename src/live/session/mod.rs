@@ -31,7 +31,7 @@ use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
 use super::ledger::Ledger;
-use super::output::Output;
+use super::output::{Next, Output};
 use super::plan::Facts;
 use super::registry::{Attach, Context, Entry, State, Status, lock};
 use crate::base::retry::Backoff;
@@ -43,7 +43,6 @@ use crate::model::repository::{self, EPOCH_MSN_RESERVE, EpochRepository};
 use crate::model::{Channel, ChannelId};
 use crate::packaging::Author;
 use crate::playlist;
-use crate::transcode;
 
 /// How long storing an epoch may take before the publisher is turned away.
 const EPOCH_DEADLINE: Duration = Duration::from_secs(10);
@@ -204,8 +203,8 @@ impl ChannelTask {
                     self.say(Author::Owner, &text);
                     false
                 }
-                made = next_made(&mut self.output) => {
-                    self.take_made(made, &mut seats.current).await;
+                next = next_of_output(&mut self.output) => {
+                    self.take_next(next, &mut seats.current).await;
                     false
                 }
                 made = next_slate(&mut self.filling) => {
@@ -472,7 +471,10 @@ impl ChannelTask {
         let ended = Duration::from_secs(context.config.ended_seconds.max(window));
         let directory = Arc::clone(&context.directory);
         context.tasks.spawn_cancellable("retire epoch", async move {
-            tokio::time::sleep(ended).await;
+            // Who is behind still plays what was promised.
+            tokio::time::timeout(ended, output.keep_promises())
+                .await
+                .ok();
             directory.forget(channel_id.as_str(), epoch);
             drop(output);
         });
@@ -551,10 +553,10 @@ async fn next_of(publisher: &mut Option<Publisher>) -> MediaEvent {
     publisher.media_rx.recv().await.unwrap_or_else(lost)
 }
 
-/// What the transcoder made next; never resolves without one.
-async fn next_made(output: &mut Option<Output>) -> Option<transcode::Output> {
+/// What happens next without a publisher; never resolves without an output.
+async fn next_of_output(output: &mut Option<Output>) -> Next {
     match output {
-        Some(output) => output.next_made().await,
+        Some(output) => output.next().await,
         None => std::future::pending().await,
     }
 }

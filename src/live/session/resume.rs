@@ -77,7 +77,7 @@ impl ChannelTask {
             Ok(Ok(())) => {
                 drop(expected);
                 self.begin_filler().await;
-                return self.run(None, attach_rx).await;
+                return Box::pin(self.run(None, attach_rx)).await;
             }
             Ok(Err(failure)) => failure,
             Err(_) => Failure::passing(&"it takes too long"),
@@ -145,6 +145,7 @@ impl ChannelTask {
         self.open_grid = Some(grid);
         let directory = Arc::clone(&self.context.directory);
         let mut output = Output::new(place, &grid, &ladder, directory);
+        self.encode_on_demand(&mut output);
         self.show(&renditions);
         output
             .restore(first_epoch, &grid, renditions)

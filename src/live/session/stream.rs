@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::events::Kind;
 use crate::live::SourceConfig;
 use crate::live::health::Code;
 use crate::live::intake::{Action, Ending};
-use crate::live::output::{Beginning, Output, Place};
+use crate::live::output::{Beginning, Next, Output, Place};
 use crate::live::plan::{self, Facts, Setup};
 use crate::live::registry::{State, lock};
 use crate::live::start::{Ready, Way};
@@ -162,7 +163,7 @@ impl ChannelTask {
             .plan(&channel, facts, Some(output.ladder()));
         // What is encoded says which colours it has: those of the source that it began with.
         if planned.ladder == *output.ladder() && known == Some(colour(facts)) {
-            output.reconfigure(Arc::clone(&facts.source.video));
+            output.reconfigure(&facts.source.video);
             return Ok(());
         }
         let facts = facts.clone();
@@ -314,7 +315,8 @@ impl ChannelTask {
             begins_short: slots.is_none(),
             ..job
         };
-        let words = match start_transcoder(job).await {
+        let is_on_demand = setup.on_demand(&job);
+        let words = match start_transcoder(job, is_on_demand).await {
             Ok(started) => return Ok((setup, Some(started))),
             Err(words) => words,
         };
@@ -326,8 +328,21 @@ impl ChannelTask {
         }
     }
 
+    /// What happened without the publisher.
+    pub(super) async fn take_next(&mut self, next: Next, publisher: &mut Option<Publisher>) {
+        match next {
+            Next::Made(made) => self.take_made(made, publisher).await,
+            Next::Rung(event) => {
+                let output = self.output.as_mut();
+                if let Some(made) = output.and_then(|output| output.take_rung(event)) {
+                    self.take_made(Some(made), publisher).await;
+                }
+            }
+        }
+    }
+
     /// What the transcoder made; `None` if it has ended by itself.
-    pub(super) async fn take_made(
+    async fn take_made(
         &mut self,
         made: Option<transcode::Output>,
         publisher: &mut Option<Publisher>,
@@ -464,6 +479,15 @@ impl ChannelTask {
         Ok(())
     }
 
+    /// Rungs of these playlists are encoded when somebody asks, if that is configured.
+    pub(super) fn encode_on_demand(&self, output: &mut Output) {
+        let config = &self.context.transcoding.config;
+        if config.ladder == transcode::Mode::OnDemand {
+            let patience = Duration::from_secs(config.idle_rung_seconds);
+            output.encode_on_demand(self.context.tasks.clone(), patience);
+        }
+    }
+
     async fn open_output(&mut self, ladder: &Ladder) -> Result<Output, Ending> {
         let channel_id = lock(&self.status).channel.id.clone();
         let begun = self.context.epochs.begin_epoch(&channel_id);
@@ -491,12 +515,10 @@ impl ChannelTask {
         let channel = lock(&self.status).channel.clone();
         let grid = self.grid(&channel, channel.part_target_ms);
         self.open_grid = Some(grid);
-        Ok(Output::new(
-            place,
-            &grid,
-            ladder,
-            Arc::clone(&self.context.directory),
-        ))
+        let directory = Arc::clone(&self.context.directory);
+        let mut output = Output::new(place, &grid, ladder, directory);
+        self.encode_on_demand(&mut output);
+        Ok(output)
     }
 }
 
@@ -523,9 +545,17 @@ fn first_unseen(samples: &[Sample]) -> Option<i64> {
 }
 
 /// Opens decoder and encoders, which takes some hundredths of a second of a processor.
-async fn start_transcoder(job: Job) -> Result<Started, String> {
+async fn start_transcoder(job: Job, is_on_demand: bool) -> Result<Started, String> {
     let span = tracing::Span::current();
-    let start = move || span.in_scope(|| Transcoder::start(&job));
+    let start = move || {
+        span.in_scope(|| {
+            if is_on_demand {
+                Transcoder::start_sound(&job)
+            } else {
+                Transcoder::start(&job)
+            }
+        })
+    };
     let opened = tokio::task::spawn_blocking(start).await;
     let words = match opened {
         Ok(Ok(started)) => return Ok(started),

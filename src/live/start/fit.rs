@@ -5,7 +5,8 @@
 //! Read: "Grid" of the design: a part must be filled to 85 %, and no player is offered less than ten
 //! frames a second.
 
-use crate::media::codec::avc;
+use crate::media::codec::video::Passing;
+use crate::media::codec::{VideoConfig, VideoKind};
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 use crate::transcode::{FrameRate, MAX_EDGE, MAX_PIXELS};
@@ -38,17 +39,23 @@ impl Gaps {
 
     /// Pictures per 1000 seconds at their usual distance; 0 before the second. What encoders are
     /// opened with: their buffers count pictures, so it must not be less than comes for long.
-    pub(super) fn fps_millis(&self) -> u32 {
+    /// Uneven ones that are as many as is `declared` are jitter.
+    pub(in crate::live) fn fps_millis(&self, declared: Option<u32>) -> u32 {
         let sorted = self.sorted();
-        let usual = if is_uneven(&sorted) {
+        let is_uneven = is_uneven(&sorted);
+        if let Some(declared) = declared.filter(|_| is_uneven) {
+            let average = per_1000_seconds(&sorted);
+            if average.abs_diff(declared) <= declared / 20 {
+                return declared;
+            }
+        }
+        let usual = if is_uneven {
             let shortest = sorted.get(sorted.len() / 10).copied().unwrap_or(0);
             near(&sorted, shortest)
         } else {
             near(&sorted, median(&sorted))
         };
-        let count = i64::try_from(usual.len()).unwrap_or(i64::MAX);
-        let average = (count * 90_000_000).checked_div(usual.iter().sum());
-        u32::try_from(average.unwrap_or(0)).unwrap_or(u32::MAX)
+        per_1000_seconds(usual)
     }
 
     fn sorted(&self) -> Vec<i64> {
@@ -86,6 +93,13 @@ pub(in crate::live) fn constant_rate(grid: &Config, fps_millis: u32) -> FrameRat
     })
 }
 
+/// Pictures per 1000 seconds at the average of these distances; 0 if there are none.
+fn per_1000_seconds(distances: &[i64]) -> u32 {
+    let count = i64::try_from(distances.len()).unwrap_or(i64::MAX);
+    let average = (count * 90_000_000).checked_div(distances.iter().sum());
+    u32::try_from(average.unwrap_or(0)).unwrap_or(u32::MAX)
+}
+
 fn median(sorted: &[i64]) -> i64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0)
 }
@@ -112,7 +126,7 @@ fn fits(grid: &Config, fps_millis: u32) -> bool {
 }
 
 /// Why pictures are too large to be carried at all, in words; none if they are not.
-pub(super) fn too_large(video: &avc::Config) -> Option<String> {
+pub(super) fn too_large(video: &VideoConfig) -> Option<String> {
     let is_large = |(width, height): (u16, u16)| {
         width.max(height) > MAX_EDGE || u32::from(width) * u32::from(height) > MAX_PIXELS
     };
@@ -124,14 +138,25 @@ pub(super) fn too_large(video: &avc::Config) -> Option<String> {
     })
 }
 
+/// Why pictures of this kind are never passed through, in words.
+pub(in crate::live) fn unplayable(video: &VideoConfig) -> String {
+    let (name, form) = (video.kind().name(), video.describe());
+    let remedy = match video.kind() {
+        VideoKind::Avc => "set profile high, 8 bit, 4:2:0",
+        VideoKind::Hevc | VideoKind::Av1 => "set profile main, 4:2:0, no HDR",
+        VideoKind::Vp9 => "send H.264, HEVC or AV1 to have them passed on",
+    };
+    format!("browsers do not play this form of {name} ({form}); {remedy}")
+}
+
 /// Why a source with keyframes in time is not passed through, in words; none if it can be.
 pub(super) fn unfit(
     grid: &Config,
-    video: &avc::Config,
+    video: &VideoConfig,
     gaps: &Gaps,
     held: &[Sample],
 ) -> Option<String> {
-    let fps_millis = gaps.fps_millis();
+    let fps_millis = gaps.fps_millis(video.declared_fps_millis);
     if gaps.has_standstill(grid) || gaps.is_uneven() {
         return Some("the frame rate varies; set a constant one".to_owned());
     }
@@ -141,11 +166,12 @@ pub(super) fn unfit(
             "{whole}.{tenth} frames per second do not suit viewers; set 24, 25, 30, 50 or 60"
         ));
     }
-    if !video.is_widely_playable() {
-        return Some(format!(
-            "browsers do not play this form of H.264 ({}); set profile high, 8 bit, 4:2:0",
-            video.describe()
-        ));
+    if video.passing() == Passing::Never {
+        return Some(unplayable(video));
+    }
+    let is_open = |s: &Sample| s.track == TrackKind::Video && s.is_sync && video.is_open(&s.data);
+    if held.iter().any(is_open) {
+        return Some("its GOPs are open; set closed ones".to_owned());
     }
     let idr = held.iter().find(|s| s.track == TrackKind::Video)?;
     let orientation = video.display_orientation(&idr.data)?;

@@ -12,12 +12,13 @@ mod fit;
 use std::sync::Arc;
 
 use super::SourceConfig;
-use crate::media::codec::{aac, avc};
+use crate::media::codec::avc::Orientation;
+use crate::media::codec::{AudioConfig, VideoConfig};
 use crate::media::{Sample, Timescale, TrackKind};
 use crate::playlist::Config;
 use crate::transcode::FrameRate;
 
-pub(super) use self::fit::{Gaps, constant_rate};
+pub(super) use self::fit::{Gaps, constant_rate, unplayable};
 
 /// How long audio may stay away before the stream starts without it.
 const AUDIO_WAIT_TICKS: i64 = 90_000;
@@ -105,8 +106,8 @@ impl Ready {
 pub(super) struct Start {
     grid: Config,
     may_pass: bool,
-    video: Option<Arc<avc::Config>>,
-    audio: Option<Arc<aac::Config>>,
+    video: Option<Arc<VideoConfig>>,
+    audio: Option<Arc<AudioConfig>>,
     held: Vec<Sample>,
     held_bytes: usize,
     first_audio_dts: Option<i64>,
@@ -145,7 +146,7 @@ impl Start {
     }
 
     /// A video configuration arrived; one that differs mid-way starts the deciding anew.
-    pub(super) fn video_config(&mut self, config: Arc<avc::Config>) {
+    pub(super) fn video_config(&mut self, config: Arc<VideoConfig>) {
         if self.video.as_ref().is_some_and(|known| *known != config) {
             let audio = self.audio.take();
             *self = Self {
@@ -157,7 +158,7 @@ impl Start {
     }
 
     /// The audio configuration in force changed.
-    pub(super) fn audio_config(&mut self, config: Arc<aac::Config>) {
+    pub(super) fn audio_config(&mut self, config: Arc<AudioConfig>) {
         if self.audio.as_ref() != Some(&config) {
             self.held.retain(|sample| sample.track == TrackKind::Video);
             self.first_audio_dts = None;
@@ -229,7 +230,7 @@ impl Start {
         let (dts, is_sync) = (sample.dts, sample.is_sync);
         if self.first_dts.is_none() {
             let orientation = video.display_orientation(&sample.data);
-            self.is_turned = orientation.is_some_and(avc::Orientation::is_quarter_turn);
+            self.is_turned = orientation.is_some_and(Orientation::is_quarter_turn);
             self.forget_sound_before(dts - EARLY_AUDIO_TICKS);
         }
         let elapsed = dts - *self.first_dts.get_or_insert(dts);
@@ -268,7 +269,7 @@ impl Start {
     }
 
     /// At an IDR picture that comes in time: passed through unless something is unfit.
-    fn decide(&mut self, video: Arc<avc::Config>, elapsed: i64, unfit: Option<String>) -> Verdict {
+    fn decide(&mut self, video: Arc<VideoConfig>, elapsed: i64, unfit: Option<String>) -> Verdict {
         if unfit.is_some() {
             return self.go(video, elapsed, unfit);
         }
@@ -276,13 +277,13 @@ impl Start {
     }
 
     /// Goes the transcoded way.
-    fn go(&mut self, video: Arc<avc::Config>, elapsed: i64, reason: Option<String>) -> Verdict {
+    fn go(&mut self, video: Arc<VideoConfig>, elapsed: i64, reason: Option<String>) -> Verdict {
         let rate = constant_rate(&self.grid, self.fps_millis(&video));
         self.ready(video, elapsed, Way::Transcode { rate, reason })
     }
 
     /// `elapsed` ticks (more than none) after the first picture.
-    fn ready(&mut self, video: Arc<avc::Config>, elapsed: i64, way: Way) -> Verdict {
+    fn ready(&mut self, video: Arc<VideoConfig>, elapsed: i64, way: Way) -> Verdict {
         let fps_millis = self.fps_millis(&video);
         let bits = 8 * u64::try_from(self.held_bytes).unwrap_or(u64::MAX / 8);
         let measured_bps = bits.saturating_mul(90_000) / elapsed.max(1).unsigned_abs();
@@ -302,22 +303,28 @@ impl Start {
     }
 
     /// As measured; of a lone picture, as declared.
-    fn fps_millis(&self, video: &avc::Config) -> u32 {
-        match self.gaps.fps_millis() {
-            0 => video.declared_fps_millis.unwrap_or(USUAL_FPS_MILLIS),
+    fn fps_millis(&self, video: &VideoConfig) -> u32 {
+        let declared = video.declared_fps_millis;
+        match self.gaps.fps_millis(declared) {
+            0 => declared.unwrap_or(USUAL_FPS_MILLIS),
             measured => measured,
         }
     }
 
     /// Bits per second of the sound that is held.
     fn audio_bps(&self) -> u32 {
+        let Some(audio) = &self.audio else {
+            return 0;
+        };
         let sounds = self.held.iter().filter(|s| s.track == TrackKind::Audio);
-        let (count, bytes) = sounds.fold((0_u64, 0), |(count, bytes), sample| {
-            (count + 1, bytes + sample.data.len() as u64)
+        let (ticks, bytes) = sounds.fold((0_u64, 0), |(ticks, bytes), sample| {
+            let lasts = audio.samples_in(&sample.data).unwrap_or(0);
+            (
+                ticks + lasts.unsigned_abs(),
+                bytes + sample.data.len() as u64,
+            )
         });
-        let rate = self.audio.as_ref().map_or(0, |audio| audio.sample_rate);
-        let ticks = count * aac::SAMPLES_PER_FRAME.unsigned_abs();
-        let bps = (bytes * 8 * u64::from(rate))
+        let bps = (bytes * 8 * u64::from(audio.sample_rate()))
             .checked_div(ticks)
             .unwrap_or(0);
         u32::try_from(bps).unwrap_or(u32::MAX)

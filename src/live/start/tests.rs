@@ -1,6 +1,8 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::media::codec::video::Coding;
+use crate::media::codec::{AudioKind, Picture, VideoKind, avc, hevc};
 
 const AAC_STEREO_48K: &[u8] = &[0x11, 0x90];
 
@@ -27,18 +29,39 @@ fn sound(dts: i64) -> Sample {
 }
 
 /// A usual configuration, of `width` times 720.
-pub(in crate::live) fn video(width: u16) -> Arc<avc::Config> {
+pub(in crate::live) fn video(width: u16) -> Arc<VideoConfig> {
     let bytes = Bytes::from_static(avc::tests::X264_360P30);
-    let parsed = avc::Config::parse(&bytes).unwrap();
-    Arc::new(avc::Config {
+    let parsed = avc::parse(&bytes).unwrap();
+    Arc::new(VideoConfig {
         width,
         height: 720,
         ..parsed
     })
 }
 
-fn audio() -> Arc<aac::Config> {
-    Arc::new(aac::Config::parse(&Bytes::from_static(AAC_STEREO_48K)).unwrap())
+/// The same in HEVC.
+pub(in crate::live) fn hevc() -> Arc<VideoConfig> {
+    let bytes = Bytes::from_static(hevc::tests::X265_360P30);
+    let parsed = VideoConfig::parse(VideoKind::Hevc, &bytes).unwrap();
+    Arc::new(VideoConfig {
+        width: 1280,
+        height: 720,
+        ..parsed
+    })
+}
+
+/// The same in VP9.
+pub(in crate::live) fn vp9() -> Arc<VideoConfig> {
+    let key = [0x82, 0x49, 0x83, 0x42, 0, 0x4f, 0xf0, 0x2c, 0xf0, 0];
+    Arc::new(VideoConfig::of_unit(VideoKind::Vp9, &key).unwrap())
+}
+
+fn aac(bytes: &'static [u8]) -> Arc<AudioConfig> {
+    Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(bytes)).unwrap())
+}
+
+fn audio() -> Arc<AudioConfig> {
+    aac(AAC_STEREO_48K)
 }
 
 /// A start that knows its video.
@@ -208,26 +231,67 @@ fn a_few_lost_pictures_and_jitter_change_no_rate() {
 }
 
 #[test]
+fn what_jitters_is_given_the_rate_that_is_declared_if_so_many_come() {
+    let mut jitter: Vec<_> = (0..=60).map(|n| n * 3000 + n * 37 % 11 * 240).collect();
+    jitter.sort_unstable();
+    jitter.dedup();
+    assert_eq!(video(1280).declared_fps_millis, Some(30_000));
+    let (reason, rate) = transcoded(run_at(&jitter));
+    assert!(reason.contains("varies"), "{reason}");
+    assert_eq!(rate, 30_000);
+}
+
+#[test]
 fn forms_that_players_do_not_take_are_transcoded() {
     let mut start = Start::new(Config::default(), true);
-    let high_10 = avc::Config {
-        profile: 110,
-        ..avc::Config::clone(&video(1280))
-    };
+    let mut high_10 = VideoConfig::clone(&video(1280));
+    if let Coding::Avc(coding) = &mut high_10.coding {
+        coding.profile = 110;
+    }
     start.video_config(Arc::new(high_10));
     let (reason, _) = transcoded(run(&mut start, 30, 60).1);
     assert!(reason.contains("H.264"), "{reason}");
 }
 
 #[test]
+fn hevc_passes_in_closed_gops_and_vp9_never_does() {
+    let begun = |config: Arc<VideoConfig>, nal: [u8; 2]| {
+        let mut start = Start::new(Config::default(), true);
+        start.video_config(config);
+        for n in 0..60 {
+            start.push(picture(n * 3000, n == 0));
+        }
+        let [first, second] = nal;
+        let data = vec![0, 0, 0, 2, first, second];
+        start.push(Sample {
+            data: data.into(),
+            ..picture(180_000, true)
+        })
+    };
+    let (idr, cra) = ([19 << 1, 1], [21 << 1, 1]);
+    assert_eq!(go(begun(hevc(), idr)).way, Way::Pass);
+    let (reason, _) = transcoded(begun(hevc(), cra));
+    assert!(reason.contains("open"), "{reason}");
+    let (reason, rate) = transcoded(begun(vp9(), idr));
+    assert!(reason.contains("VP9") && rate == 30_000, "{reason}");
+    let mut hdr = VideoConfig::clone(&hevc());
+    hdr.picture.colour.transfer = 18;
+    let (reason, _) = transcoded(begun(Arc::new(hdr), idr));
+    assert!(
+        reason.contains("HEVC") && reason.contains("HDR"),
+        "{reason}"
+    );
+}
+
+#[test]
 fn pictures_that_are_too_large_are_refused() {
     let sized = |width, height, sample_aspect| {
-        let parsed = avc::Config::clone(&video(1280));
+        let parsed = VideoConfig::clone(&video(1280));
         let mut start = Start::new(Config::default(), true);
-        start.video_config(Arc::new(avc::Config {
+        start.video_config(Arc::new(VideoConfig {
             width,
             height,
-            picture: avc::Picture {
+            picture: Picture {
                 sample_aspect,
                 ..parsed.picture
             },
@@ -300,12 +364,11 @@ fn audio_that_turns_into_something_else_is_held_from_there_on() {
     let mut start = start();
     start.audio_config(audio());
     start.push(sound(0));
-    let mono = aac::Config::parse(&Bytes::from_static(&[0x13, 0x88])).unwrap();
-    start.audio_config(Arc::new(mono));
+    start.audio_config(aac(&[0x13, 0x88]));
     start.push(sound(4096));
     let (_, verdict) = run(&mut start, 30, 60);
     let ready = go(verdict);
-    assert_eq!(ready.source.audio.map(|audio| audio.channels), Some(1));
+    assert_eq!(ready.source.audio.map(|audio| audio.is_mono()), Some(true));
     let sounds = ready.samples.iter().filter(|s| s.track == TrackKind::Audio);
     assert_eq!(sounds.map(|s| s.dts).collect::<Vec<_>>(), [4096]);
 }

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::Error;
+use super::bits::Bits;
 use crate::media::time::Timescale;
 
 /// Samples per channel in one AAC frame; frames of 960 are refused.
@@ -36,17 +37,21 @@ impl Config {
                 bytes.len()
             )));
         }
-        let mut bits = Bits { bytes, position: 0 };
-        let object_type = match bits.take(5)? {
-            31 => bits.take(6)?.saturating_add(32),
+        let mut bits = Bits::new(bytes);
+        let mut take = |count| {
+            bits.take(count)
+                .ok_or_else(|| malformed("ends too early".into()))
+        };
+        let object_type = match take(5)? {
+            31 => take(6)?.saturating_add(32),
             short => short,
         };
-        let sample_rate = match bits.take(4)? {
-            15 => bits.take(24)?,
+        let sample_rate = match take(4)? {
+            15 => take(24)?,
             index => sampling_rate(index)
                 .ok_or_else(|| malformed(format!("sampling frequency index {index}")))?,
         };
-        let channels = match bits.take(4)? {
+        let channels = match take(4)? {
             7 => 8,
             layout @ 0..=6 => layout,
             layout => return Err(malformed(format!("channel configuration {layout}"))),
@@ -54,7 +59,7 @@ impl Config {
         if sample_rate == 0 {
             return Err(malformed("sampling rate 0".into()));
         }
-        if object_type == 2 && bits.take(1)? == 1 {
+        if object_type == 2 && take(1)? == 1 {
             let detail = "frames of 960 samples".into();
             return Err(Error::Unsupported {
                 what: "AudioSpecificConfig",
@@ -126,27 +131,6 @@ fn sampling_rate(index: u32) -> Option<u32> {
         8_000, 7_350,
     ];
     RATES.get(usize::try_from(index).ok()?).copied()
-}
-
-/// A most-significant-bit-first reader.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    position: usize,
-}
-
-impl Bits<'_> {
-    /// The next `count` bits (at most 32).
-    fn take(&mut self, count: u8) -> Result<u32, Error> {
-        let mut value = 0u32;
-        for _ in 0..count {
-            let byte = self.bytes.get(self.position >> 3);
-            let byte = *byte.ok_or_else(|| malformed("ends too early".into()))?;
-            let shift = 7u32.wrapping_sub(u32::try_from(self.position & 7).unwrap_or(0));
-            value = value << 1 | (u32::from(byte) >> shift & 1);
-            self.position = self.position.saturating_add(1);
-        }
-        Ok(value)
-    }
 }
 
 #[cfg(test)]

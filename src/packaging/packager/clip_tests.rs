@@ -28,7 +28,7 @@ fn read_flv(bytes: &Bytes) -> Clip {
         let ms = i64::from(u32::from_be_bytes([tag[7], tag[4], tag[5], tag[6]]));
         let body = bytes.slice(at + 11..at + 11 + size);
         match (tag[0], body.get(1)) {
-            (9, Some(0)) => video = Some(avc::Config::parse(&body.slice(5..)).unwrap()),
+            (9, Some(0)) => video = Some(avc::parse(&body.slice(5..)).unwrap()),
             (9, Some(1)) => samples.push(Sample {
                 track: TrackKind::Video,
                 dts: ms * 90,

@@ -82,6 +82,8 @@ pub struct Packager {
     origin: Option<i64>,
     /// Its composition offset: how far the encoder's B-frames put presentation behind decoding.
     decode_shift: i32,
+    /// A leader's: the same of the first picture of the open segment.
+    segment_shift: i32,
     said: Said,
     next_sequence_number: u32,
     is_finished: bool,
@@ -124,6 +126,7 @@ impl Packager {
             audio: Queue::new(audio_timescale),
             origin: None,
             decode_shift: 0,
+            segment_shift: 0,
             said: Said::default(),
             next_sequence_number: 1,
             is_finished: false,
@@ -171,9 +174,12 @@ impl Packager {
         if !sample.is_sync && self.origin.is_some() {
             // The pictures shown before it come behind it. They have to fit, too: else the timeline would end without
             // some of the pictures before the last one that it shows.
-            segmenter.check_room(sample.pts() - i64::from(self.decode_shift), false)?;
+            segmenter.check_room(sample.pts() - i64::from(self.segment_shift), false)?;
         }
         let has_opened = segmenter.push(sample.dts, sample.is_sync)?;
+        if has_opened {
+            self.segment_shift = sample.composition_offset.max(0);
+        }
         self.spans.extend(std::iter::from_fn(|| segmenter.poll()));
         if self.origin.is_none() {
             self.origin = Some(sample.dts);
@@ -259,7 +265,7 @@ impl Packager {
     }
 
     /// Takes a cue, not earlier than the one before it, for the part that it falls into, or for the first one behind
-    /// that can be had.
+    /// that can be had, if that is soon.
     pub fn push_cue(&mut self, cue: Cue) {
         self.said.push(cue);
     }
@@ -480,6 +486,7 @@ impl Packager {
             opens_segment: span.opens_segment,
             closes_segment: span.closes_segment,
             is_gap: false,
+            is_promised: false,
         };
         self.next_sequence_number = self.next_sequence_number.wrapping_add(1);
         self.video.remove_first(video_count);

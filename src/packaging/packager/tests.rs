@@ -13,7 +13,7 @@ pub(super) fn tracks(has_audio: bool) -> Tracks {
     let audio = aac::Config::parse(&Bytes::from_static(&[0x11, 0x90])).unwrap();
     Tracks {
         video: Some(VideoTrack {
-            config: Arc::new(avc::Config::parse(&Bytes::from_static(X264_360P30)).unwrap()),
+            config: Arc::new(avc::parse(&Bytes::from_static(X264_360P30)).unwrap()),
         }),
         audio: has_audio.then(|| AudioTrack {
             config: Arc::new(audio),
@@ -316,6 +316,22 @@ fn after_an_error_the_rest_can_be_had() {
     parts.extend(drain(&mut packager));
     assert_eq!(contiguous(&parts, 1).len(), 75);
     assert!(parts.last().unwrap().closes_segment);
+}
+
+#[test]
+fn pictures_that_are_shown_later_from_some_keyframe_on_have_room_behind_it() {
+    let mut packager = packager(false);
+    for n in 0..60 + 74 {
+        let sample = Sample {
+            composition_offset: if n < 60 { 0 } else { 6000 },
+            is_sync: n == 0 || n == 60,
+            ..picture(n)
+        };
+        packager.push(sample).unwrap();
+    }
+    packager.finish();
+    let segments = drain(&mut packager).into_iter();
+    assert_eq!(segments.filter(|part| part.closes_segment).count(), 2);
 }
 
 /// Pictures of one endless GOP in decoding order: runs of `run` pictures, the last of which the others refer to.

@@ -5,6 +5,7 @@
 //! Not here: when to render and for whom (`snapshot`, `origin`).
 //! Read: §4.4 for the tags, §6.2.5 for delta updates, appendix B.1 for what low latency requires.
 
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ enum Kind {
 }
 
 /// Which of a listing's lines to write.
-struct Form {
+struct Form<'a> {
     /// Complete segments, as indices into `Listing::segments`.
     segments: Range<usize>,
     /// How many of these EXT-X-SKIP stands for.
@@ -46,6 +47,8 @@ struct Form {
     kind: Kind,
     /// Whether nothing will follow.
     is_ended: bool,
+    /// Segments that a copy lacks.
+    missing: Option<&'a BTreeSet<u64>>,
 }
 
 /// The playlist that live players load, its first `skipped` segments replaced by EXT-X-SKIP.
@@ -59,12 +62,18 @@ pub(super) fn render_live(listing: &Listing, skipped: usize) -> String {
             Kind::Normal
         },
         is_ended: listing.is_ended,
+        missing: None,
     };
     render(listing, &form)
 }
 
-/// A plain playlist of the listed segments within `available`; none if there are none.
-pub(super) fn render_mirror(listing: &Listing, available: &RangeInclusive<u64>) -> Option<String> {
+/// A plain playlist of the listed segments within `available`, in which those that are `missing` are gaps; none if
+/// there are none.
+pub(super) fn render_mirror(
+    listing: &Listing,
+    available: &RangeInclusive<u64>,
+    missing: &BTreeSet<u64>,
+) -> Option<String> {
     let first_msn = listing.segments.front()?.msn;
     let index = |msn: u64| usize::try_from(msn.checked_sub(first_msn)?).ok();
     let start = index(*available.start()).unwrap_or(0).max(listing.removed);
@@ -78,6 +87,7 @@ pub(super) fn render_mirror(listing: &Listing, available: &RangeInclusive<u64>) 
         segments,
         skipped: 0,
         kind: Kind::Mirror,
+        missing: Some(missing),
     };
     Some(render(listing, &form))
 }
@@ -107,7 +117,7 @@ pub(super) fn hint(listing: &Listing) -> Option<Position> {
     (!listing.is_ended).then_some(Position { msn, part })
 }
 
-fn render(listing: &Listing, form: &Form) -> String {
+fn render(listing: &Listing, form: &Form<'_>) -> String {
     let lines = form.segments.len() - form.skipped;
     let mut text = String::with_capacity(lines * SEGMENT_TEXT + OTHER_TEXT);
     let is_low_latency = form.kind == Kind::LowLatency;
@@ -118,7 +128,8 @@ fn render(listing: &Listing, form: &Form) -> String {
         if is_low_latency && index + SEGMENTS_WITH_PARTS >= form.segments.end {
             write_parts(&mut text, segment);
         }
-        write_segment_tail(&mut text, segment);
+        let is_missing = form.missing.is_some_and(|all| all.contains(&segment.msn));
+        write_segment_tail(&mut text, segment, is_missing);
     }
     if is_low_latency {
         if let Some(open) = &listing.open {
@@ -133,7 +144,7 @@ fn render(listing: &Listing, form: &Form) -> String {
     text
 }
 
-fn write_header(text: &mut String, listing: &Listing, form: &Form) {
+fn write_header(text: &mut String, listing: &Listing, form: &Form<'_>) {
     let config = &listing.config;
     let version = if form.skipped > 0 {
         DELTA_VERSION
@@ -224,8 +235,8 @@ fn write_parts(text: &mut String, segment: &Segment) {
 
 /// EXTINF is the distance of the rounded ends on the timeline, so that the sum of any number of
 /// them is right to 10 microseconds.
-fn write_segment_tail(text: &mut String, segment: &Segment) {
-    if segment.has_gap {
+fn write_segment_tail(text: &mut String, segment: &Segment, is_missing: bool) {
+    if segment.has_gap || is_missing {
         text.push_str("#EXT-X-GAP\n");
     }
     let start = Seconds5::nearest(segment.offset);

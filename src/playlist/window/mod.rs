@@ -5,6 +5,7 @@
 //! media time, which runs with wall time while anybody publishes.
 //! Read: §6.2.1 and §6.2.2 for what may change between two versions of a playlist.
 
+mod promises;
 pub mod restore;
 
 use std::collections::VecDeque;
@@ -58,7 +59,17 @@ impl Segment {
             return restore::fragment(whole, index);
         }
         let part = self.parts.get(index)?;
-        (!part.is_gap).then(|| part.bytes.clone())
+        (!part.bytes.is_empty()).then(|| part.bytes.clone())
+    }
+
+    /// Whether it lacks media that is made when somebody asks for it.
+    pub fn is_promised(&self) -> bool {
+        self.parts.iter().any(|part| part.is_promised)
+    }
+
+    /// Whether all of its media is here.
+    pub fn is_whole(&self) -> bool {
+        !self.has_gap && self.parts.iter().all(|part| !part.bytes.is_empty())
     }
 
     /// Bytes of all its media.

@@ -239,6 +239,7 @@ fn run(config: &Config, steps: &[Step], mut observe: impl FnMut(&Window, bool)) 
                 opens_segment: index == 0,
                 closes_segment: closes && index + 1 == parts.len(),
                 is_gap: false,
+                is_promised: false,
             });
             at += duration;
             observe(&window, true);
@@ -442,6 +443,7 @@ fn a_pause_in_the_video_counts_up_to_the_target_duration() {
         opens_segment: false,
         closes_segment,
         is_gap: false,
+        is_promised: false,
     };
     let cases = [(60_000, 90_000), (500_000, 224_998)];
     for (second_start, duration) in cases {

@@ -1,9 +1,10 @@
 //! The mirror's multivariant playlist: a variant is named once its media playlist is there. Playlists that continue
-//! others are named all together: whoever takes them up again must not take the first for all.
+//! others are named all together: whoever takes them up again must not take the first for all. One that lacks segments
+//! because nobody asked for them is named for him only, and hidden from players, of which not all know gaps.
 //!
 //! In:  renditions whose playlist was stored. Out: `multivariant.m3u8`, written when it changes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,8 +24,8 @@ pub(super) struct Multivariant {
 
 #[derive(Default)]
 struct State {
-    /// Renditions that can be played.
-    playable: HashSet<String>,
+    /// Renditions whose playlist is there, and whether players are sent to it.
+    playable: HashMap<String, bool>,
     /// The text in the store.
     stored: String,
 }
@@ -39,28 +40,27 @@ impl Multivariant {
         }
     }
 
-    /// The media playlist of `rendition` is in the store.
-    pub(super) async fn is_playable(&self, rendition: &str) -> Result<(), Error> {
+    /// The media playlist of `rendition` is in the store; `is_whole`: with all its media.
+    pub(super) async fn is_playable(&self, rendition: &str, is_whole: bool) -> Result<(), Error> {
         let mut state = self.state.lock().await;
-        if !state.playable.contains(rendition) {
-            state.playable.insert(rendition.to_owned());
-        }
+        state.playable.insert(rendition.to_owned(), is_whole);
         let channel = &self.channel;
         let is_continued = channel.first_epoch != channel.epoch;
         if is_continued && state.playable.len() < channel.renditions.len() {
             return Ok(());
         }
-        let renditions = channel.renditions.iter();
-        let playable = renditions.filter(|handle| state.playable.contains(&handle.name));
-        let text = multivariant::render(
-            &[],
-            playable.map(|handle| {
-                (
-                    format!("{}/live.m3u8", handle.name),
-                    handle.variant.borrow().clone(),
-                )
-            }),
-        );
+        let those = |wanted: bool| {
+            let renditions = channel.renditions.iter();
+            let playable = &state.playable;
+            let those =
+                renditions.filter(move |handle| playable.get(&handle.name) == Some(&wanted));
+            those.map(|handle| {
+                let uri = format!("{}/live.m3u8", handle.name);
+                (uri, handle.variant.borrow().clone())
+            })
+        };
+        let mut text = multivariant::render(&[], those(true));
+        multivariant::add_hidden(&mut text, those(false));
         if text != state.stored {
             self.store
                 .put(&self.key, [Bytes::from(text.clone())])
@@ -89,6 +89,7 @@ mod tests {
                 listed: Listed::Always,
                 snapshot: watch::channel(Arc::clone(&snapshot)).1,
                 variant: watch::channel(Variant::default()).1,
+                demand: None,
             })
         };
         let renditions = vec![rendition("source"), rendition("360p30")];
@@ -115,9 +116,9 @@ mod tests {
                 Err(Error::NotFound { .. }) => 0,
                 Err(error) => panic!("{error}"),
             };
-            multivariant.is_playable("source").await.unwrap();
+            multivariant.is_playable("source", true).await.unwrap();
             assert_eq!(named().await, alone, "epoch {number}");
-            multivariant.is_playable("360p30").await.unwrap();
+            multivariant.is_playable("360p30", true).await.unwrap();
             assert_eq!(named().await, 2);
         }
     }

@@ -3,10 +3,11 @@
 //! In:  the newest snapshot, whenever this side is ready for one. Out: `init-<hash>.mp4` before
 //! the first segment that needs it, `<msn>.m4s`, then `live.m3u8`, which lists only what is there.
 //! That a timeline has begun is told before its first segment is there: players know its DISCONTINUITY.
+//! A segment of a rendition that is made on demand is a gap here until somebody asks for it: the mirror asks for none.
 //! A segment that left the window before its turn is lost and counted. The playlist then begins
 //! anew behind the hole: its media sequence number tells players how much is missing.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub(super) struct RenditionMirror {
     has_endlist: bool,
     /// Whether the store's playlist says that a timeline begins behind it.
     tells_timeline: bool,
+    /// Segments in `run` that nobody has asked for.
+    unmade: BTreeSet<u64>,
     /// How many segments the store's playlist lists.
     listed: u64,
     /// Stored segments, from the first that the store's playlist lists.
@@ -84,6 +87,7 @@ impl RenditionMirror {
             is_stale: false,
             has_endlist: false,
             tells_timeline: false,
+            unmade: BTreeSet::new(),
             listed: 0,
             stored: VecDeque::new(),
             leaving: VecDeque::new(),
@@ -121,13 +125,18 @@ impl RenditionMirror {
         // Not held while the store works: a snapshot keeps a whole window of media alive.
         let snapshot = self.snapshot.borrow_and_update().clone();
         let is_ended = snapshot.is_ended();
-        let segment = self.choose(&snapshot);
+        let late = self.choose_late(&snapshot);
+        let segment = late.clone().or_else(|| self.choose(&snapshot));
         drop(snapshot);
-        if let Some(segment) = &segment {
+        if let Some(segment) = &late {
+            self.store_late(segment).await?;
+        } else if let Some(segment) = &segment {
             self.store_segment(segment).await?;
         }
         if self.publish().await? {
-            multivariant.is_playable(name).await?;
+            multivariant
+                .is_playable(name, self.unmade.is_empty())
+                .await?;
             self.is_stale = false;
         }
         self.delete_left().await?;
@@ -153,6 +162,22 @@ impl RenditionMirror {
         (next <= last).then(|| snapshot.segment(next).cloned())?
     }
 
+    /// A segment that somebody has asked for after all.
+    fn choose_late(&self, snapshot: &Snapshot) -> Option<Arc<Segment>> {
+        let mut unmade = self.unmade.iter();
+        let found = unmade.find_map(|msn| snapshot.segment(*msn).filter(|found| found.is_whole()));
+        found.cloned()
+    }
+
+    async fn store_late(&mut self, segment: &Segment) -> Result<(), Error> {
+        let key = self.keys.segment(segment.msn);
+        self.store.put(&key, segment.pieces()).await?;
+        metrics::counter!("weir_mirror_segments_total").increment(1);
+        self.unmade.remove(&segment.msn);
+        self.is_stale = true;
+        Ok(())
+    }
+
     async fn store_segment(&mut self, segment: &Segment) -> Result<(), Error> {
         let hash = &segment.init.hash;
         if !self.inits.contains(hash) {
@@ -161,7 +186,9 @@ impl RenditionMirror {
             self.inits.insert(hash.clone());
         }
         // A gap is listed as one; what there is of it serves players that do not know gaps.
-        if segment.byte_len() > 0 {
+        if segment.is_promised() || !(segment.has_gap || segment.is_whole()) {
+            self.unmade.insert(segment.msn);
+        } else if segment.byte_len() > 0 {
             self.store
                 .put(&self.keys.segment(segment.msn), segment.pieces())
                 .await?;
@@ -191,6 +218,7 @@ impl RenditionMirror {
         self.has_endlist = draft.is_final;
         self.tells_timeline = draft.begins_timeline;
         let delete_at = Instant::now() + self.lifetime;
+        self.unmade = self.unmade.split_off(&draft.first);
         while let Some(msn) = self.stored.pop_front_if(|msn| *msn < draft.first) {
             self.leaving.push_back((delete_at, msn));
         }
@@ -215,7 +243,7 @@ impl RenditionMirror {
             return None;
         }
         Some(Draft {
-            text: snapshot.mirror_playlist(run)?,
+            text: snapshot.mirror_playlist_without(&run, &self.unmade)?,
             first,
             listed,
             is_final,

@@ -27,7 +27,7 @@ impl Stage {
         let record = Bytes::from_static(avc::tests::X264_360P30);
         let tracks = Tracks {
             video: Some(VideoTrack {
-                config: Arc::new(avc::Config::parse(&record).unwrap()),
+                config: Arc::new(avc::parse(&record).unwrap()),
             }),
             audio: None,
         };

@@ -66,18 +66,18 @@ impl Mixer {
         line.append(&run.convert(pcm)?, sink)
     }
 
-    /// Puts silence in the place of a frame that could not be decoded; `at` as for `push`.
+    /// Puts silence in the place of a frame that could not be decoded, and how long it lasts; `at` as for `push`.
     /// Before the first frame that could be, there is nothing to do.
     pub(super) fn push_lost(
         &mut self,
-        at: i64,
+        (at, lasts): (i64, i64),
         timescale: Timescale,
         sink: Sink<'_>,
     ) -> Result<(), Failure> {
         let Some(run) = &self.run else {
             return Ok(());
         };
-        let samples = timescale.convert(FRAME_TICKS, hertz(run.rate));
+        let samples = timescale.convert(lasts, hertz(run.rate));
         let samples = usize::try_from(samples).unwrap_or(FRAME);
         let pcm = Pcm::silent(run.rate, run.channels, samples)?;
         self.push(at, timescale, &pcm, sink)

@@ -1,6 +1,6 @@
-//! The ladder's sound: the source's AAC becomes stereo (or mono) AAC-LC at a few bit rates.
+//! The ladder's sound: the source's becomes stereo (or mono) AAC-LC at a few bit rates.
 //!
-//! In:  AAC samples of any layout and rate, with gaps, overlaps and broken frames.
+//! In:  samples of any codec that is taken, of any layout and rate, with gaps, overlaps and broken frames.
 //! Out: [`AudioOutput`]: samples of each [`AudioEncode`] on one grid of 1024 ticks.
 //! Not here: which encodes there are (`ladder`), parts, video.
 //! Read: `worker` (the thread), `decoder`, `mixer` (time is made whole here), `encoder`; `silence`.
@@ -19,7 +19,7 @@ use ffmpeg::ChannelLayout;
 
 use super::Error;
 use crate::media::Sample;
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, aac};
 
 pub use silence::silent_frame;
 pub(super) use worker::AudioWorker;
@@ -79,14 +79,12 @@ struct Shape {
 
 impl Shape {
     /// The output for a source: at most stereo, 48 kHz or 44.1 kHz, whichever is nearer in kind.
-    fn of(source: &aac::Config) -> Self {
-        let rate = match source.sample_rate {
+    fn of(source: &AudioConfig) -> Self {
+        let rate = match source.sample_rate() {
             44_100 | 22_050 | 11_025 => 44_100,
             _ => 48_000,
         };
-        // HE-AAC v2 carries stereo in one channel.
-        let is_mono = source.channels == 1 && source.object_type != 29;
-        let channels = if is_mono { 1 } else { 2 };
+        let channels = if source.is_mono() { 1 } else { 2 };
         Self { rate, channels }
     }
 

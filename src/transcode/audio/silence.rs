@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::decoder::{Decoder, Pcm};
 use super::encoder::Encoder;
 use super::{Error, FRAME_TICKS, Shape, ticks};
-use crate::media::codec::aac;
+use crate::media::codec::{AudioKind, aac};
 
 /// Frames after which the encoder has settled.
 const FRAMES: i64 = 8;
@@ -78,7 +78,7 @@ fn encode(config: &aac::Config) -> Result<Bytes, Error> {
 
 /// Whether a decoder of `config` makes a frame of silence of it, twice in a row.
 fn is_silent(config: &aac::Config, frame: &[u8]) -> Result<bool, Error> {
-    let mut decoder = Decoder::open(config)?;
+    let mut decoder = Decoder::open(AudioKind::Aac, &config.bytes)?;
     let mut is_silent = || {
         decoder.decode(frame).is_some_and(|pcm| {
             let lasts = i64::from(config.sample_rate) * ticks(pcm.frame.samples());

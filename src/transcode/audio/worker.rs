@@ -1,6 +1,6 @@
 //! The thread that decodes, mixes and encodes a stream's sound.
 //!
-//! In:  AAC samples, through a bounded queue that never makes the caller wait.
+//! In:  samples, through a bounded queue that never makes the caller wait.
 //! Out: [`AudioOutput`], to a closure that may wait.
 //! Not here: the steps themselves (`decoder`, `mixer`, `encoder`).
 //!
@@ -17,8 +17,8 @@ use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::mixer::Mixer;
 use super::{AudioEncode, AudioOutput, Error, FRAME_TICKS, Failure, Shape};
-use crate::media::codec::aac;
-use crate::media::{Sample, Timescale};
+use crate::media::Sample;
+use crate::media::codec::{AudioConfig, aac};
 
 /// Samples without a failure after which earlier failures are forgotten.
 const HEALTHY: u32 = 256;
@@ -42,7 +42,7 @@ impl AudioWorker {
     /// # Errors
     /// If a codec cannot be opened, or there is no thread.
     pub(in crate::transcode) fn start(
-        (source, queued): (&Arc<aac::Config>, usize),
+        (source, queued): (&Arc<AudioConfig>, usize),
         encodes: &[AudioEncode],
         emit: impl FnMut(AudioOutput) -> bool + Send + 'static,
     ) -> Result<(Self, Vec<Arc<aac::Config>>), Error> {
@@ -110,7 +110,7 @@ impl Drop for AudioWorker {
 struct Thread<E> {
     input_rx: Receiver<Sample>,
     is_stopped: Arc<AtomicBool>,
-    source: Arc<aac::Config>,
+    source: Arc<AudioConfig>,
     encodes: Vec<AudioEncode>,
     pipeline: Option<Pipeline>,
     exit: Exit<E>,
@@ -205,15 +205,14 @@ impl<E: FnMut(AudioOutput) -> bool> Exit<E> {
 /// Decoder, mixer and encoders.
 struct Pipeline {
     decoder: Decoder,
-    /// Of the source.
-    timescale: Timescale,
+    source: Arc<AudioConfig>,
     mixer: Mixer,
     encoders: Vec<Encoder>,
 }
 
 impl Pipeline {
     fn open(
-        source: &aac::Config,
+        source: &Arc<AudioConfig>,
         encodes: &[AudioEncode],
         resume_at: Option<i64>,
     ) -> Result<Self, Error> {
@@ -221,8 +220,8 @@ impl Pipeline {
         let encoders = encodes.iter();
         let encoders = encoders.map(|encode| Encoder::open(shape, encode.bitrate_bps));
         Ok(Self {
-            decoder: Decoder::open(source)?,
-            timescale: source.timescale(),
+            decoder: Decoder::open(source.kind(), source.bytes())?,
+            source: Arc::clone(source),
             mixer: Mixer::new(shape, resume_at)?,
             encoders: encoders.collect::<Result<_, _>>()?,
         })
@@ -237,13 +236,15 @@ impl Pipeline {
         if pcm.is_none() && !sample.data.is_empty() {
             metrics::counter!("weir_transcode_audio_corrupt_total").increment(1);
         }
-        let (at, timescale) = (sample.pts(), self.timescale);
+        let (at, timescale) = (sample.pts(), self.source.timescale());
         let encoders = &mut self.encoders;
         let mut encode = |frame: &_, dts| encode_all(encoders, frame, dts, exit);
-        match pcm {
-            Some(pcm) => self.mixer.push(at, timescale, &pcm, &mut encode),
-            None => self.mixer.push_lost(at, timescale, &mut encode),
+        if let Some(pcm) = pcm {
+            return self.mixer.push(at, timescale, &pcm, &mut encode);
         }
+        let lasts = self.source.samples_in(&sample.data);
+        let lost = (at, lasts.unwrap_or(FRAME_TICKS));
+        self.mixer.push_lost(lost, timescale, &mut encode)
     }
 
     fn finish<E>(&mut self, exit: &mut Exit<E>) -> Result<(), Failure>

@@ -13,7 +13,7 @@ use ffmpeg::{Dictionary, Packet, Rational, codec, color, format, picture};
 
 use super::raw_frame::RawFrame;
 use super::{Error, ffi, parameter_sets};
-use crate::media::codec::avc;
+use crate::media::codec::{Colour, VideoConfig, avc};
 use crate::media::{Sample, TrackKind};
 
 /// Private options of libx264 besides the preset.
@@ -41,7 +41,7 @@ pub(super) struct VideoSettings {
     /// Milliseconds between keyframes.
     pub(super) segment_ms: u32,
     /// The source's colours.
-    pub(super) colour: avc::Colour,
+    pub(super) colour: Colour,
 }
 
 /// A rung's encoder, as its lane sees it.
@@ -49,13 +49,13 @@ pub(super) trait EncodeVideo: Send {
     /// Encodes a picture that is shown at `frame.pts()`.
     fn encode(&mut self, frame: &RawFrame, is_keyframe: bool) -> Result<Option<Sample>, Error>;
     /// Decoder configuration of all samples.
-    fn config(&self) -> &Arc<avc::Config>;
+    fn config(&self) -> &Arc<VideoConfig>;
 }
 
 /// libx264.
 pub(super) struct X264Encoder {
     inner: ffmpeg::encoder::video::Encoder,
-    config: Arc<avc::Config>,
+    config: Arc<VideoConfig>,
 }
 
 impl X264Encoder {
@@ -87,7 +87,7 @@ impl X264Encoder {
             .open_as_with(codec, settings.options())
             .map_err(&at)?;
         let record = parameter_sets::record(ffi::extradata(&inner))?;
-        let config = Arc::new(avc::Config::parse(&record)?);
+        let config = Arc::new(avc::parse(&record)?);
         Ok(Self { inner, config })
     }
 }
@@ -143,7 +143,7 @@ impl EncodeVideo for X264Encoder {
         }))
     }
 
-    fn config(&self) -> &Arc<avc::Config> {
+    fn config(&self) -> &Arc<VideoConfig> {
         &self.config
     }
 }

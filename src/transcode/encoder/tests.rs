@@ -1,4 +1,5 @@
 use super::*;
+use crate::media::codec::video::Coding;
 use crate::transcode::decoder::VideoDecoder;
 use crate::transcode::scaler::Scaler;
 use ffmpeg::frame;
@@ -12,7 +13,7 @@ pub(in crate::transcode) fn settings(width: u16, height: u16) -> VideoSettings {
         preset: "superfast".to_owned(),
         profile: "main",
         segment_ms: 2000,
-        colour: avc::Colour {
+        colour: Colour {
             primaries: 1,
             transfer: 1,
             matrix: 1,
@@ -38,7 +39,7 @@ pub(in crate::transcode) fn pattern(width: u32, height: u32, n: i64) -> RawFrame
 pub(in crate::transcode) fn with_b_pictures(
     count: i64,
     step: i64,
-) -> (Arc<avc::Config>, Vec<Sample>) {
+) -> (Arc<VideoConfig>, Vec<Sample>) {
     ffi::init();
     let codec = ffmpeg::encoder::find_by_name("libx264").unwrap();
     let mut context = codec::Context::new_with_codec(codec);
@@ -73,7 +74,7 @@ pub(in crate::transcode) fn with_b_pictures(
             });
         }
     }
-    (Arc::new(avc::Config::parse(&record).unwrap()), samples)
+    (Arc::new(avc::parse(&record).unwrap()), samples)
 }
 
 #[test]
@@ -92,10 +93,11 @@ fn libx264_knows_all_private_options() {
 fn each_frame_is_a_sample_at_once_and_keyframes_are_where_they_are_asked_for() {
     let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
     let config = Arc::clone(encoder.config());
-    assert_eq!(
-        (config.width, config.height, config.nal_length_bytes),
-        (320, 180, 4)
-    );
+    assert_eq!((config.width, config.height), (320, 180));
+    let Coding::Avc(coding) = config.coding else {
+        panic!("{config:?}");
+    };
+    assert_eq!(coding.nal_length_bytes, 4);
     assert_eq!(config.codec_string(), "avc1.4D400D");
     assert_eq!(config.picture.colour, settings(320, 180).colour);
     let (mut keyframes, mut bytes) = (Vec::new(), 0);
@@ -107,7 +109,7 @@ fn each_frame_is_a_sample_at_once_and_keyframes_are_where_they_are_asked_for() {
             .unwrap();
         assert_eq!((sample.dts, sample.composition_offset), (n * 3000, 0));
         // Length prefixes, and the flag says what is inside.
-        assert_eq!(config.is_idr(&sample.data), Ok(sample.is_sync));
+        assert_eq!(config.is_sync(&sample.data), Ok(sample.is_sync));
         if sample.is_sync {
             keyframes.push(n);
         }

@@ -6,22 +6,25 @@
 //! Not here: whether a source can pass (`live`), encoding.
 //! Read: Amazon IVS, "Streaming Configuration", channel types; `config/ladders.toml`.
 
+mod source;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::source::{Source, SourceAudio};
+use crate::media::codec::video::Passing;
 
 /// Name of the rendition that has the source's own size: passed through, or encoded.
 pub const SOURCE: &str = "source";
+/// Name of the rendition that passes on what only some players take, beside all others.
+pub const ORIGINAL: &str = "original";
 /// Name of the rendition without pictures.
 pub const AUDIO_ONLY: &str = "audio_only";
 /// The tables that come with the program.
 const DEFAULT_TABLES: &str = include_str!("../../../config/ladders.toml");
 /// Sources above this have their frames halved for rungs of 30 frames a second; in millihertz.
 const HALVED_ABOVE: u32 = 31_000;
-/// What a passed sound is announced with at least.
-const LEAST_PASSED_BPS: u32 = 96_000;
 /// What the boxes of a rendition take: some 500 bytes a part.
 const CONTAINER_BPS: u64 = 12_000;
-/// Pixels by which a rung may miss the source's size and be given it.
-const SAME_SIZE: u32 = 4;
 
 /// The ladders of all channel types.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -99,39 +102,6 @@ struct SourceRate {
     fast_kbps: u32,
 }
 
-/// What is known of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// Of the upright picture, in square pixels.
-    pub width: u16,
-    /// Pixels.
-    pub height: u16,
-    /// Frames in 1000 seconds.
-    pub fps_millis: u32,
-    /// Whether its pictures can be passed through.
-    pub is_passable: bool,
-    /// Of both tracks.
-    pub bitrate_bps: Option<u64>,
-    /// None: it has no sound.
-    pub audio: Option<SourceAudio>,
-}
-
-/// A source's sound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceAudio {
-    /// Whether every player takes it as it is.
-    pub is_passable: bool,
-    /// Bits per second, as it began.
-    pub bitrate_bps: u32,
-}
-
-impl SourceAudio {
-    /// Bits per second that are announced where it is passed on: it may have begun with silence.
-    pub fn passed_bps(&self) -> u32 {
-        self.bitrate_bps.max(LEAST_PASSED_BPS)
-    }
-}
-
 /// The renditions of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ladder {
@@ -172,6 +142,8 @@ pub enum RungVideo {
         /// On average, and at most over a second.
         bitrate_bps: u32,
     },
+    /// None for now, but its playlists have been there before: they have gaps.
+    Missing,
     /// There is none.
     None,
 }
@@ -289,91 +261,6 @@ impl Table {
     }
 }
 
-impl Source {
-    /// Longer and shorter edge.
-    fn edges(&self) -> (u32, u32) {
-        let (width, height) = (u32::from(self.width), u32::from(self.height));
-        (width.max(height), width.min(height))
-    }
-
-    /// Whether it is larger than a box of `height` lines, in one dimension at least.
-    fn exceeds(&self, height: u16) -> bool {
-        let (long, short) = self.edges();
-        let height = u32::from(height);
-        short > height + SAME_SIZE || long > height * 16 / 9 + SAME_SIZE
-    }
-
-    /// The even size of the source itself.
-    fn own_size(&self) -> (u16, u16) {
-        ((self.width & !1).max(2), (self.height & !1).max(2))
-    }
-
-    /// The size of this source in a box of `height` lines.
-    fn size_in(&self, height: u16) -> (u16, u16) {
-        let (long, short) = self.edges();
-        let (box_long, box_short) = (u32::from(height) * 16 / 9, u32::from(height));
-        // The box's short edge is met unless the long one would not fit then.
-        let (mut to_long, mut to_short) = (long * box_short / short.max(1), box_short);
-        if long * 9 > short * 16 + short / 8 {
-            (to_long, to_short) = (box_long, short * box_long / long.max(1));
-        }
-        let (to_long, to_short) = ((to_long & !3).max(4), (to_short & !1).max(2));
-        let (own_width, own_height) = self.own_size();
-        let own_long = u32::from(own_width.max(own_height));
-        let own_short = u32::from(own_width.min(own_height));
-        let is_own = to_long + SAME_SIZE >= own_long && to_short + SAME_SIZE >= own_short;
-        if is_own {
-            return (own_width, own_height);
-        }
-        let narrow = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
-        if self.width >= self.height {
-            (narrow(to_long), narrow(to_short))
-        } else {
-            (narrow(to_short), narrow(to_long))
-        }
-    }
-
-    /// How frames are taken for a rung of at most `max_fps`: every how many, and the rate.
-    fn frames(&self, max_fps: u32) -> (u32, u32) {
-        let most = if max_fps > 30 { 61_000 } else { HALVED_ABOVE };
-        let every = self.fps_millis.div_ceil(most).max(1);
-        (every, self.fps_millis / every)
-    }
-
-    /// The rate of this source's own size, from the table by interpolation.
-    fn own_bps(&self, table: &Table) -> u32 {
-        let is_fast = self.fps_millis > HALVED_ABOVE;
-        let pixels = |height: u16| u64::from(height) * u64::from(height) * 16 / 9;
-        let own = u64::from(self.width) * u64::from(self.height);
-        let kbps = |rate: &SourceRate| u64::from(if is_fast { rate.fast_kbps } else { rate.kbps });
-        let above = table
-            .source_rates
-            .iter()
-            .rfind(|rate| pixels(rate.height) >= own);
-        let below = table
-            .source_rates
-            .iter()
-            .find(|rate| pixels(rate.height) <= own);
-        let from_table = match (above, below) {
-            (Some(above), Some(below)) if above != below => {
-                let (low, high) = (pixels(below.height), pixels(above.height));
-                let span = kbps(above).saturating_sub(kbps(below));
-                kbps(below) + span * (own - low) / (high - low).max(1)
-            }
-            (Some(rate), _) | (None, Some(rate)) => kbps(rate),
-            (None, None) => 2000,
-        };
-        let own_kbps = match table.source_kbps {
-            0 => from_table,
-            fixed => fixed.into(),
-        };
-        // More than the source has is wasted; much less than the table's would be seen.
-        let wanted = self.bitrate_bps.map_or(own_kbps, |bps| bps / 1000);
-        let kbps = own_kbps.min(wanted.max(own_kbps * 6 / 10)).max(50);
-        u32::try_from(kbps * 1000).unwrap_or(u32::MAX)
-    }
-}
-
 impl Ladder {
     /// The renditions of a source.
     pub fn plan(table: &Table, source: &Source) -> Self {
@@ -391,17 +278,25 @@ impl Ladder {
             && (table.has_source_above || table.rungs.is_empty());
         let is_between = encoded.is_empty() || is_above;
         let replaces = table.passes_source
-            && source.is_passable
+            && source.passing == Passing::Alone
             && (is_between
                 || encoded.first().is_some_and(is_own_size)
                 || table.is_below_all(source));
+        let stands_beside = table.passes_source && source.passing == Passing::Beside;
         let mut rungs = encoded;
         if replaces {
             rungs.retain(|rung| !is_own_size(rung));
             rungs.insert(0, passed(table, source));
-        } else if is_between || table.is_below_all(source) || table.takes_own_size(source) {
+        } else if is_between
+            || table.is_below_all(source)
+            || table.takes_own_size(source)
+            || (stands_beside && !rungs.iter().any(is_own_size))
+        {
             rungs.retain(|rung| !is_own_size(rung));
             rungs.insert(0, own(table, source));
+        }
+        if stands_beside {
+            rungs.push(original(table, source));
         }
         rungs.extend(audio_only(table, source));
         Self { rungs }
@@ -416,12 +311,20 @@ impl Ladder {
                 let planned = audio_only(table, source);
                 return planned.unwrap_or_else(|| without_sound(known));
             }
+            if known.name == ORIGINAL {
+                return match source.passing {
+                    Passing::Beside if table.passes_source => original(table, source),
+                    _ => missing(known),
+                };
+            }
             let by_name = table.rungs.iter().find(|rung| {
                 known.name.split('p').next() == Some(rung.height.to_string().as_str())
             });
             let rung = match by_name {
                 Some(rung) => encoded(table, rung, source),
-                None if table.passes_source && source.is_passable => passed(table, source),
+                None if table.passes_source && source.passing == Passing::Alone => {
+                    passed(table, source)
+                }
                 None => own(table, source),
             };
             Rung {
@@ -453,17 +356,17 @@ impl Table {
 impl Rung {
     /// Most bits per second over any second or so, container included.
     pub fn max_bandwidth_bps(&self) -> u64 {
-        // Encoders keep to their rate over a second at most on average; boxes come on top.
-        (self.average_bandwidth_bps() + CONTAINER_BPS) * 23 / 20
+        // Encoders keep to their rate over a second at most on average.
+        self.average_bandwidth_bps() * 23 / 20
     }
 
-    /// Bits per second in the long run.
+    /// Bits per second in the long run, container included.
     pub fn average_bandwidth_bps(&self) -> u64 {
         let video = match self.video {
             RungVideo::Encode { bitrate_bps, .. } => bitrate_bps,
             _ => 0,
         };
-        u64::from(video) + u64::from(self.audio_bps)
+        u64::from(video) + u64::from(self.audio_bps) + CONTAINER_BPS
     }
 }
 
@@ -499,6 +402,22 @@ fn passed(table: &Table, source: &Source) -> Rung {
         audio,
         audio_bps,
         is_listed_always: true,
+    }
+}
+
+/// What only some players take.
+fn original(table: &Table, source: &Source) -> Rung {
+    Rung {
+        name: ORIGINAL.to_owned(),
+        ..passed(table, source)
+    }
+}
+
+/// A rendition that has gaps for now.
+fn missing(known: &Rung) -> Rung {
+    Rung {
+        video: RungVideo::Missing,
+        ..without_sound(known)
     }
 }
 

@@ -6,7 +6,7 @@ fn source(width: u16, height: u16, fps: u32) -> Source {
         width,
         height,
         fps_millis: fps * 1000,
-        is_passable: true,
+        passing: Passing::Alone,
         bitrate_bps: Some(6_000_000),
         audio: Some(SourceAudio {
             is_passable: true,
@@ -26,6 +26,7 @@ fn describe(ladder: &Ladder) -> String {
     let rungs = ladder.rungs.iter().map(|rung| {
         let video = match rung.video {
             RungVideo::Source => "-".to_owned(),
+            RungVideo::Missing => "missing".to_owned(),
             RungVideo::None => String::new(),
             RungVideo::Encode {
                 width,
@@ -87,7 +88,7 @@ fn standard_is_what_ivs_has() {
 #[test]
 fn sources_that_cannot_pass_are_encoded_in_their_place() {
     let encoded = |width, height, fps| Source {
-        is_passable: false,
+        passing: Passing::Never,
         ..source(width, height, fps)
     };
     let standard = |source: &Source| plan(LadderKind::Standard, source);
@@ -216,7 +217,8 @@ fn bandwidth_counts_the_sound_that_is_there() {
         let ladder = Ladder::plan(ladders.table(LadderKind::Standard), &source);
         let picture = |rung: &&Rung| rung.name == "480p30" || rung.name == "360p30";
         let rates = ladder.rungs.iter().filter(picture);
-        rates.map(Rung::average_bandwidth_bps).collect::<Vec<_>>()
+        let without_boxes = |rung: &Rung| rung.average_bandwidth_bps() - CONTAINER_BPS;
+        rates.map(without_boxes).collect::<Vec<_>>()
     };
     assert_eq!(of(None), [1_400_000, 630_000]);
     assert_eq!(of(Some((true, 320_000))), [1_720_000, 694_000]);
@@ -242,7 +244,7 @@ fn a_returning_publisher_keeps_the_renditions() {
     audio_only /none
     ");
     let cannot_pass = Source {
-        is_passable: false,
+        passing: Passing::Never,
         ..source(1280, 720, 30)
     };
     let again = describe(&planned.refit(table, &cannot_pass));
@@ -250,6 +252,80 @@ fn a_returning_publisher_keeps_the_renditions() {
         again.starts_with("source 1280x720@30 2400/-\n720p30 1280x720"),
         "{again}"
     );
+}
+
+#[test]
+fn what_only_some_players_take_stands_beside_a_whole_ladder() {
+    let beside = |width, height| Source {
+        passing: Passing::Beside,
+        ..source(width, height, 30)
+    };
+    let ladder = plan(LadderKind::Standard, &beside(1280, 720));
+    insta::assert_snapshot!(ladder, @r"
+    720p30 1280x720@30 2400/-
+    480p30 852x480@30 1400/-
+    360p30 640x360@30 630/64
+    160p30 284x160@30 230/48
+    original -/-
+    audio_only /-
+    ");
+    // Its own size is among them, whatever that is.
+    let ladder = plan(LadderKind::Standard, &beside(960, 540));
+    let tops: Vec<_> = ladder.lines().take(2).collect();
+    assert_eq!(
+        tops,
+        ["source 960x540@30 1612/-", "480p30 852x480@30 1400/-"]
+    );
+    assert!(ladder.contains("original -/-"), "{ladder}");
+    let ladder = plan(LadderKind::Basic, &beside(1280, 720));
+    insta::assert_snapshot!(ladder, @r"
+    source 1280x720@30 2400/-
+    original -/-
+    audio_only /-
+    ");
+    // Types that pass nothing pass this neither.
+    for kind in [
+        LadderKind::AdvancedHdHigher,
+        LadderKind::AdvancedSdConstrained,
+    ] {
+        let never = Source {
+            passing: Passing::Never,
+            ..beside(1280, 720)
+        };
+        assert_eq!(plan(kind, &beside(1280, 720)), plan(kind, &never));
+    }
+}
+
+#[test]
+fn a_place_for_what_only_some_players_take_stays_and_may_be_empty() {
+    let ladders = Ladders::default();
+    let table = ladders.table(LadderKind::Standard);
+    let of = |passing| Source {
+        passing,
+        ..source(1280, 720, 30)
+    };
+    let with = Ladder::plan(table, &of(Passing::Beside));
+    assert_eq!(with.refit(table, &of(Passing::Beside)), with);
+    for passing in [Passing::Alone, Passing::Never] {
+        let again = with.refit(table, &of(passing));
+        let place = again.rungs.iter().find(|rung| rung.name == ORIGINAL);
+        let place = place.unwrap();
+        assert_eq!(
+            (&place.video, &place.audio),
+            (&RungVideo::Missing, &RungAudio::None)
+        );
+        assert_eq!(again.refit(table, &of(Passing::Beside)), with);
+    }
+    // Playlists without such a place get none later, and nothing else takes H.264's.
+    let without = Ladder::plan(table, &of(Passing::Alone));
+    let again = without.refit(table, &of(Passing::Beside));
+    assert!(
+        again
+            .rungs
+            .iter()
+            .all(|rung| rung.video != RungVideo::Source)
+    );
+    assert_eq!(again.rungs.len(), without.rungs.len());
 }
 
 #[test]
@@ -282,7 +358,7 @@ proptest! {
         width in 2_u16..4096,
         height in 2_u16..4096,
         fps in 1_000_u32..121_000,
-        is_passable: bool,
+        passing in 0_usize..3,
         kind in 0_usize..6,
     ) {
         let kinds = [
@@ -294,7 +370,8 @@ proptest! {
             LadderKind::AdvancedHdConstrained,
         ];
         let ladders = Ladders::default();
-        let source = Source { fps_millis: fps, is_passable, ..source(width, height, 30) };
+        let passing = [Passing::Alone, Passing::Beside, Passing::Never][passing];
+        let source = Source { fps_millis: fps, passing, ..source(width, height, 30) };
         let table = ladders.table(kinds[kind]);
         let ladder = Ladder::plan(table, &source);
         let mut names: Vec<_> = ladder.rungs.iter().map(|rung| rung.name.clone()).collect();

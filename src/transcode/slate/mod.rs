@@ -19,7 +19,7 @@ use super::raw_frame::RawFrame;
 use super::scaler::Scaler;
 use super::{Error, ffi};
 use crate::media::Sample;
-use crate::media::codec::avc;
+use crate::media::codec::{Colour, VideoConfig, avc};
 
 /// Luma and chroma of black, limited range.
 const BLACK: [u8; 3] = [16, 128, 128];
@@ -37,7 +37,7 @@ pub enum SlatePicture {
     /// The last picture of these samples, which begin with a sync sample.
     Frozen {
         /// Their configuration.
-        config: Arc<avc::Config>,
+        config: Arc<VideoConfig>,
         /// In decoding order.
         gop: Vec<Sample>,
     },
@@ -78,7 +78,7 @@ pub struct SlateGrid {
 #[derive(Clone, Debug)]
 pub struct Reel {
     /// Decoder configuration.
-    pub config: Arc<avc::Config>,
+    pub config: Arc<VideoConfig>,
     /// One for each frame of the grid.
     pub samples: Vec<Sample>,
 }
@@ -115,8 +115,8 @@ pub fn reels(
     ffi::init();
     let (shown, colour) = match picture {
         SlatePicture::Frozen { config, gop } => (last_picture(config, gop)?, config.picture.colour),
-        SlatePicture::File(path) => (picture_of(path)?, avc::Colour::default()),
-        SlatePicture::Black => (black(), avc::Colour::default()),
+        SlatePicture::File(path) => (picture_of(path)?, Colour::default()),
+        SlatePicture::Black => (black(), Colour::default()),
     };
     let reel = |rung: &SlateRung| reel(&shown, *rung, grid, preset, colour);
     rungs.iter().map(reel).collect()
@@ -127,7 +127,7 @@ fn reel(
     rung: SlateRung,
     grid: SlateGrid,
     preset: &str,
-    colour: avc::Colour,
+    colour: Colour,
 ) -> Result<Reel, Error> {
     let fps_millis = 90_000_000 / grid.interval.max(1);
     let segment_ms = grid.interval * i64::from(grid.frames) / 90;
@@ -159,7 +159,7 @@ fn reel(
 }
 
 /// The configuration under another form (ISO/IEC 14496-15 §5.3.3.1: one that the whole stream conforms to).
-fn declared(config: &avc::Config, form: Form) -> Result<avc::Config, Error> {
+fn declared(config: &VideoConfig, form: Form) -> Result<VideoConfig, Error> {
     let mut record = config.bytes.to_vec();
     if let Some(head) = record.get_mut(1..4) {
         head.copy_from_slice(&[form.0, form.1, form.2]);
@@ -167,11 +167,11 @@ fn declared(config: &avc::Config, form: Form) -> Result<avc::Config, Error> {
     if form.0 == HIGH {
         record.extend(HIGH_FIELDS);
     }
-    Ok(avc::Config::parse(&record.into())?)
+    Ok(avc::parse(&record.into())?)
 }
 
 /// The picture that is shown last.
-fn last_picture(config: &Arc<avc::Config>, gop: &[Sample]) -> Result<RawFrame, Error> {
+fn last_picture(config: &Arc<VideoConfig>, gop: &[Sample]) -> Result<RawFrame, Error> {
     // Scaled to any size: the loop filter is needed; one thread, so that nothing is held back long.
     let mut decoder = VideoDecoder::open(config, 1000, u32::MAX / 2)?;
     let mut last = None;

@@ -17,7 +17,7 @@ use super::outlet::{Outlet, Products, outlet};
 use super::placement::{Affinity, Placement};
 use super::worker::{Input, Worker};
 use super::{Config, Error};
-use crate::media::codec::{aac, avc};
+use crate::media::codec::{AudioConfig, VideoConfig, aac};
 use crate::media::{Sample, Timescale};
 
 /// How much longer than the longest start is held inputs may wait, in milliseconds.
@@ -35,9 +35,9 @@ const MAX_FRAMES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The source's pictures.
-    pub video: Arc<avc::Config>,
+    pub video: Arc<VideoConfig>,
     /// The source's sound; needed if any is encoded.
-    pub audio: Option<Arc<aac::Config>>,
+    pub audio: Option<Arc<AudioConfig>>,
     /// Of the source, in 1000 seconds.
     pub fps_millis: u32,
     /// Who sets the frames' times.
@@ -52,6 +52,12 @@ pub struct Job {
     pub rungs: Vec<VideoRung>,
     /// A bit for each rung that is left out from the start: the machine was overloaded before.
     pub shed: u32,
+    /// Whether the last rung is never left out: without it there would be no pictures that every player takes.
+    pub keeps_last: bool,
+    /// A bit for each rung that is not encoded before [`Transcoder::want`] says so.
+    pub cold: u32,
+    /// Whether no frame is ever lost to an encoder that is slow: nothing here is live.
+    pub is_patient: bool,
     /// Each is made once, for all renditions that have it.
     pub audio_encodes: Vec<AudioEncode>,
     /// The room's settings.
@@ -141,8 +147,10 @@ impl Job {
     /// How many inputs may wait for a thread: what a start of a segment's length gives at once, pictures
     /// and sound, and some seconds more.
     fn queued(&self) -> usize {
-        let rate = self.audio.as_ref().map_or(0, |audio| audio.sample_rate);
-        let sounds_millis = u64::from(rate) * 1000 / aac::SAMPLES_PER_FRAME.unsigned_abs();
+        let sounds = |audio: &Arc<AudioConfig>| {
+            u64::from(audio.sample_rate()) * 1000 / audio.least_samples().unsigned_abs().max(1)
+        };
+        let sounds_millis = self.audio.as_ref().map_or(0, sounds);
         let inputs_millis = u64::from(self.fps_millis) + sounds_millis;
         let inputs = (u64::from(self.segment_ms) + QUEUED_MS) * inputs_millis / 1_000_000;
         let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
@@ -156,8 +164,8 @@ pub struct Started {
     pub transcoder: Transcoder,
     /// Gives the products; ends after [`Transcoder::finish`].
     pub output_rx: Products,
-    /// The configuration of each rung.
-    pub video: Vec<Arc<avc::Config>>,
+    /// The configuration of each rung that is not cold.
+    pub video: Vec<Arc<VideoConfig>>,
     /// The configuration of each audio encode.
     pub audio: Vec<Arc<aac::Config>>,
 }
@@ -169,7 +177,9 @@ pub struct Transcoder {
     is_clock: bool,
     queued_bytes: Arc<AtomicUsize>,
     /// Of the pictures to come, if the decoder has not been told yet.
-    new_config: Option<Arc<avc::Config>>,
+    new_config: Option<Arc<VideoConfig>>,
+    /// The rungs that are encoded from the next picture on, if the decoder has not been told yet.
+    new_wanted: Option<u32>,
     /// Pictures were lost; nothing can be decoded before the next keyframe.
     is_skipping: bool,
     audio: Option<AudioWorker>,
@@ -184,23 +194,29 @@ impl Transcoder {
     /// # Errors
     /// If a codec cannot be opened, or there is no thread.
     pub fn start(job: &Job) -> Result<Started, Error> {
-        let colour = job.video.picture.colour;
-        let settings = (job.config.preset.clone(), job.segment_ms);
-        let open: Arc<OpenEncoder> = Arc::new(move |rung: &VideoRung| {
-            let settings = VideoSettings {
-                width: rung.width,
-                height: rung.height,
-                fps_millis: rung.fps_millis,
-                bitrate_bps: rung.bitrate_bps,
-                preset: settings.0.clone(),
-                profile: "main",
-                segment_ms: settings.1,
-                colour,
-            };
-            let encoder: Box<dyn EncodeVideo> = Box::new(X264Encoder::open(&settings)?);
-            Ok(encoder)
-        });
+        let open = opener(job);
         Self::start_with(job, &open)
+    }
+
+    /// The configurations of the rungs of a job that is not begun: equal jobs give equal ones.
+    fn configs(job: &Job) -> Result<Vec<Arc<VideoConfig>>, Error> {
+        let open = opener(job);
+        let config = |rung: &VideoRung| Ok(Arc::clone(open(rung)?.config()));
+        job.rungs.iter().map(config).collect()
+    }
+
+    /// Opens and starts what a job has besides pictures; the configurations are all of it.
+    ///
+    /// # Errors
+    /// If a codec cannot be opened, or there is no thread.
+    pub fn start_sound(job: &Job) -> Result<Started, Error> {
+        let video = Self::configs(job)?;
+        let sound = Job {
+            rungs: Vec::new(),
+            ..job.clone()
+        };
+        let started = Self::start(&sound)?;
+        Ok(Started { video, ..started })
     }
 
     fn start_with(job: &Job, open: &Arc<OpenEncoder>) -> Result<Started, Error> {
@@ -217,7 +233,7 @@ impl Transcoder {
             }
             _ => (None, Vec::new()),
         };
-        if let Some(source) = &job.audio {
+        if let Some(source) = job.audio.as_ref().and_then(|source| source.as_aac()) {
             // It is kept: who asks for it later does not wait for codecs. Not every sound has one.
             silent_frame(source).ok();
         }
@@ -226,11 +242,14 @@ impl Transcoder {
         let mut video = Vec::new();
         let mut input_tx = None;
         if !job.rungs.is_empty() {
-            let encoders = job.rungs.iter().map(|rung| open(rung));
+            let encoders = job.rungs.iter().enumerate().map(|(index, rung)| {
+                let is_cold = job.cold >> index & 1 == 1;
+                (!is_cold).then(|| open(rung)).transpose()
+            });
             let encoders = encoders.collect::<Result<Vec<_>, Error>>()?;
             let mut queues = Vec::new();
             for ((index, rung), encoder) in job.rungs.iter().enumerate().zip(encoders) {
-                video.push(Arc::clone(encoder.config()));
+                video.extend(encoder.iter().map(|encoder| Arc::clone(encoder.config())));
                 let (frame_tx, frame_rx) = flume::bounded(MAX_FRAMES);
                 let stopped = Arc::clone(&is_stopped);
                 let encoded = (index, rung.clone(), encoder);
@@ -251,6 +270,7 @@ impl Transcoder {
                 is_clock: matches!(job.clock, FrameClock::Constant(_)),
                 queued_bytes,
                 new_config: None,
+                new_wanted: None,
                 is_skipping: false,
                 audio,
                 audio_timescale: audio_timescale.unwrap_or(Timescale::MILLIS),
@@ -287,11 +307,12 @@ impl Transcoder {
             opens_at,
             config: self.new_config.clone(),
             follows_loss: self.is_skipping,
+            wanted: self.new_wanted,
         };
         if has_room && input_tx.try_send(input).is_ok() {
             self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.is_skipping = false;
-            self.new_config = None;
+            (self.new_config, self.new_wanted) = (None, None);
         } else if !self.is_skipping {
             metrics::counter!("weir_transcode_losses_total").increment(1);
             tracing::warn!("the decoder is behind; pictures are lost up to the next keyframe");
@@ -300,8 +321,13 @@ impl Transcoder {
         true
     }
 
+    /// From the next picture on, which opens a segment, the rungs are encoded whose bits are set.
+    pub fn want(&mut self, rungs: u32) {
+        self.new_wanted = Some(rungs);
+    }
+
     /// The configuration of the pictures to come.
-    pub fn video_config(&mut self, config: Arc<avc::Config>) {
+    pub fn video_config(&mut self, config: Arc<VideoConfig>) {
         self.new_config = Some(config);
     }
 
@@ -330,6 +356,26 @@ impl Drop for Transcoder {
     fn drop(&mut self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
+}
+
+/// Opens the encoders of a job.
+fn opener(job: &Job) -> Arc<OpenEncoder> {
+    let colour = job.video.picture.colour;
+    let settings = (job.config.preset.clone(), job.segment_ms);
+    Arc::new(move |rung: &VideoRung| {
+        let settings = VideoSettings {
+            width: rung.width,
+            height: rung.height,
+            fps_millis: rung.fps_millis,
+            bitrate_bps: rung.bitrate_bps,
+            preset: settings.0.clone(),
+            profile: "main",
+            segment_ms: settings.1,
+            colour,
+        };
+        let encoder: Box<dyn EncodeVideo> = Box::new(X264Encoder::open(&settings)?);
+        Ok(encoder)
+    })
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {

@@ -2,12 +2,13 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use super::*;
+use crate::media::codec::AudioKind;
 use crate::transcode::FrameRate;
 use crate::transcode::encoder::tests::{pattern, settings};
 use crate::transcode::raw_frame::RawFrame;
 
 /// A source of `count` pictures with a keyframe every `gop`, as an encoder without B-frames sends it.
-fn source(count: i64, gop: i64) -> (Arc<avc::Config>, Vec<Sample>) {
+fn source(count: i64, gop: i64) -> (Arc<VideoConfig>, Vec<Sample>) {
     let mut encoder = X264Encoder::open(&settings(320, 180)).unwrap();
     let samples = (0..count).map(|n| encoder.encode(&pattern(320, 180, n), n % gop == 0));
     let samples = samples.map(|sample| sample.unwrap().unwrap()).collect();
@@ -25,7 +26,7 @@ fn rung(name: &str, width: u16, height: u16, every: u32) -> VideoRung {
     }
 }
 
-fn job(video: Arc<avc::Config>, clock: FrameClock) -> Job {
+fn job(video: Arc<VideoConfig>, clock: FrameClock) -> Job {
     Job {
         video,
         audio: None,
@@ -36,6 +37,9 @@ fn job(video: Arc<avc::Config>, clock: FrameClock) -> Job {
         first_pts: None,
         rungs: vec![rung("large", 160, 90, 1), rung("small", 80, 44, 2)],
         shed: 0,
+        keeps_last: matches!(clock, FrameClock::Constant(_)),
+        cold: 0,
+        is_patient: false,
         audio_encodes: Vec::new(),
         config: Config::default(),
     }
@@ -165,8 +169,9 @@ fn silence(n: i64) -> Sample {
 }
 
 /// A job on a constant clock for a source with sound.
-fn job_with_sound(video: Arc<avc::Config>) -> Job {
-    let stereo = aac::Config::parse(&bytes::Bytes::from_static(STEREO_48K)).unwrap();
+fn job_with_sound(video: Arc<VideoConfig>) -> Job {
+    let stereo =
+        AudioConfig::parse(AudioKind::Aac, &bytes::Bytes::from_static(STEREO_48K)).unwrap();
     Job {
         audio: Some(Arc::new(stereo)),
         ..job(video, FPS30)
@@ -285,7 +290,7 @@ impl EncodeVideo for Broken {
         self.inner.encode(frame, is_keyframe)
     }
 
-    fn config(&self) -> &Arc<avc::Config> {
+    fn config(&self) -> &Arc<VideoConfig> {
         self.inner.config()
     }
 }
@@ -358,7 +363,7 @@ impl EncodeVideo for Slow {
         self.inner.encode(frame, is_keyframe)
     }
 
-    fn config(&self) -> &Arc<avc::Config> {
+    fn config(&self) -> &Arc<VideoConfig> {
         self.inner.config()
     }
 }
@@ -444,25 +449,28 @@ fn overload_sheds_the_most_expensive_rung_until_it_is_over() {
 
 #[test]
 fn what_was_shed_before_is_left_out_from_the_first_frame_on() {
-    let (video, samples) = source(60, 60);
-    let job = Job {
-        shed: 1,
-        ..job(video, FPS30)
-    };
-    let mut started = Transcoder::start(&job).unwrap();
-    feed(&mut started, samples, |_| false);
-    let made = outputs(started);
-    assert_eq!(frames(&made, 0).0, [] as [i64; 0]);
-    let lost = made.iter().filter_map(|output| match output {
-        Output::VideoUntil {
-            rung: 0,
-            until,
-            is_lost: true,
-        } => Some(until / 3000),
-        _ => None,
-    });
-    assert_eq!(lost.collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
-    assert_eq!(frames(&made, 1).0, (0..60).step_by(2).collect::<Vec<_>>());
+    for (shed, other, every) in [(0, 1, 2), (1, 0, 1)] {
+        let (video, samples) = source(60, 60);
+        let job = Job {
+            shed: 1 << shed,
+            ..job(video, FPS30)
+        };
+        let mut started = Transcoder::start(&job).unwrap();
+        feed(&mut started, samples, |_| false);
+        let made = outputs(started);
+        assert_eq!(frames(&made, shed).0, [] as [i64; 0]);
+        let lost = made.iter().filter_map(|output| match output {
+            Output::VideoUntil {
+                rung,
+                until,
+                is_lost: true,
+            } if *rung == shed => Some(until / 3000),
+            _ => None,
+        });
+        assert_eq!(lost.collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
+        let whole = (0..60).step_by(every).collect::<Vec<_>>();
+        assert_eq!(frames(&made, other).0, whole);
+    }
 }
 
 #[test]

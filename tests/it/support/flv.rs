@@ -34,18 +34,31 @@ pub(crate) struct Recording {
 }
 
 impl Tag {
-    /// A picture of AVC, configurations not counted.
+    /// A picture, configurations not counted.
     pub(crate) fn is_picture(&self) -> bool {
-        self.kind == kind::VIDEO && self.body.get(1) == Some(&1)
+        self.kind == kind::VIDEO && matches!(self.packet_type(), Some(1 | 3))
     }
 
     fn is_key_picture(&self) -> bool {
-        self.is_picture() && self.body[0] >> 4 == 1
+        self.is_picture() && self.body[0] >> 4 & 7 == 1
     }
 
     /// A decoder configuration, of video or audio.
     fn is_config(&self) -> bool {
-        matches!(self.kind, kind::VIDEO | kind::AUDIO) && self.body.get(1) == Some(&0)
+        matches!(self.kind, kind::VIDEO | kind::AUDIO) && self.packet_type() == Some(0)
+    }
+
+    /// Of H.264 and AAC as ever, and of anything else in the enhanced form.
+    fn packet_type(&self) -> Option<u8> {
+        let is_enhanced = match self.kind {
+            kind::VIDEO => self.body[0] & 0x80 != 0,
+            _ => self.body[0] >> 4 == 9,
+        };
+        if is_enhanced {
+            Some(self.body[0] & 15)
+        } else {
+            self.body.get(1).copied()
+        }
     }
 }
 
@@ -98,6 +111,15 @@ impl Recording {
         self.tags.retain(|tag| {
             tag.kind != kind::AUDIO || tag.is_config() || !range.contains(&tag.at_ms)
         });
+        self
+    }
+
+    /// The sound as an encoder stamps it that looks at the clock and is held up for the first `held_ms` of each second.
+    pub(crate) fn held_up(mut self, held_ms: u32) -> Self {
+        let is_sound = |tag: &&mut Tag| tag.kind == kind::AUDIO && !tag.is_config();
+        for tag in self.tags.iter_mut().filter(is_sound) {
+            tag.at_ms += held_ms.saturating_sub(tag.at_ms % 1000);
+        }
         self
     }
 

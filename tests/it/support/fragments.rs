@@ -69,11 +69,29 @@ pub(crate) fn deepest_composition_offset(media: &[u8]) -> i64 {
     deepest.min().unwrap_or(0).min(0).abs()
 }
 
-/// The RFC 6381 string of the AVC track: what its configuration says.
-pub(crate) fn avc_codec(init: &[u8]) -> Option<String> {
-    let at = init.windows(4).position(|name| name == b"avcC")?;
-    let [profile, compatibility, level] = init[at + 5..at + 8] else {
-        return None;
+/// The RFC 6381 string of the picture's track: what its configuration says. Sample entries are those of parameter sets
+/// out of band.
+pub(crate) fn video_codec(init: &[u8]) -> Option<String> {
+    let record = |entry: &[u8; 4], name: &[u8; 4]| {
+        init.windows(4).position(|word| word == entry)?;
+        let at = init.windows(4).position(|word| word == name)?;
+        Some(&init[at + 4..])
     };
-    Some(format!("avc1.{profile:02X}{compatibility:02X}{level:02X}"))
+    if let Some(avc) = record(b"avc1", b"avcC") {
+        let [profile, compatibility, level] = avc[1..4] else {
+            return None;
+        };
+        return Some(format!("avc1.{profile:02X}{compatibility:02X}{level:02X}"));
+    }
+    if let Some(hevc) = record(b"hvc1", b"hvcC") {
+        // Main profiles of the main tier; of the constraints only the first byte is ever set.
+        let flags = u32::from_be_bytes(hevc[2..6].try_into().unwrap()).reverse_bits();
+        let (profile, constraints, level) = (hevc[1], hevc[6], hevc[12]);
+        assert!(profile < 32 && hevc[7..12] == [0; 5], "{:x?}", &hevc[..13]);
+        return Some(format!("hvc1.{profile}.{flags:X}.L{level}.{constraints:X}"));
+    }
+    let av1 = record(b"av01", b"av1C")?;
+    let (profile, level) = (av1[1] >> 5, av1[1] & 31);
+    let depth = if av1[2] & 0x40 == 0 { 8 } else { 10 };
+    Some(format!("av01.{profile}.{level:02}M.{depth:02}"))
 }

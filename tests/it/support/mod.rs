@@ -2,6 +2,7 @@
 
 pub(crate) mod acme_authority;
 pub(crate) mod clips;
+pub(crate) mod enhanced;
 pub(crate) mod faults;
 pub(crate) mod flv;
 pub(crate) mod fragments;

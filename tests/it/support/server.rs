@@ -181,6 +181,14 @@ impl TestServer {
             .sum()
     }
 
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = format!("/proc/{}/task", self.child.id().unwrap());
+        let tasks = std::fs::read_dir(tasks).unwrap().flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
+    }
+
     /// All that the server has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.data.path().join(LOG)).unwrap()

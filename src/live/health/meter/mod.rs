@@ -4,10 +4,12 @@
 //! whole publish. Pure; no clock and no allocation per sample.
 //! Not here: what any of it means (`rules`).
 
+use std::sync::Arc;
+
 use super::second::Second;
 use crate::base::clock::WallTime;
 use crate::ingest::{MediaEvent, Metadata};
-use crate::media::codec::aac;
+use crate::media::codec::AudioConfig;
 use crate::media::{Sample, Timescale, TrackKind};
 
 /// Keyframe intervals remembered.
@@ -62,6 +64,7 @@ struct Pictures {
 #[derive(Debug)]
 struct Sound {
     timescale: Timescale,
+    config: Option<Arc<AudioConfig>>,
     first: Option<i64>,
     end: Option<i64>,
     /// Whether any came since the last picture.
@@ -92,7 +95,10 @@ impl Meter {
                 let declared = self.facts.declared_fps_millis;
                 self.facts.declared_fps_millis = declared.or(config.declared_fps_millis);
             }
-            MediaEvent::AudioConfig(config) => self.sound.timescale = config.timescale(),
+            MediaEvent::AudioConfig(config) => {
+                self.sound.timescale = config.timescale();
+                self.sound.config = Some(Arc::clone(config));
+            }
             MediaEvent::Trouble(trouble) => {
                 self.second.dropped_units += trouble.dropped_units;
                 self.second.jumps += u64::from(trouble.jumps);
@@ -166,7 +172,9 @@ impl Meter {
         self.second.sounds += 1;
         let ticks = |dts| self.sound.timescale.convert(dts, Timescale::VIDEO);
         let begin = ticks(sample.dts);
-        let end = ticks(sample.dts.saturating_add(aac::SAMPLES_PER_FRAME));
+        let config = self.sound.config.as_ref();
+        let lasts = config.and_then(|config| config.samples_in(&sample.data));
+        let end = ticks(sample.dts.saturating_add(lasts.unwrap_or(0)));
         self.begun_at.get_or_insert(begin);
         let first = *self.sound.first.get_or_insert(begin);
         (self.sound.end, self.sound.is_fresh) = (Some(end), true);
@@ -201,6 +209,7 @@ impl Default for Sound {
     fn default() -> Self {
         Self {
             timescale: Timescale::MILLIS,
+            config: None,
             first: None,
             end: None,
             is_fresh: false,

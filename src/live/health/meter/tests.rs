@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::ingest::{EndReason, Trouble};
 use crate::live::start;
+use crate::media::codec::AudioKind;
 
 const AT: WallTime = WallTime(1000);
 
@@ -21,7 +22,7 @@ fn sample(track: TrackKind, dts: i64, is_sync: bool, bytes: usize) -> MediaEvent
 /// A meter that knows of sound at 48 kHz.
 fn meter() -> Meter {
     let mut meter = Meter::default();
-    let stereo = aac::Config::parse(&Bytes::from_static(&[0x11, 0x90])).unwrap();
+    let stereo = AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(&[0x11, 0x90])).unwrap();
     meter.observe(&MediaEvent::AudioConfig(Arc::new(stereo)));
     meter
 }

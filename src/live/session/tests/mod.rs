@@ -14,7 +14,7 @@ use crate::live::metadata;
 use crate::live::plan::Transcoding;
 use crate::live::{Config, Registry, SlateMode, start};
 use crate::media::Sample;
-use crate::media::codec::avc;
+use crate::media::codec::VideoConfig;
 use crate::model::Channel;
 use crate::model::channel::{ChannelType, Settings};
 use crate::model::repository::{Epoch, RunningEpoch};
@@ -131,7 +131,7 @@ impl Bench {
             ..Settings::default()
         };
         let mut transcoding = Transcoding {
-            config: transcode::Config::default(),
+            config: crate::transcode::Config::default(),
             ladders: Arc::default(),
         };
         transcoding.config.enabled = is_transcoding;
@@ -292,7 +292,7 @@ fn shows_a_new_timeline(snapshot: &Arc<playlist::Snapshot>) -> bool {
     parts.any(|line| line.starts_with("#EXT-X-PART:") && !line.contains("GAP=YES"))
 }
 
-fn configuration(config: &Arc<avc::Config>) -> MediaEvent {
+fn configuration(config: &Arc<VideoConfig>) -> MediaEvent {
     MediaEvent::VideoConfig(Arc::clone(config))
 }
 

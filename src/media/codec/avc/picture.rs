@@ -5,47 +5,10 @@
 
 use h264_reader::nal::sps::{ChromaFormat, FrameMbsFlags, SeqParameterSet};
 
+use crate::media::codec::{Colour, Picture};
+
 /// SEI payload type of `display_orientation`.
 const DISPLAY_ORIENTATION: u32 = 47;
-/// Aspect ratios of pixels beyond this are taken for garbage.
-const MAX_ASPECT: u16 = 8;
-
-/// Facts about the pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// `chroma_format_idc`: 0 monochrome, 1 4:2:0, 2 4:2:2, 3 4:4:4.
-    pub chroma_format: u8,
-    /// Of luma or chroma, whichever is deeper.
-    pub bit_depth: u8,
-    /// Shape of a pixel, width to height; (1, 1) if not said or absurd.
-    pub sample_aspect: (u16, u16),
-    /// Whether frames may be coded as two fields.
-    pub is_interlaced: bool,
-    /// As signalled.
-    pub colour: Colour,
-}
-
-/// Colours as ITU-T H.273 numbers them; 2 is unspecified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Colour {
-    /// `ColourPrimaries`.
-    pub primaries: u8,
-    /// `TransferCharacteristics`.
-    pub transfer: u8,
-    /// `MatrixCoefficients`.
-    pub matrix: u8,
-}
-
-impl Default for Colour {
-    fn default() -> Self {
-        let (primaries, transfer, matrix) = (2, 2, 2);
-        Self {
-            primaries,
-            transfer,
-            matrix,
-        }
-    }
-}
 
 impl Picture {
     pub(super) fn of(sps: &SeqParameterSet) -> Self {
@@ -55,10 +18,6 @@ impl Picture {
             .max(chroma.bit_depth_chroma_minus8);
         let vui = sps.vui_parameters.as_ref();
         let aspect = vui.and_then(|vui| vui.aspect_ratio_info.as_ref()?.get());
-        let is_plausible = |(width, height): &(u16, u16)| {
-            let (low, high) = (width.min(height), width.max(height));
-            *low > 0 && *high <= low.saturating_mul(MAX_ASPECT)
-        };
         let described = vui.and_then(|vui| {
             let signal = vui.video_signal_type.as_ref()?;
             signal.colour_description.as_ref()
@@ -72,7 +31,7 @@ impl Picture {
                 ChromaFormat::Invalid(_) => u8::MAX,
             },
             bit_depth: depth.saturating_add(8),
-            sample_aspect: aspect.filter(is_plausible).unwrap_or((1, 1)),
+            sample_aspect: Self::plausible(aspect),
             is_interlaced: matches!(sps.frame_mbs_flags, FrameMbsFlags::Fields { .. }),
             colour: described.map_or(Colour::default(), |colour| Colour {
                 primaries: colour.colour_primaries,
@@ -80,33 +39,6 @@ impl Picture {
                 matrix: colour.matrix_coefficients,
             }),
         }
-    }
-
-    /// Whether every browser shows such pictures as they are meant.
-    pub fn is_widely_playable(&self) -> bool {
-        let (width, height) = self.sample_aspect;
-        self.chroma_format == 1 && self.bit_depth == 8 && width == height && !self.is_interlaced
-    }
-
-    /// In words.
-    pub(super) fn describe(&self) -> String {
-        let chroma = match self.chroma_format {
-            0 => "monochrome",
-            1 => "4:2:0",
-            2 => "4:2:2",
-            3 => "4:4:4",
-            _ => "unknown chroma",
-        };
-        let mut words = format!("{chroma}, {} bit", self.bit_depth);
-        if self.is_interlaced {
-            words.push_str(", interlaced");
-        }
-        let (width, height) = self.sample_aspect;
-        if width != height {
-            let aspect = format!(", pixels of {width}:{height}");
-            words.push_str(&aspect);
-        }
-        words
     }
 }
 

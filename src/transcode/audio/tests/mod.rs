@@ -16,7 +16,7 @@ use super::decoder::{Decoder, Pcm};
 use super::encoder::Encoder;
 use super::{AudioEncode, AudioOutput, AudioWorker, FRAME, FRAME_TICKS, Shape};
 use crate::media::Sample;
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, AudioKind, aac};
 
 const ENCODES: [AudioEncode; 3] = [
     AudioEncode {
@@ -37,7 +37,16 @@ struct Source {
     samples: Vec<Sample>,
 }
 
+/// As a source's configuration.
+fn sound(config: &Arc<aac::Config>) -> Arc<AudioConfig> {
+    Arc::new(AudioConfig::Aac(Arc::clone(config)))
+}
+
 impl Source {
+    fn sound(&self) -> Arc<AudioConfig> {
+        sound(&self.config)
+    }
+
     /// `ms` of silence with a click (of 1 ms, in all channels) at each of `clicks` (ms); its
     /// samples begin at `origin` (ticks).
     fn clicking(rate: u32, channels: usize, ms: i64, clicks: &[i64], origin: i64) -> Self {
@@ -113,7 +122,7 @@ impl Run {
     fn start(config: &Arc<aac::Config>, encodes: &[AudioEncode]) -> Self {
         let (output_tx, output_rx) = channel();
         let emit = move |output| output_tx.send(output).is_ok();
-        let (worker, configs) = AudioWorker::start((config, 256), encodes, emit).unwrap();
+        let (worker, configs) = AudioWorker::start((&sound(config), 256), encodes, emit).unwrap();
         Self {
             worker,
             configs,
@@ -183,7 +192,7 @@ impl Sound {
 
 /// A track's decoded channel: runs of samples, each with its time in ticks.
 fn decode(track: &Source, channel: usize) -> Vec<(i64, f32)> {
-    let mut decoder = Decoder::open(&track.config).unwrap();
+    let mut decoder = Decoder::open(AudioKind::Aac, &track.config.bytes).unwrap();
     let mut line = Vec::new();
     for sample in &track.samples {
         let pcm = decoder.decode(&sample.data).expect("decodes");
@@ -266,7 +275,7 @@ fn he_aac_has_twice_its_rate_and_the_same_time() {
         config: Arc::new(config),
         ..source
     };
-    let pcm = Decoder::open(&source.config)
+    let pcm = Decoder::open(AudioKind::Aac, &source.config.bytes)
         .unwrap()
         .decode(&source.samples[0].data);
     assert_eq!(pcm.unwrap().rate, 44_100, "the test tests something");

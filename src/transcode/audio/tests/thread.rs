@@ -4,6 +4,7 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::time::Duration;
 
 use super::*;
+use crate::media::codec::AudioKind;
 
 /// What has not come by then hangs.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -20,7 +21,7 @@ fn equal_settings_have_equal_configurations() {
 fn a_configuration_that_cannot_be_decoded_is_refused() {
     // AAC Main with a reserved frequency extension is no stream that libav opens.
     let bytes = Bytes::from_static(&[0xf9, 0x26, 0x20]);
-    let config = aac::Config::parse(&bytes).unwrap();
+    let config = AudioConfig::parse(AudioKind::Aac, &bytes).unwrap();
     assert!(AudioWorker::start((&Arc::new(config), 256), &ENCODES, |_| true).is_err());
 }
 
@@ -40,7 +41,7 @@ fn a_full_queue_never_waits_and_the_loss_is_silence() {
         output_tx.send(output).is_ok()
     };
     let encodes = &ENCODES[..1];
-    let (mut worker, configs) = AudioWorker::start((&source.config, 256), encodes, emit).unwrap();
+    let (mut worker, configs) = AudioWorker::start((&source.sound(), 256), encodes, emit).unwrap();
     // The thread stands still: 10 s come, of which 5 s and a bit have room.
     let (early, late) = source.samples.split_at(415);
     for sample in early {
@@ -80,7 +81,7 @@ fn a_panic_costs_a_moment_and_the_grid_goes_on() {
         assert!(![100, 160, 162].contains(&count), "a panic for the test");
         output_tx.send(output).is_ok()
     };
-    let (worker, configs) = AudioWorker::start((&source.config, 256), &ENCODES, emit).unwrap();
+    let (worker, configs) = AudioWorker::start((&source.sound(), 256), &ENCODES, emit).unwrap();
     let run = Run {
         worker,
         configs,
@@ -108,7 +109,7 @@ fn a_listener_who_leaves_ends_the_thread() {
         let _is_held = &alive_tx;
         false
     };
-    let (mut worker, _) = AudioWorker::start((&source.config, 256), &ENCODES, emit).unwrap();
+    let (mut worker, _) = AudioWorker::start((&source.sound(), 256), &ENCODES, emit).unwrap();
     source
         .samples
         .into_iter()
@@ -126,7 +127,7 @@ fn dropping_stops_without_draining() {
     let source = Source::clicking(48_000, 2, 2000, &[], 0);
     let (output_tx, output_rx) = sync_channel(0);
     let emit = move |output| output_tx.send(output).is_ok();
-    let (mut worker, _) = AudioWorker::start((&source.config, 256), &ENCODES, emit).unwrap();
+    let (mut worker, _) = AudioWorker::start((&source.sound(), 256), &ENCODES, emit).unwrap();
     source
         .samples
         .into_iter()

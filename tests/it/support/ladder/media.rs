@@ -79,7 +79,7 @@ impl Rendition {
         let of = |kind: &str| streams.iter().find(|stream| stream["codec_type"] == kind);
         let declared = variant.attribute("CODECS");
         let init = watched.inits.first_key_value().unwrap().1;
-        let mut codecs: Vec<String> = fragments::avc_codec(init).into_iter().collect();
+        let mut codecs: Vec<String> = fragments::video_codec(init).into_iter().collect();
         if let Some(audio) = of("audio") {
             assert_eq!(
                 (&audio["codec_name"], &audio["profile"]),
@@ -100,6 +100,7 @@ impl Rendition {
             );
             return;
         };
+        check_kind(&declared, video);
         let pixels = |name: &str| u32::try_from(video[name].as_u64().unwrap()).unwrap();
         let (width, height) = variant.resolution().unwrap();
         assert_eq!(
@@ -182,6 +183,18 @@ impl Decoded {
         offsets.map(f64::abs).fold(0.0, f64::max)
     }
 
+    /// How often a frame of sound does not begin where the one before it ended.
+    pub(crate) fn holes(&self) -> usize {
+        let holes = self.files.iter().map(|file| {
+            let sound = packets(file, "a:0", "pts_time");
+            let starts: Vec<f64> = sound.iter().map(|at| at.parse().unwrap()).collect();
+            let usual = starts[1] - starts[0];
+            let steps = starts.windows(2).map(|pair| pair[1] - pair[0]);
+            steps.filter(|step| (step - usual).abs() > 0.001).count()
+        });
+        holes.sum()
+    }
+
     /// The loudest 20 ms of the last `seconds` of the sound, as a peak in dB; and how many milliseconds
     /// in all are silence.
     pub(crate) fn loudness(&self, seconds: f64) -> (f64, usize) {
@@ -233,6 +246,20 @@ fn late_ms(media: &Path) -> f64 {
     f64::from(u32::try_from(ticks).unwrap()) / 90.0
 }
 
+/// The codec and its level as another program sees them.
+fn check_kind(declared: &str, video: &Value) {
+    let level = video["level"].as_i64().unwrap();
+    let (name, level) = match &declared[..4] {
+        "avc1" => ("h264", format!("{level:02X}")),
+        "hvc1" => ("hevc", format!(".L{level}.")),
+        "av01" => ("av1", format!(".{level:02}M.")),
+        other => panic!("{other}"),
+    };
+    assert_eq!(video["codec_name"], name, "{declared}");
+    let own = declared.split(',').next().unwrap();
+    assert!(own.contains(&level), "{declared}: {level}");
+}
+
 /// The width at which pixels are square.
 fn displayed_width(video: &Value) -> u32 {
     let width = video["width"].as_u64().unwrap();
@@ -259,20 +286,25 @@ fn probe(media: &Path) -> Vec<Value> {
 
 /// When each picture is shown, in seconds and in that order, and whether it is a keyframe.
 fn pictures(media: &Path) -> Vec<(f64, bool)> {
+    let packets = packets(media, "v:0", "pts_time,flags");
+    let pictures = packets.iter().filter_map(|line| {
+        let (at, flags) = line.split_once(',')?;
+        Some((at.parse().ok()?, flags.starts_with('K')))
+    });
+    let mut pictures: Vec<(f64, bool)> = pictures.collect();
+    pictures.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    pictures
+}
+
+/// What ffprobe says of each packet of a track: `fields`, with commas between them.
+fn packets(media: &Path, track: &str, fields: &str) -> Vec<String> {
     let output = Command::new("ffprobe")
-        .args(["-v", "error", "-select_streams", "v:0"])
-        .args(["-show_entries", "packet=pts_time,flags", "-of", "csv=p=0"])
+        .args(["-v", "error", "-select_streams", track])
+        .args(["-show_entries", &format!("packet={fields}")])
+        .args(["-of", "csv=p=0"])
         .arg(media)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut pictures: Vec<(f64, bool)> = text
-        .lines()
-        .filter_map(|line| {
-            let (at, flags) = line.split_once(',')?;
-            Some((at.parse().ok()?, flags.starts_with('K')))
-        })
-        .collect();
-    pictures.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    pictures
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(str::to_owned).collect()
 }

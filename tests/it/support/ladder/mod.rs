@@ -60,6 +60,11 @@ impl Variant {
         self.number("AVERAGE-BANDWIDTH")
     }
 
+    /// CODECS.
+    pub(crate) fn codecs(&self) -> String {
+        self.attribute("CODECS")
+    }
+
     /// FRAME-RATE, if the list knows it.
     pub(crate) fn frame_rate(&self) -> Option<f64> {
         attribute(&self.tag, "FRAME-RATE").map(|rate| rate.parse().unwrap())

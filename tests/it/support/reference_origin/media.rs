@@ -67,7 +67,7 @@ fn cut(path: &Path) -> Rendition {
     for tag in recording.tags {
         let body = Bytes::from(tag.body);
         match (tag.kind, body[1]) {
-            (kind::VIDEO, 0) => video = Some(avc::Config::parse(&body.slice(5..)).unwrap()),
+            (kind::VIDEO, 0) => video = Some(avc::parse(&body.slice(5..)).unwrap()),
             (kind::VIDEO, 1) => {
                 let ms = i32::from_be_bytes([body[2], body[3], body[4], 0]) >> 8;
                 // Milliseconds are rounded; pictures come each 3000 ticks.

@@ -24,7 +24,7 @@ use super::placement::{Affinity, Placement};
 use super::raw_frame::RawFrame;
 use super::transcoder::{Job, Output, VideoRung};
 use crate::media::Sample;
-use crate::media::codec::avc;
+use crate::media::codec::VideoConfig;
 
 /// Most bytes of the current GOP that are kept for a decoder made anew.
 const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
@@ -32,6 +32,8 @@ const MAX_GOP_BYTES: usize = 16 * 1024 * 1024;
 const MAX_INSIDE: usize = 64;
 /// How long lanes that take no frame are waited for while what was held at the start is worked off.
 const START_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a lane is waited for by who has time.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// No frame is thought to last longer than this.
 const LONGEST_FRAME: Duration = Duration::from_millis(100);
 /// Steps between pictures that are remembered.
@@ -57,9 +59,11 @@ pub(super) enum Input {
         arrival: Option<Instant>,
         opens_at: Option<i64>,
         /// Its configuration, if it is another than before.
-        config: Option<Arc<avc::Config>>,
+        config: Option<Arc<VideoConfig>>,
         /// Pictures before it were lost.
         follows_loss: bool,
+        /// The rungs that are encoded from `opens_at` on, or from this picture, if others than before.
+        wanted: Option<u32>,
     },
     /// Sound has gone on to this time.
     Sound { pts: i64 },
@@ -67,7 +71,7 @@ pub(super) enum Input {
 
 /// The decode thread's state.
 pub(super) struct Worker {
-    config: Arc<avc::Config>,
+    config: Arc<VideoConfig>,
     fps_millis: u32,
     /// Of the largest rung.
     most_pixels: u32,
@@ -98,7 +102,16 @@ pub(super) struct Worker {
     /// Every how many frames each rung has one.
     every: Vec<u32>,
     frame_count: u64,
+    /// How many of the rungs may be shed, the largest first. Where nobody could do with the source, the cheapest stays: better
+    /// few pictures than none.
+    sheddable: usize,
     shed: u32,
+    /// A bit for each rung that is encoded.
+    wanted: u32,
+    /// What it is to be, from which time on.
+    wanted_from: VecDeque<(i64, u32)>,
+    /// Lanes are waited for as long as it takes.
+    is_patient: bool,
     load: Load,
     patience: Patience,
     max_lag: Duration,
@@ -144,7 +157,11 @@ impl Worker {
             cascade: Cascade::new(&job.rungs),
             every: job.rungs.iter().map(|rung| rung.every).collect(),
             frame_count: 0,
+            sheddable: job.rungs.len().saturating_sub(usize::from(job.keeps_last)),
             shed: job.shed,
+            wanted: !job.cold,
+            wanted_from: VecDeque::new(),
+            is_patient: job.is_patient,
             load: Load::new(max_lag, Instant::now()),
             patience: Patience::new(Instant::now()),
             max_lag,
@@ -190,6 +207,7 @@ impl Worker {
                 opens_at,
                 config,
                 follows_loss,
+                wanted,
             } => {
                 self.queued_bytes
                     .fetch_sub(sample.data.len(), Ordering::Relaxed);
@@ -199,6 +217,8 @@ impl Worker {
                 if let Some(at) = opens_at {
                     self.schedule.open_at(at);
                 }
+                let from = opens_at.unwrap_or(sample.pts());
+                self.wanted_from.extend(wanted.map(|wanted| (from, wanted)));
                 if follows_loss {
                     self.inside.clear();
                     // A number is missing: each lane begins anew with a keyframe.
@@ -330,7 +350,7 @@ impl Worker {
         self.emit(drained.unwrap_or_default())
     }
 
-    fn restart_with(&mut self, config: Arc<avc::Config>) -> Result<(), Gone> {
+    fn restart_with(&mut self, config: Arc<VideoConfig>) -> Result<(), Gone> {
         self.drain()?;
         self.config = config;
         self.gop.clear();
@@ -422,7 +442,12 @@ impl Worker {
             };
             self.outlet.give(tick)?;
         }
-        let wants = |rung: &usize| slot.is_for(self.every[*rung]) && self.shed >> *rung & 1 == 0;
+        let before = self.wanted;
+        while let Some((_, wanted)) = self.wanted_from.pop_front_if(|(from, _)| *from <= slot.pts) {
+            self.wanted = wanted;
+        }
+        let left_out = self.shed | !self.wanted;
+        let wants = |rung: &usize| slot.is_for(self.every[*rung]) && left_out >> *rung & 1 == 0;
         let wanted = (0..self.every.len()).filter(wants);
         let wanted = wanted.fold(0, |bits, rung| bits | 1 << rung);
         let (pictures, broken) = self.cascade.scale(picture, wanted);
@@ -434,20 +459,25 @@ impl Worker {
             slot,
             arrival,
             number: self.frame_count,
-            shed: self.shed,
+            shed: left_out,
             waker: self.outlet.waker(),
         };
         self.frame_count += 1;
         let now = Instant::now();
         let frame_micros = u64::try_from(self.usual_step() * 100 / 9).unwrap_or(0);
         let lasts = Duration::from_micros(frame_micros).min(LONGEST_FRAME);
-        let patience = if self.load.may_be_late(now) {
+        let patience = if self.is_patient {
+            LONGEST_WAIT
+        } else if self.load.may_be_late(now) {
             START_PATIENCE
         } else {
             self.patience.of(now, lasts)
         };
-        for lane in &mut self.lanes {
-            lane.give(frame.clone(), now + patience)?;
+        for (rung, lane) in self.lanes.iter_mut().enumerate() {
+            // One that is not wanted any more learns from the next frame that nothing comes before that.
+            if (self.wanted | before) >> rung & 1 == 1 {
+                lane.give(frame.clone(), now + patience)?;
+            }
         }
         self.patience.spend(now.elapsed(), lasts);
         Ok(())
@@ -457,7 +487,8 @@ impl Worker {
     fn balance(&mut self, arrival: Instant) -> Result<(), Gone> {
         let now = Instant::now();
         let is_shed = |rung: &usize| self.shed >> *rung & 1 == 1;
-        let working = (0..self.lanes.len()).filter(|rung| !is_shed(rung));
+        let left_out = self.shed | !self.wanted;
+        let working = (0..self.lanes.len()).filter(|rung| left_out >> *rung & 1 == 0);
         let lags = working.clone().map(|rung| self.lanes[rung].lag(now));
         let mut lag = lags.fold(now - arrival, Duration::max);
         let losing = working
@@ -470,11 +501,9 @@ impl Worker {
         let output = match self.load.observe(now, lag, self.shed != 0) {
             Advice::Keep => return Ok(()),
             Advice::Shed => {
-                // Where no source is passed on, the cheapest stays: better few pictures than none.
-                let most = self.every.len() - usize::from(self.has_ticks);
-                let is_most = |rung: &usize| *rung < most;
-                let slow = losing.filter(is_most);
-                let Some(rung) = slow.or_else(|| working.clone().find(is_most)) else {
+                let may_go = |rung: &usize| *rung < self.sheddable;
+                let slow = losing.filter(may_go);
+                let Some(rung) = slow.or_else(|| working.clone().find(may_go)) else {
                     return Ok(());
                 };
                 self.shed |= 1 << rung;
@@ -527,67 +556,4 @@ fn attempt(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transcode::Config;
-    use crate::transcode::encoder::tests::with_b_pictures;
-    use crate::transcode::frame_clock::FrameRate;
-    use crate::transcode::outlet::outlet;
-
-    #[test]
-    fn a_slow_picture_does_not_cost_its_gop_each_time() {
-        let step = 36_000; // Two and a half pictures a second.
-        let (video, samples) = with_b_pictures(41, step);
-        let rate = FrameRate::near(30_000);
-        let clock = FrameClock::Constant(rate);
-        let job = Job {
-            video,
-            audio: None,
-            fps_millis: 2500,
-            clock,
-            segment_ms: 2000,
-            begins_short: true,
-            first_pts: None,
-            rungs: Vec::new(),
-            shed: 0,
-            audio_encodes: Vec::new(),
-            config: Config::default(),
-        };
-        let (outlet, _products) = outlet(10_000);
-        let mut worker = Worker::new(
-            &job,
-            Vec::new(),
-            (outlet, Placement::new(1)),
-            Default::default(),
-        )
-        .unwrap();
-        let (mut now, mut heard, mut expelled) = (0, 0, 0);
-        let mut hear = |worker: &mut Worker, until: i64| {
-            for pts in (heard..until).step_by(1920) {
-                let was_expelled = worker.is_expelled;
-                worker.take(Input::Sound { pts }).unwrap();
-                expelled += u32::from(worker.is_expelled && !was_expelled);
-                heard = pts + 1920;
-            }
-            expelled
-        };
-        for sample in samples {
-            // A picture is sent when it was taken; what refers to a later one behind that.
-            now = now.max(sample.pts());
-            hear(&mut worker, now);
-            let picture = Input::Video {
-                sample,
-                arrival: Some(Instant::now()),
-                opens_at: None,
-                config: None,
-                follows_loss: false,
-            };
-            worker.take(picture).unwrap();
-        }
-        let expelled = hear(&mut worker, now);
-        assert!(expelled <= 2, "{expelled} times for 41 pictures");
-        // It stands still: what the decoder keeps is shown all the same.
-        hear(&mut worker, now + 4 * 90_000);
-        assert_eq!(worker.last_pts, 40 * step);
-    }
-}
+mod tests;

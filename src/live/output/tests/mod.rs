@@ -1,18 +1,22 @@
 //! Playlists fed without a pace: a source that is passed on, and one rung beside it that is really encoded.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use bytes::Bytes;
 use mp4_atom::{Decode as _, Emsg, EmsgTimestamp};
 
 use crate::media::Timescale;
-use crate::media::codec::aac;
+use crate::media::codec::{AudioConfig, AudioKind, aac};
 use crate::playlist::Position;
 use crate::transcode::ladder::Rung;
 use crate::transcode::slate::Reel;
 use crate::transcode::slate::tests::black;
-use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung};
+use crate::transcode::{self, AudioEncode, FrameClock, Job, Transcoder, VideoRung, silent_frame};
 
 use super::*;
+
+mod on_demand;
 
 /// A picture's duration: 30 a second.
 const FRAME: i64 = 3000;
@@ -24,8 +28,8 @@ const HE_AAC: &[u8] = &[0x2b, 0x92, 0x08, 0x00];
 /// More than any thread here needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn audio(config: &'static [u8]) -> Arc<aac::Config> {
-    Arc::new(aac::Config::parse(&Bytes::from_static(config)).unwrap())
+fn audio(config: &'static [u8]) -> Arc<AudioConfig> {
+    Arc::new(AudioConfig::parse(AudioKind::Aac, &Bytes::from_static(config)).unwrap())
 }
 
 /// An output that passes its source on, and what the source sends.
@@ -62,18 +66,22 @@ impl Bench {
             reel,
             source,
             sound,
-            frame: silent_frame(&audio(LC)).unwrap(),
+            frame: silent_frame(audio(LC).as_aac().unwrap()).unwrap(),
             next: 0,
             heard: 0,
         }
     }
 
     fn start(&self) -> Started {
+        Transcoder::start(&self.job()).unwrap()
+    }
+
+    fn job(&self) -> Job {
         let audio_encodes = match self.sound {
             RungAudio::Encode { bitrate_bps } => vec![AudioEncode { bitrate_bps }],
             _ => Vec::new(),
         };
-        let job = Job {
+        Job {
             video: Arc::clone(&self.reel.config),
             audio: self.source.audio.clone(),
             fps_millis: 30_000,
@@ -90,17 +98,51 @@ impl Bench {
                 bitrate_bps: 100_000,
             }],
             shed: 0,
+            keeps_last: false,
+            cold: 0,
+            is_patient: false,
             audio_encodes,
             config: transcode::Config::default(),
-        };
-        Transcoder::start(&job).unwrap()
+        }
     }
 
     fn begin(&mut self) {
+        let started = self.start();
+        self.begin_with(started, None);
+    }
+
+    fn begin_with(&mut self, started: Started, recipe: Option<Job>) {
+        let ladder = ladder(&self.sound);
+        self.begin_as(ladder, started, recipe);
+    }
+
+    /// As `begin`, with a place more.
+    fn begin_with_missing(&mut self) {
+        let mut ladder = ladder(&self.sound);
+        ladder.rungs.push(Rung {
+            name: "original".to_owned(),
+            video: RungVideo::Missing,
+            audio: RungAudio::None,
+            audio_bps: 0,
+            is_listed_always: true,
+        });
+        let place = Place {
+            channel_id: "channel".to_owned(),
+            epoch: 2,
+            first_msn: 1,
+        };
+        let grid = playlist::Config::default();
+        self.output = Output::new(place, &grid, &ladder, Arc::new(Directory::new()));
+        let started = self.start();
+        self.begin_as(ladder, started, None);
+    }
+
+    fn begin_as(&mut self, ladder: Ladder, started: Started, recipe: Option<Job>) {
         let is_encoded = matches!(self.sound, RungAudio::Encode { .. });
         let setup = Setup {
-            ladder: ladder(&self.sound),
+            ladder,
             job: None,
+            recipe,
             rung_slots: vec![1],
             encode_slots: if is_encoded {
                 vec![vec![0, 1]]
@@ -112,7 +154,7 @@ impl Bench {
         let beginning = Beginning {
             source: &self.source,
             setup,
-            started: Some(self.start()),
+            started: Some(started),
             source_variant: Variant::default(),
             at: WallTime(0),
         };
@@ -144,12 +186,22 @@ impl Bench {
     async fn until(&mut self, slot: usize, parts: usize) {
         let take = async {
             while self.parts(slot).len() < parts {
-                let made = self.output.next_made().await.expect("a transcoder");
-                self.output.take(made);
+                self.step().await;
             }
         };
         let taken = tokio::time::timeout(PATIENCE, take).await;
         assert!(taken.is_ok(), "{:?} of {parts}", self.parts(slot));
+    }
+
+    /// Takes what happens next.
+    async fn step(&mut self) {
+        let made = match self.output.next().await {
+            Next::Made(made) => Some(made.expect("a transcoder")),
+            Next::Rung(event) => self.output.take_rung(event),
+        };
+        if let Some(made) = made {
+            self.output.take(made);
+        }
     }
 
     /// The parts of a rendition: a gap (-), one that can be decoded from its start on (I), or another one (p).
@@ -184,6 +236,25 @@ fn ladder(sound: &RungAudio) -> Ladder {
     Ladder {
         rungs: vec![rung("source", RungVideo::Source), rung("90p30", small)],
     }
+}
+
+#[tokio::test]
+async fn a_rendition_that_a_source_does_not_fill_has_gaps_on_the_same_grid() {
+    let mut bench = Bench::new(LC, RungAudio::Source);
+    bench.begin_with_missing();
+    bench.send(75, true);
+    bench.until(1, 7).await;
+    assert_eq!(bench.parts(0), "IpppppI");
+    assert_eq!(bench.parts(2), "-------");
+    bench.output.interrupt().await;
+    let durations = |slot: usize| {
+        let snapshot = bench.output.renditions[slot].window.snapshot();
+        let text = String::from_utf8(snapshot.playlist(false, false).to_vec()).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("#EXTINF"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(durations(0).len(), 2);
+    assert_eq!(durations(0), durations(2));
 }
 
 const ENCODED: RungAudio = RungAudio::Encode {

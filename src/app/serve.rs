@@ -25,6 +25,7 @@ use tower_service::Service as _;
 use super::control;
 use super::info::Info;
 use super::open::{self, Opened};
+use crate::base::accept;
 use crate::base::clock::SystemClock;
 use crate::base::http::{self as http_server, Pieces};
 use crate::base::output::print;
@@ -94,9 +95,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let opened = open::open(&config, &SystemClock).await?;
     let _sole = open::claim(&opened.data_dir)?;
     let info = Info::gather(&opened).await?;
-    let http = bind(config.http.listen, "http.listen").await?;
-    let rtmp = bind(config.ingest.listen, "ingest.listen").await?;
-    let admin = bind(config.admin.listen, "admin.listen").await?;
+    let http = bind(config.http.listen, "http.listen")?;
+    let rtmp = bind(config.ingest.listen, "ingest.listen")?;
+    let admin = bind(config.admin.listen, "admin.listen")?;
     let tls = open_tls(&config, &opened).await?;
 
     let directory = Arc::new(Directory::new());
@@ -199,8 +200,8 @@ async fn run_until_stopped(shutdown: &Shutdown, groups: &Groups) -> anyhow::Resu
     Ok(())
 }
 
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    accept::listen(address).with_context(|| {
         format!("cannot listen on {address}: free the port, or set {key} to another")
     })
 }
@@ -218,7 +219,7 @@ async fn open_tls(config: &Config, opened: &Opened) -> anyhow::Result<Option<Tls
         return Ok(None);
     }
     let (certificates, upkeep) = Certificates::open(&config.tls, &opened.data_dir)?;
-    let listener = bind(config.tls.listen, "tls.listen").await?;
+    let listener = bind(config.tls.listen, "tls.listen")?;
     Ok(Some(Tls {
         listener,
         certificates,

@@ -8,7 +8,7 @@ Out: for each source: CPU-seconds per stream-second and resident memory of both,
      ladders this machine makes in real time.
 How: every source is sent in real time; after a warm-up the processes are read from /proc at both ends of a window.
      Rounds alternate between Weir and ffmpeg, with ffmpeg's default scaler and with area, because the machine is
-     shared: the best round of each counts, and all are printed. ffmpeg decodes once, with one thread for the decoder and each
+     shared: the best round of each counts, and all are printed. ffmpeg has its default AAC coder, decodes once, with one thread for the decoder and each
      encoder, and writes fragmented MP4 to memory where there is room.
 All traffic stays on 127.0.0.1; only processes started here are stopped.
 """
@@ -59,10 +59,10 @@ SOURCES = [Source("1080p30", 1080, 30), Source("720p30", 720, 30), Source("1080p
 
 
 class Ffmpeg:
-    """The ffmpeg command line with one of its scalers."""
+    """The ffmpeg command line with one of its scalers and of its AAC coders."""
 
-    def __init__(self, scaler):
-        self.scaler, self.name = scaler, f"ffmpeg {scaler}"
+    def __init__(self, scaler, aac_coder):
+        self.scaler, self.aac_coder, self.name = scaler, aac_coder, f"ffmpeg {scaler}"
 
     def command(self, source, folder):
         rungs = source.rungs
@@ -80,7 +80,7 @@ class Ffmpeg:
             outputs += ["-map", f"[out{n}]", "-c:v", "libx264", "-preset", "superfast", "-tune", "zerolatency",
                         "-fps_mode", "passthrough", "-profile:v", "main", "-threads", "1", "-bf", "0", "-g", "1000", "-sc_threshold", "0", "-forced-idr", "1",
                         "-force_key_frames", "expr:gte(t,n_forced*2)", "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-map", "0:a"]
-            outputs += ["-c:a", "aac", "-b:a", str(rung.audio_bps)] if rung.audio_bps else ["-c:a", "copy"]
+            outputs += ["-c:a", "aac", "-aac_coder", self.aac_coder, "-b:a", str(rung.audio_bps)] if rung.audio_bps else ["-c:a", "copy"]
             outputs += fragmented(folder / f"{rung.name}.mp4")
         return ["ffmpeg", "-nostdin", "-loglevel", "warning", "-y", "-threads", "1", "-filter_complex_threads", "1", "-re",
                 "-i", source.clip, "-filter_complex", ";".join(filters), *outputs]
@@ -110,6 +110,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=15, help="length of a measuring window, and of the pictures compared")
     parser.add_argument("--warm-up", type=int, default=8, help="seconds from the first frame to the window")
+    parser.add_argument("--aac-coder", default="twoloop", help="ffmpeg's; twoloop is its default, fast what Weir uses")
     parser.add_argument("--no-quality", action="store_true", help="leave SSIM and PSNR out")
     parser.add_argument("--fit", action="store_true", help="also find how many 1080p30 ladders fit")
     options = parser.parse_args()
@@ -125,7 +126,7 @@ def bench(source, options):
     print(f"{'':<16}{'CPU-s/stream-s':>15}{'RSS MB':>8}")
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(temporary_folder(ROOM))
-        encoders = [Ffmpeg(scaler) for scaler in CPU_TARGETS]
+        encoders = [Ffmpeg(scaler, options.aac_coder) for scaler in CPU_TARGETS]
         results = {}
         for _ in range(options.rounds):
             show(results, "weir", run_weir(source, 1, options, folder))

@@ -10,12 +10,16 @@ use ffmpeg_next as ffmpeg;
 
 use bytes::Bytes;
 use ffmpeg::format::sample::Type::Planar;
-use ffmpeg::{Packet, Rational, codec, format, frame};
+use ffmpeg::{Dictionary, Packet, Rational, codec, format, frame};
 
 use super::{Error, FRAME, FRAME_TICKS, Failure, Shape};
 use crate::media::codec::aac;
 use crate::media::{Sample, TrackKind};
 use crate::transcode::ffi;
+
+/// How libav looks for quantizers. Its default, `twoloop`, takes 2.5 times the CPU, and what it makes at 48 to 128 kb/s is
+/// further from the source, in speech, music, tones and clicks alike (signal to distortion, and noise above the mask).
+const OPTIONS: [(&str, &str); 1] = [("aac_coder", "fast")];
 
 /// An opened encoder.
 pub(super) struct Encoder {
@@ -42,7 +46,9 @@ impl Encoder {
         encoder.set_format(format::Sample::F32(Planar));
         encoder.set_bit_rate(usize::try_from(bitrate_bps).unwrap_or(usize::MAX));
         encoder.set_time_base(Rational(1, rate));
-        let inner = encoder.open_as(codec).map_err(&at)?;
+        let inner = encoder
+            .open_as_with(codec, Dictionary::from_iter(OPTIONS))
+            .map_err(&at)?;
         let frame_size = usize::try_from(inner.frame_size()).unwrap_or(0);
         if frame_size != FRAME || ffi::initial_padding(&inner) != FRAME_TICKS {
             let detail = "an AAC encoder whose frame or delay is not 1024".to_owned();
@@ -105,6 +111,21 @@ impl Encoder {
                 is_sync: true,
                 data: Bytes::copy_from_slice(data),
             })?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_encoder_knows_its_options() {
+        ffi::init();
+        let codec = ffmpeg::encoder::find_by_name("aac").unwrap();
+        let context = codec::Context::new_with_codec(codec);
+        for (name, _) in OPTIONS {
+            assert!(ffi::has_private_option(&context, name), "{name}");
         }
     }
 }

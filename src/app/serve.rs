@@ -98,7 +98,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let http = bind(config.http.listen, "http.listen")?;
     let rtmp = bind(config.ingest.listen, "ingest.listen")?;
     let admin = bind(config.admin.listen, "admin.listen")?;
-    let tls = open_tls(&config, &opened).await?;
+    let tls = open_tls(&config, &opened)?;
 
     let directory = Arc::new(Directory::new());
     let registry = Registry::new(Context {
@@ -214,7 +214,7 @@ struct Tls {
 }
 
 /// The TLS listener's port and certificate, if there is one.
-async fn open_tls(config: &Config, opened: &Opened) -> anyhow::Result<Option<Tls>> {
+fn open_tls(config: &Config, opened: &Opened) -> anyhow::Result<Option<Tls>> {
     if !config.tls.is_enabled() {
         return Ok(None);
     }

@@ -44,6 +44,8 @@ bench: setup-bench release ## every benchmark, peers side by side
 	python3 benches/ladder/run.py --weir $(WEIR) --fit
 	python3 benches/ladder/on_demand.py --weir $(WEIR)
 	python3 benches/glass/run.py --weir $(WEIR)
+	cargo build --release --locked --example load_viewers
+	python3 benches/viewers/run.py --weir $(WEIR) --client $(CARGO_TARGET_DIR)/release/examples/load_viewers
 
 soak: setup-bench release ## ten minutes of publishers that come and die in every way
 	tests/clips.sh

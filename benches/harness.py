@@ -178,6 +178,20 @@ def fail(message, folder):
     sys.exit(f"benches: {message}")
 
 
+def worker_pids(process):
+    """nginx's master and its workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [process.pid, *map(int, children.split())]
+
+
+def nginx_program():
+    return shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+
+
+def nginx_version():
+    return subprocess.run([nginx_program(), "-v"], capture_output=True, text=True, check=True).stderr.strip()
+
+
 def output_of(*command, environment=None):
     done = subprocess.run(list(map(str, command)), env=environment, stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, check=False)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What a ladder costs that nobody watches, on demand beside always; and how long the first viewer of a cold rung waits.
+"""What a ladder costs that nobody watches, on demand beside always and beside nginx-rtmp, which passes the source on and
+encodes nothing; and how long the first viewer of a cold rung waits.
 
 In:  the release program and the clips `bench_*` of `tests/clips.sh bench`.
 Out: CPU-seconds per stream-second and resident memory of an unwatched channel with `ladder = "always"` and "on-demand",
-     their ratio; for each rung of the second, from the request for its playlist at the live edge to the whole of the part
+     and of nginx-rtmp with the same source, their ratios; for each rung of the second, from the request for its playlist at the live edge to the whole of the part
      that a player begins with, and to an older segment.
 How: every round is a server of its own, the clip sent in real time; after a warm-up the process is read from /proc at both
      ends of a window. A rung is cold again before it is asked the next time.
@@ -21,8 +22,10 @@ from urllib.parse import urljoin
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness import Weir, cpu_seconds, fetch, print_target, push_command, resident_mb, start, temporary_folder, wait_until
+from nginx_rtmp import NginxRtmp
 
 CPU_TARGET = 0.1  # of the ladder that is always encoded
+REMUX_TARGET = 1.2  # of nginx-rtmp
 FIRST_PART_TARGET_S = 1.2
 IDLE_S = 5
 ROOM = 2**30
@@ -43,7 +46,12 @@ def main():
             firsts = [seconds for what, seconds in waits if what.endswith("first part")]
             if firsts:
                 print_target("longest wait for a first part", max(firsts), FIRST_PART_TARGET_S, " s")
+        remux = [run_peer(options, room) for _ in range(options.rounds)]
+        costs["nginx-rtmp"], resident = min(remux)
+        print(f"{'nginx-rtmp':<12} {costs['nginx-rtmp']:.4f} CPU-seconds per stream-second (of "
+              f"{[round(cpu, 4) for cpu, _ in remux]}), {resident:.0f} MB")
         print_target("unwatched against always", costs["on-demand"] / costs["always"], CPU_TARGET, "x")
+        print_target("unwatched against nginx-rtmp", costs["on-demand"] / costs["nginx-rtmp"], REMUX_TARGET, "x")
 
 
 def parse_arguments():
@@ -67,12 +75,8 @@ def run(ladder, options, room):
         start(stack, push_command(options.clip, [url]), folder / "pusher.log")
         entry = weir.channels[0]["playbackUrl"]
         wait_until(lambda: fetch(entry), "an entry playlist", 30, folder)
-        time.sleep(options.warm_up)
         pids = weir.pids()
-        cpu, began = cpu_seconds(pids), time.monotonic()
-        time.sleep(options.seconds)
-        cost = (cpu_seconds(pids) - cpu) / (time.monotonic() - began)
-        resident = resident_mb(pids)
+        cost, resident = window(pids, options)
         is_cold = lambda: not any("weir-decode" in name for name in threads(pids[0]))
         waits = []
         if ladder == "on-demand":
@@ -82,6 +86,25 @@ def run(ladder, options, room):
                 name = playlist.rsplit("/", 2)[1]
                 waits += [(f"{name}, {what}", seconds) for what, seconds in ask(playlist)]
         return cost, resident, waits
+
+
+def run_peer(options, room):
+    """CPU and memory of nginx-rtmp."""
+    with contextlib.ExitStack() as stack:
+        folder = room / f"nginx-{time.monotonic_ns()}"
+        folder.mkdir()
+        peer = NginxRtmp()
+        start(stack, push_command(options.clip, peer.start(stack, folder, 1)), folder / "pusher.log")
+        wait_until(lambda: peer.live() == 1, "a live stream", 30, folder)
+        return window(peer.pids(), options)
+
+
+def window(pids, options):
+    """CPU-seconds per second after the warm-up, and memory at the end."""
+    time.sleep(options.warm_up)
+    cpu, began = cpu_seconds(pids), time.monotonic()
+    time.sleep(options.seconds)
+    return (cpu_seconds(pids) - cpu) / (time.monotonic() - began), resident_mb(pids)
 
 
 def ask(playlist):

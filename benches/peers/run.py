@@ -13,21 +13,19 @@ All traffic stays on 127.0.0.1; only processes started here are stopped.
 import argparse
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness import (Weir, cpu_seconds, fail, free_port, is_open, output_of, print_target, push_command, quantiles,
-                     resident_mb, start, temporary_folder, wait_until)
+from harness import (Weir, cpu_seconds, fail, nginx_version, output_of, print_target, push_command, quantiles, resident_mb,
+                     start, temporary_folder, wait_until)
+from nginx_rtmp import WINDOW_SECONDS, NginxRtmp
 
 CLIP = Path("target/clips/bench.flv")
 CLIP_SECONDS = 80
 OUTPUTS_PER_PUSHER = 10
-WINDOW_SECONDS = 30  # media that both servers keep listed
 # Weir keeps what leaves the playlist for as long as the longest playlist and the segment itself last (RFC 8216bis §6.2.2).
 KEPT_SECONDS = 2 * (WINDOW_SECONDS + 2)
 RSS_TARGET_MB = 30  # besides the media in the windows
@@ -44,7 +42,7 @@ def main():
     print(f"{'publishers':>10} {'server':<12}{'CPU-s/stream-s':>15}{'ratio':>7}{'RSS MB':>8}{'part delay p50 / p99 ms':>26}")
     results = {}
     for count in options.counts:
-        for server in (Nginx(), Weir(options.weir, "BASIC")):
+        for server in (NginxRtmp(), Weir(options.weir, "BASIC")):
             result = measure(server, count, options)
             results[server.name, count] = result
             print_row(server.name, count, result, results["nginx-rtmp", count])
@@ -87,53 +85,6 @@ def measure(server, count, options):
         }
 
 
-class Nginx:
-    """Debian's nginx with libnginx-mod-rtmp, writing HLS as its documentation shows."""
-
-    name = "nginx-rtmp"
-
-    def start(self, stack, folder, count):
-        port = free_port()
-        self.hls = folder / "hls"
-        (folder / "nginx.conf").write_text(f"""
-            load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
-            {"user root;" if os.getuid() == 0 else ""}
-            daemon off;
-            worker_processes 1;
-            pid {folder}/nginx.pid;
-            error_log {folder}/nginx.log warn;
-            events {{ worker_connections 1024; }}
-            rtmp {{
-                access_log off;
-                server {{
-                    listen 127.0.0.1:{port};
-                    application live {{
-                        live on;
-                        hls on;
-                        hls_path {self.hls};
-                        hls_fragment 2s;
-                        hls_playlist_length {WINDOW_SECONDS}s;
-                    }}
-                }}
-            }}""")
-        command = [nginx_program(), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "nginx.log"]
-        self.process = start(stack, command, folder / "server.log")
-        wait_until(lambda: is_open(port), "nginx listens", 10, folder)
-        return [f"rtmp://127.0.0.1:{port}/live/bench{n}" for n in range(count)]
-
-    def live(self):
-        """Streams whose playlist was written lately."""
-        playlists = self.hls.glob("*.m3u8")
-        return sum(time.time() - playlist.stat().st_mtime < 6 for playlist in playlists)
-
-    def pids(self):
-        master = self.process.pid
-        return [master, *map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split())]
-
-    def delays(self, metric):
-        return {}
-
-
 def room(count):
     """For every stream's media, several times over."""
     return count * CLIP.stat().st_size / CLIP_SECONDS * WINDOW_SECONDS * 6
@@ -160,14 +111,6 @@ def print_targets(results, count):
         print("  of it after the sample that completes the part: p50 {:.1f} ms, p99 {:.1f} ms".format(*weir["own_delay"]))
     else:
         print(f"  part delay: {DELAY_METRIC} is not among the metrics")
-
-
-def nginx_program():
-    return shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-
-
-def nginx_version():
-    return subprocess.run([nginx_program(), "-v"], capture_output=True, text=True, check=True).stderr.strip()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Router;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, watch};
 
 pub use self::document::create_recording::settle_all as settle_recording_configurations;
 use self::restjson::Throttle;
@@ -33,7 +34,7 @@ pub use self::stream_session::record::record as record_stream_sessions;
 pub use self::v1::access::RootKey;
 use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
-use crate::events::Bus;
+use crate::events::{Bus, webhook};
 use crate::live::Registry;
 use crate::model::access_key::{AccessKey, Role};
 use crate::model::repository::Repository;
@@ -125,6 +126,12 @@ pub struct Sources {
     pub buckets: Arc<dyn Buckets>,
     /// Who may watch.
     pub playback: Arc<dyn Playback>,
+    /// Who may be told what happened.
+    pub webhooks: Arc<webhook::Config>,
+    /// Clients that may hear `/events`.
+    pub listeners: Arc<Semaphore>,
+    /// How often something was told: a change is word that the outbox has more.
+    pub told: watch::Sender<u64>,
     /// Times of creation, and of signatures.
     pub clock: SharedClock,
     /// What goes on after an answer.

@@ -1,20 +1,25 @@
 //! The control API assembled: what its handlers answer from, and what runs beside them.
 //!
-//! In:  opened state, the registry. Out: [`api::Sources`]; the recorder of stream sessions, running.
+//! In:  opened state, the registry. Out: [`api::Sources`]; the recorder of stream sessions and the deliverer of webhooks, running.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::{Semaphore, watch};
 
 use super::open::Opened;
 use crate::api;
 use crate::base::clock::SystemClock;
 use crate::base::tasks::Tasks;
 use crate::config::Config;
+use crate::events::webhook::{self, Deliverer};
 use crate::live::Registry;
 use crate::origin::protection::Protection;
 use crate::storage::{self, Location, Store};
+
+/// Clients of `/events` at once.
+const LISTENERS: usize = 100;
 
 /// What the handlers answer from. Their tasks end with HTTP, after the channels: what those tell last is recorded.
 pub(super) fn sources(
@@ -41,19 +46,27 @@ pub(super) fn sources(
             limits: config.storage.clone(),
         }),
         playback: protection,
+        webhooks: Arc::new(config.events.clone()),
+        listeners: Arc::new(Semaphore::new(LISTENERS)),
+        told: watch::Sender::default(),
         clock: Arc::new(SystemClock),
         tasks: tasks.clone(),
     }
 }
 
 /// Starts what runs beside the handlers.
-pub(super) fn start(sources: &api::Sources) {
+pub(super) fn start(sources: &api::Sources) -> Result<(), webhook::Error> {
     let tasks = &sources.tasks;
     let events = sources.events.subscribe();
     let recording = api::record_stream_sessions(sources.clone(), events, tasks.token().clone());
     tasks.spawn("stream sessions", recording);
     let settling = api::settle_recording_configurations(sources.clone());
     tasks.spawn_cancellable("recording buckets", settling);
+    let (clock, config) = (Arc::clone(&sources.clock), (*sources.webhooks).clone());
+    let deliverer = Deliverer::new(Arc::clone(&sources.repository), clock, config)?;
+    let delivering = deliverer.run(sources.told.subscribe(), tasks.token().clone());
+    tasks.spawn("webhooks", delivering);
+    Ok(())
 }
 
 #[async_trait]

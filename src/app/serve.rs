@@ -131,7 +131,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     groups.live.spawn_cancellable("viewer gauges", viewers);
     let protection = open_protection(&config, &opened, &groups.http).await?;
     let served = (&directory, &registry, protection);
-    let take_http = serve_http(&config, &opened, served, http, &groups.http);
+    let take_http = serve_http(&config, &opened, served, http, &groups.http)?;
     let repository = Arc::clone(&opened.repository);
     serve_admin(
         &config,
@@ -291,7 +291,7 @@ fn serve_http(
     (directory, registry, protection): (&Arc<Directory>, &Arc<Registry>, Arc<Protection>),
     listener: TcpListener,
     tasks: &Tasks,
-) -> impl Fn(Stream, SocketAddr) + Send + Sync + 'static {
+) -> anyhow::Result<impl Fn(Stream, SocketAddr) + Send + Sync + 'static> {
     let scope = opened.endpoints.scope();
     let origin = Origin::new(
         Arc::clone(directory),
@@ -302,14 +302,14 @@ fn serve_http(
     );
     let origin = origin.protected_by(Arc::clone(&protection));
     let sources = control::sources(config, opened, registry, protection, tasks);
-    control::start(&sources);
+    control::start(&sources)?;
     let router = api::router(sources).merge(console::router());
     let handle = move |request, client: SocketAddr| {
         answer(origin.clone(), router.clone(), request, client.ip())
     };
     let server = http_server::Server::new(config.http.clone(), tasks.clone(), handle);
     tasks.spawn("http listener", Arc::clone(&server).listen(listener));
-    move |stream, client| server.take(stream, client)
+    Ok(move |stream, client| server.take(stream, client))
 }
 
 type Answer = Response<Either<Either<Pieces, Growing>, axum::body::Body>>;

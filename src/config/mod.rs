@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{http, telemetry, tls};
 use crate::model::{Endpoints, Scope};
 use crate::transcode::ladder::Ladders;
-use crate::{api, ingest, live, origin, playlist, recording, storage, transcode};
+use crate::{api, events, ingest, live, origin, playlist, recording, storage, transcode};
 pub use error::Error;
 pub use secret::{Secret, Secrets};
 pub use sections::{Admin, Database, DatabaseUrl, Server};
@@ -53,6 +53,8 @@ pub struct Config {
     pub tls: tls::Config,
     /// The IVS API.
     pub api: api::Config,
+    /// Who is told what happens.
+    pub events: events::webhook::Config,
     /// The operator's listener.
     pub admin: Admin,
     /// Logs.
@@ -145,6 +147,7 @@ impl Config {
         self.transcode.validate()?;
         self.ingest.validate()?;
         self.http.validate()?;
+        self.events.validate()?;
         // Rule 50: a client that waits for a playlist sends nothing.
         let longest_wait = 3 * u64::from(self.hls.target_duration_s);
         if self.http.idle_timeout_seconds <= longest_wait {

@@ -10,6 +10,7 @@ mod channel;
 pub mod connect;
 mod document;
 mod epoch;
+mod outbox;
 mod revocation;
 pub mod seal;
 mod stream_key;
@@ -27,6 +28,7 @@ pub const STATEMENTS: &[&[&str]] = &[
     connect::STATEMENTS,
     document::STATEMENTS,
     epoch::STATEMENTS,
+    outbox::STATEMENTS,
     revocation::STATEMENTS,
     stream_key::STATEMENTS,
     stream_session::STATEMENTS,

@@ -23,7 +23,8 @@ statements! {
     LIST = "SELECT stream_id, channel_id, started_ms, ended_ms, has_error \
         FROM stream_sessions WHERE channel_id = $1 AND (started_ms, stream_id) < ($2, $3) \
         ORDER BY started_ms DESC, stream_id DESC LIMIT $4";
-    END_OPEN = "UPDATE stream_sessions SET ended_ms = $1 WHERE ended_ms IS NULL";
+    LIST_OPEN = "SELECT stream_id, channel_id, started_ms, ended_ms, has_error, details, events \
+        FROM stream_sessions WHERE ended_ms IS NULL ORDER BY started_ms, stream_id LIMIT $1";
     DELETE_OLD = "DELETE FROM stream_sessions WHERE started_ms < $1";
 }
 
@@ -58,22 +59,6 @@ impl TryFrom<Row> for StreamSession {
 
 #[async_trait]
 impl StreamSessionRepository for Repository {
-    async fn save_stream_session(&self, session: &StreamSession) -> Result<(), Error> {
-        on!(&self.db, pool => {
-            sqlx::query(SAVE)
-                .bind(&session.stream_id)
-                .bind(session.channel_id.as_str())
-                .bind(session.started.0)
-                .bind(session.ended.map(|ended| ended.0))
-                .bind(session.has_error)
-                .bind(Json(&session.details))
-                .bind(Json(&session.events))
-                .execute(pool)
-                .await?;
-        });
-        Ok(())
-    }
-
     async fn load_stream_session(
         &self,
         channel: &ChannelId,
@@ -112,9 +97,11 @@ impl StreamSessionRepository for Repository {
         rows.into_iter().map(StreamSession::try_from).collect()
     }
 
-    async fn end_stream_sessions(&self, at: WallTime) -> Result<(), Error> {
-        on!(&self.db, pool => sqlx::query(END_OPEN).bind(at.0).execute(pool).await?.rows_affected());
-        Ok(())
+    async fn open_stream_sessions(&self, limit: u32) -> Result<Vec<StreamSession>, Error> {
+        let rows: Vec<Row> = on!(&self.db, pool => {
+            sqlx::query_as(LIST_OPEN).bind(i64::from(limit)).fetch_all(pool).await?
+        });
+        rows.into_iter().map(StreamSession::try_from).collect()
     }
 
     async fn delete_stream_sessions(&self, before: WallTime) -> Result<(), Error> {

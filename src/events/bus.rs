@@ -14,8 +14,8 @@ use tokio::sync::broadcast;
 use super::event::{Event, Kind};
 use crate::model::ChannelId;
 
-/// Events kept for a slow subscriber.
-const QUEUE_EVENTS: usize = 1024;
+/// Events kept for a slow subscriber, as the recorder is while its database is away.
+const QUEUE_EVENTS: usize = 16_384;
 /// Events kept of a channel: as many as IVS lists of a stream session.
 const CHANNEL_EVENTS: usize = 500;
 /// Channels of which events are kept.

@@ -7,6 +7,7 @@
 
 mod bus;
 mod event;
+pub mod webhook;
 
 pub use bus::{Bus, Heard, Subscription};
 pub use event::{Event, IngestLimit, Kind};

@@ -18,6 +18,7 @@ pub mod repository;
 pub mod stream_key;
 pub mod stream_session;
 pub mod tags;
+pub mod webhook;
 mod words;
 
 pub use access_key::AccessKey;

@@ -13,6 +13,7 @@ use super::id::{ChannelId, DocumentId, StreamKeyId};
 use super::stream_key::StreamKey;
 use super::stream_session::StreamSession;
 use super::tags::{self, TagChange, Tags};
+use super::webhook::{DeadLetter, Progress, Told, Webhook};
 use crate::base::clock::WallTime;
 
 /// Media sequence numbers set aside ahead of use each time an epoch begins or is extended: at
@@ -230,8 +231,6 @@ pub trait TagRepository: Send + Sync {
 /// Stream sessions.
 #[async_trait]
 pub trait StreamSessionRepository: Send + Sync {
-    /// Stores a session as it is now.
-    async fn save_stream_session(&self, session: &StreamSession) -> Result<(), Error>;
     /// A channel's session of that id, or its newest.
     async fn load_stream_session(
         &self,
@@ -244,8 +243,8 @@ pub trait StreamSessionRepository: Send + Sync {
         channel: &ChannelId,
         page: &Page,
     ) -> Result<Vec<StreamSession>, Error>;
-    /// Ends the sessions that a process left open when it died.
-    async fn end_stream_sessions(&self, at: WallTime) -> Result<(), Error>;
+    /// Up to `limit` sessions that have not ended, the oldest first.
+    async fn open_stream_sessions(&self, limit: u32) -> Result<Vec<StreamSession>, Error>;
     /// Deletes the sessions that began before.
     async fn delete_stream_sessions(&self, before: WallTime) -> Result<(), Error>;
 }
@@ -274,6 +273,44 @@ pub trait RevocationRepository: Send + Sync {
     async fn forget_revocations(&self, before: WallTime) -> Result<(), Error>;
 }
 
+/// What happened, and who is told.
+#[async_trait]
+pub trait OutboxRepository: Send + Sync {
+    /// Stores what happened, and the session that it belongs to as it is now: all or nothing. What is told already is
+    /// not told again.
+    async fn tell(&self, session: Option<&StreamSession>, told: &[Told]) -> Result<(), Error>;
+    /// What was told after `seq`, in that order.
+    async fn told_after(&self, seq: i64, limit: u32) -> Result<Vec<Told>, Error>;
+    /// The place of what was told last; 0 before the first.
+    async fn newest_told(&self) -> Result<i64, Error>;
+    /// Forgets what happened before.
+    async fn forget_told(&self, before: WallTime) -> Result<(), Error>;
+    /// Stores a new webhook; [`Error::Full`] if there are `limit`.
+    async fn create_webhook(&self, webhook: &Webhook, limit: u32) -> Result<(), Error>;
+    /// All of them in order of creation.
+    async fn list_webhooks(&self) -> Result<Vec<Webhook>, Error>;
+    /// Deletes a webhook and its dead letters.
+    async fn delete_webhook(&self, id: &str) -> Result<(), Error>;
+    /// Stores how far a webhook is, together with what it has not taken.
+    async fn save_progress(
+        &self,
+        id: &str,
+        progress: &Progress,
+        dead: Option<&DeadLetter>,
+    ) -> Result<(), Error>;
+    /// The oldest dead letters of a webhook; unless all are wanted, those that are to be sent again.
+    async fn dead_letters(
+        &self,
+        id: &str,
+        is_all: bool,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, Error>;
+    /// Has a dead letter sent again.
+    async fn replay_dead_letter(&self, id: &str, event_id: &str) -> Result<(), Error>;
+    /// Forgets a dead letter.
+    async fn delete_dead_letter(&self, id: &str, event_id: &str) -> Result<(), Error>;
+}
+
 /// All of them.
 pub trait Repository:
     ChannelRepository
@@ -284,6 +321,7 @@ pub trait Repository:
     + TagRepository
     + StreamSessionRepository
     + RevocationRepository
+    + OutboxRepository
 {
 }
 
@@ -296,5 +334,6 @@ impl<T> Repository for T where
         + TagRepository
         + StreamSessionRepository
         + RevocationRepository
+        + OutboxRepository
 {
 }

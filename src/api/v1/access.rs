@@ -1,4 +1,5 @@
-//! Who may see and stop a channel's stream: who holds its stream key, or an access key.
+//! Who may see and stop a channel's stream: who holds its stream key, or an access key. What belongs to the whole server
+//! is for access keys only.
 //!
 //! In:  a request's `Authorization`, the channel asked for. Out: the channel, or [`Problem`].
 //! Secrets are compared in constant time and never logged. Whether a channel exists is told only to
@@ -18,6 +19,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::Sources;
 use super::problem::Problem;
+use crate::model::access_key::{AccessKey, Role};
 use crate::model::repository::Error;
 use crate::model::{Channel, ChannelId};
 
@@ -94,6 +96,32 @@ pub(super) async fn authorise_change(
     authorise(sources, headers, channel_id).await
 }
 
+/// The right to see, or else to change, what belongs to the whole server: the first access key, or a stored one that is
+/// not for a part only.
+pub(super) async fn authorise_server(
+    sources: &Sources,
+    headers: &HeaderMap,
+    is_change: bool,
+) -> Result<(), Problem> {
+    let Some(Presented::AccessKey { id, secret }) = presented(headers) else {
+        return Err(Problem::NoAccessKey);
+    };
+    if is_change && !is_own_page(headers, sources.endpoints.public_url()) {
+        return Err(Problem::CrossSite);
+    }
+    if sources.root_key.matches(&id, &secret) {
+        return Ok(());
+    }
+    let stored = timely(sources.repository.load_access_key(&id)).await?;
+    let is_enough = |key: &AccessKey| {
+        let is_role = key.role == Role::Admin || (key.role == Role::ReadOnly && !is_change);
+        let is_secret = bool::from(key.secret.as_bytes().ct_eq(secret.as_bytes()));
+        is_secret && is_role && key.arn_prefix.is_empty() && key.session.is_none()
+    };
+    let found = stored.filter(is_enough);
+    found.map(drop).ok_or(Problem::NoAccessKey)
+}
+
 /// Whether a request comes from a page of this server, from a person, or from what is no browser.
 fn is_own_page(headers: &HeaderMap, public_url: &str) -> bool {
     if let Some(site) = headers.get(SEC_FETCH_SITE) {
@@ -114,11 +142,14 @@ fn is_own_page(headers: &HeaderMap, public_url: &str) -> bool {
     own.any(|own| own.eq_ignore_ascii_case(page))
 }
 
-async fn timely<T>(lookup: impl Future<Output = Result<T, Error>>) -> Result<T, Problem> {
+/// What a lookup finds, in time.
+pub(super) async fn timely<T>(
+    lookup: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Problem> {
     match tokio::time::timeout(LOOKUP_DEADLINE, lookup).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => {
-            tracing::error!(%error, "cannot look a channel up");
+            tracing::error!(%error, "a lookup failed");
             Err(Problem::Database)
         }
         Err(_) => Err(Problem::Database),

@@ -16,6 +16,12 @@ const CHALLENGE: HeaderValue =
 pub(super) enum Problem {
     /// No credentials, or not those of this channel.
     Unauthorised,
+    /// No access key, or none that is for this.
+    NoAccessKey,
+    /// There is no such webhook, or no such dead letter of it.
+    NoSuchWebhook,
+    /// As many as may be are there.
+    Full(u32),
     /// A browser sent its Basic credentials along for the page of another site.
     CrossSite,
     /// There is no such channel.
@@ -44,6 +50,21 @@ impl Problem {
                  and secret (Basic)"
                     .to_owned(),
             ),
+            Self::NoAccessKey => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "send the id and the secret of an access key that may do this (Basic)".to_owned(),
+            ),
+            Self::NoSuchWebhook => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such webhook, or no such dead letter of it".to_owned(),
+            ),
+            Self::Full(most) => (
+                StatusCode::CONFLICT,
+                "full",
+                format!("there are {most} already; this is how many there may be"),
+            ),
             Self::CrossSite => (
                 StatusCode::FORBIDDEN,
                 "cross_site",
@@ -71,7 +92,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let is_challenge = self == Self::Unauthorised;
+        let is_challenge = matches!(self, Self::Unauthorised | Self::NoAccessKey);
         let (status, code, message) = self.describe();
         let mut response = (status, Json(Body { code, message })).into_response();
         let headers = response.headers_mut();

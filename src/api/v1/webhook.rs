@@ -130,7 +130,7 @@ pub(super) async fn dead_letters(
     authorise_server(&sources, &headers, false).await?;
     find(&sources, &id).await?;
     let letters = timely(sources.repository.dead_letters(&id, true, LETTERS)).await?;
-    let letters: Vec<Value> = letters.into_iter().map(letter).collect();
+    let letters: Vec<Value> = letters.iter().map(letter).collect();
     Ok(answer(json!({ "deadLetters": letters })))
 }
 
@@ -184,7 +184,7 @@ fn shown(webhook: Webhook, is_secret_told: bool) -> Shown {
     }
 }
 
-fn letter(letter: DeadLetter) -> Value {
+fn letter(letter: &DeadLetter) -> Value {
     json!({
         "eventId": letter.event_id,
         "failedAt": letter.failed.to_string(),

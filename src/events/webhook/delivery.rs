@@ -162,7 +162,7 @@ impl<R: OutboxRepository + ?Sized> Deliverer<R> {
                 Ok(()) => {
                     repository
                         .delete_dead_letter(&webhook.id, &letter.event_id)
-                        .await?
+                        .await?;
                 }
                 Err(failure) => {
                     let letter = self.dead(&letter.event_id, &letter.body, &failure);

@@ -188,7 +188,8 @@ impl Recording {
         let send_end = self.last_ms() + (last - before);
         self.tags.extend(next.tags.into_iter().map(|tag| Tag {
             at_ms: tag.at_ms + end,
-            send_ms: tag.send_ms + send_end,
+            // Sound may be longer than the pictures; behind it both are sent at their own time again.
+            send_ms: (tag.send_ms + end).max(send_end),
             ..tag
         }));
         self

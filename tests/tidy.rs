@@ -59,12 +59,12 @@ const DOORS: &str = "
     ffmpeg_next        src/transcode/
     sqlx               src/db/
     object_store       src/storage/
-    rustls             src/base/tls/ src/conformance/fetch src/storage/store
+    rustls             src/base/tls/ src/conformance/fetch src/storage/store src/events/webhook/delivery
     tokio_rustls       src/base/tls/ src/base/stream
     rustls_acme        src/base/tls/acme
     rcgen              src/base/tls/dev
     proxy_header       src/base/proxy
-    ipnet              src/base/proxy
+    ipnet              src/base/proxy src/events/webhook/target
     maxminddb          src/origin/protection/countries
     axum               src/base/http src/origin/ src/api/ src/chat/ src/console/ src/app
     tokio_tungstenite  src/chat/

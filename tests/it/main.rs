@@ -15,6 +15,7 @@ mod protected_players;
 mod reconnect;
 mod restart;
 mod viewers;
+mod webhooks;
 mod isolation;
 mod hostile_origin;
 mod hostile_rtmp;

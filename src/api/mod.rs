@@ -18,6 +18,7 @@ mod document;
 mod viewer_session;
 mod tags;
 mod ad_break;
+mod cloudwatch;
 mod v1;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
 use crate::events::Bus;
 use crate::live::Registry;
+use crate::live::measures::Measures;
 use crate::model::access_key::{AccessKey, Role};
 use crate::model::repository::Repository;
 use crate::model::{DocumentKind, Endpoints};
@@ -111,6 +113,8 @@ pub trait Playback: Send + Sync {
 pub struct Sources {
     /// Who is live.
     pub registry: Arc<Registry>,
+    /// What was measured of them.
+    pub measures: Arc<Measures>,
     /// The URLs this server hands out.
     pub endpoints: Arc<Endpoints>,
     /// What happened.
@@ -157,5 +161,7 @@ pub fn router(sources: Sources) -> Router {
         ad_breaks: Arc::default(),
         sources: sources.clone(),
     };
-    v1::router(sources).merge(restjson::router(state))
+    v1::router(sources)
+        .merge(restjson::router(state.clone()))
+        .merge(cloudwatch::router(state))
 }

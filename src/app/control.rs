@@ -13,6 +13,7 @@ use crate::base::clock::SystemClock;
 use crate::base::tasks::Tasks;
 use crate::config::Config;
 use crate::live::Registry;
+use crate::live::measures::Measures;
 use crate::origin::protection::Protection;
 use crate::storage::{self, Location, Store};
 
@@ -20,13 +21,14 @@ use crate::storage::{self, Location, Store};
 pub(super) fn sources(
     config: &Config,
     opened: &Opened,
-    registry: &Arc<Registry>,
+    (registry, measures): (&Arc<Registry>, Arc<Measures>),
     protection: Arc<Protection>,
     tasks: &Tasks,
 ) -> api::Sources {
     let credentials = &opened.credentials;
     api::Sources {
         registry: Arc::clone(registry),
+        measures,
         endpoints: Arc::clone(&opened.endpoints),
         events: Arc::clone(registry.events()),
         repository: opened.repository.clone(),

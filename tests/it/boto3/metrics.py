@@ -142,11 +142,15 @@ def cbor(channel):
     """Botocore speaks RPC v2 CBOR too, as the SDKs do that have no AWS JSON for this service."""
     session = boto3.session.Session()
     loader = session._session.get_component("data_loader")
-    model = loader.load_service_model("cloudwatch", "service-2")
-    model["metadata"] = {**model["metadata"], "protocols": ["smithy-rpc-v2-cbor"], "protocol": "smithy-rpc-v2-cbor"}
-    model["metadata"]["targetPrefix"] = "GraniteServiceVersion20100801"
     usual = loader.load_service_model
-    loader.load_service_model = lambda name, kind, *rest: model if (name, kind) == ("cloudwatch", "service-2") else usual(name, kind, *rest)
+
+    def load(service, *arguments, **options):
+        model = usual(service, *arguments, **options)
+        if "metadata" in model and service == "cloudwatch":
+            model["metadata"]["protocols"] = ["smithy-rpc-v2-cbor"]
+        return model
+
+    loader.load_service_model = load
     speaks = session.client("cloudwatch", endpoint_url=ENDPOINT, region_name=REGION)
     assert speaks.meta.service_model.resolved_protocol == "smithy-rpc-v2-cbor"
     got = speaks.get_metric_data(MetricDataQueries=[query("IngestFramerate", channel=channel)], **lately())["MetricDataResults"][0]

@@ -224,7 +224,8 @@ where
                 "request"
             );
             let answer = (self.handle)(request, client);
-            async move { Ok::<_, Infallible>(answer.await) }
+            // In a box, since what serves a connection moves it from hand to hand.
+            Box::pin(async move { Ok::<_, Infallible>(answer.await) })
         });
         let io = timed(stream, &self.config);
         let connection = self.builder.serve_connection_with_upgrades(io, service);

@@ -45,11 +45,12 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        metrics::gauge!("weir_tasks", "task" => name).increment(1.0);
+        let running = metrics::gauge!("weir_tasks", "task" => name);
+        running.increment(1.0);
         let span = tracing::info_span!(parent: None, "task", name);
         let guarded = async move {
             let outcome = AssertUnwindSafe(task).catch_unwind().await;
-            metrics::gauge!("weir_tasks", "task" => name).decrement(1.0);
+            running.decrement(1.0);
             if outcome.is_err() {
                 metrics::counter!("weir_task_panics_total", "task" => name).increment(1);
                 tracing::error!("task panicked");

@@ -7,7 +7,8 @@ use std::io::IsTerminal as _;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::prelude::*;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -42,9 +43,8 @@ impl Default for Config {
 impl Config {
     /// Refuses a filter that cannot be understood.
     pub fn validate(&self) -> Result<(), String> {
-        EnvFilter::try_new(&self.filter)
-            .map(drop)
-            .map_err(|e| e.to_string())
+        let filter: Result<Targets, _> = self.filter.parse();
+        filter.map(drop).map_err(|e| e.to_string())
     }
 }
 
@@ -62,14 +62,18 @@ pub fn log_to_stderr(config: &Config) -> Result<(), Error> {
         what: "logging",
         why,
     };
-    let filter = EnvFilter::try_new(&config.filter).map_err(|e| failed(e.to_string()))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter: Targets = config
+        .filter
+        .parse()
+        .map_err(|e: ParseError| failed(e.to_string()))?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
+    // A filter of spans' fields, as EnvFilter is, would be asked at each step of each task.
+    let registry = tracing_subscriber::registry().with(filter);
     let outcome = match config.format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => registry.with(lines).try_init(),
+        Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     outcome.map_err(|e| failed(e.to_string()))
 }

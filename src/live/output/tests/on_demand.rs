@@ -193,6 +193,8 @@ async fn a_rung_turns_cold_when_nobody_asks_any_more_and_warm_again() {
     bench.until_next(RUNG, 5).await;
     assert_eq!((&*bench.made(2), &*bench.made(3)), ("xxxxxx", "......"));
     assert_eq!(bench.made(5), "..");
+    // By the one that began in the middle of it, which need not be done when the next one is.
+    bench.until_made(1, "xxxxxx").await;
     bench.check(1..=2);
     set_patience(&mut bench, Duration::from_hours(1));
     bench.demand().ask(Instant::now() + Duration::from_secs(1));

@@ -68,6 +68,7 @@ const DOORS: &str = "
     maxminddb          src/origin/protection/countries
     axum               src/base/http src/origin/ src/api/ src/chat/ src/console/ src/app
     tokio_tungstenite  src/chat/
+    ciborium           src/api/cloudwatch/cbor
 ";
 
 /// Lines, tests included, at which a file asks to be split.

@@ -18,6 +18,7 @@ mod document;
 mod viewer_session;
 mod tags;
 mod ad_break;
+mod cloudwatch;
 mod v1;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::base::clock::SharedClock;
 use crate::base::tasks::Tasks;
 use crate::events::{Bus, webhook};
 use crate::live::Registry;
+use crate::live::measures::Measures;
 use crate::model::access_key::{AccessKey, Role};
 use crate::model::repository::Repository;
 use crate::model::{DocumentKind, Endpoints};
@@ -112,6 +114,8 @@ pub trait Playback: Send + Sync {
 pub struct Sources {
     /// Who is live.
     pub registry: Arc<Registry>,
+    /// What was measured of them.
+    pub measures: Arc<Measures>,
     /// The URLs this server hands out.
     pub endpoints: Arc<Endpoints>,
     /// What happened.
@@ -164,5 +168,7 @@ pub fn router(sources: Sources) -> Router {
         ad_breaks: Arc::default(),
         sources: sources.clone(),
     };
-    v1::router(sources).merge(restjson::router(state))
+    v1::router(sources)
+        .merge(restjson::router(state.clone()))
+        .merge(cloudwatch::router(state))
 }

@@ -15,6 +15,7 @@ use crate::base::tasks::Tasks;
 use crate::config::Config;
 use crate::events::webhook::{self, Deliverer};
 use crate::live::Registry;
+use crate::live::measures::Measures;
 use crate::origin::protection::Protection;
 use crate::storage::{self, Location, Store};
 
@@ -25,13 +26,14 @@ const LISTENERS: usize = 100;
 pub(super) fn sources(
     config: &Config,
     opened: &Opened,
-    registry: &Arc<Registry>,
+    (registry, measures): (&Arc<Registry>, Arc<Measures>),
     protection: Arc<Protection>,
     tasks: &Tasks,
 ) -> api::Sources {
     let credentials = &opened.credentials;
     api::Sources {
         registry: Arc::clone(registry),
+        measures,
         endpoints: Arc::clone(&opened.endpoints),
         events: Arc::clone(registry.events()),
         repository: opened.repository.clone(),

@@ -38,8 +38,9 @@ use crate::base::tls::certificates::{Certificates, Upkeep};
 use crate::base::tls::{self, Greeted};
 use crate::config::Config;
 use crate::events::Bus;
+use crate::live::measures::{self, Measures};
 use crate::live::registry::Context;
-use crate::live::{self, Admission, Registry, Transcoding};
+use crate::live::{Admission, Registry, Transcoding};
 use crate::model::repository::{ChannelRepository as _, EpochRepository as _, Page};
 use crate::origin::protection::{self, Countries, Protection};
 use crate::origin::{Growing, Origin, request};
@@ -127,16 +128,21 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             &groups.mirror,
         );
     }
-    let viewers = live::viewers::report(Arc::clone(&directory));
-    groups.live.spawn_cancellable("viewer gauges", viewers);
+    let measures = Arc::new(Measures::default());
+    let keeping = measures::keep(
+        Arc::clone(&measures),
+        Arc::clone(&registry),
+        Arc::new(SystemClock),
+    );
+    groups.live.spawn_cancellable("measures", keeping);
     let protection = open_protection(&config, &opened, &groups.http).await?;
-    let served = (&directory, &registry, protection);
+    let served = (&directory, &registry, protection, Arc::clone(&measures));
     let take_http = serve_http(&config, &opened, served, http, &groups.http)?;
     let repository = Arc::clone(&opened.repository);
     serve_admin(
         &config,
         admin,
-        (metrics, shutdown.soft.clone()),
+        (metrics, measures, shutdown.soft.clone()),
         repository,
         &groups.admin,
     );
@@ -288,7 +294,12 @@ async fn open_protection(
 fn serve_http(
     config: &Config,
     opened: &Opened,
-    (directory, registry, protection): (&Arc<Directory>, &Arc<Registry>, Arc<Protection>),
+    (directory, registry, protection, measures): (
+        &Arc<Directory>,
+        &Arc<Registry>,
+        Arc<Protection>,
+        Arc<Measures>,
+    ),
     listener: TcpListener,
     tasks: &Tasks,
 ) -> anyhow::Result<impl Fn(Stream, SocketAddr) + Send + Sync + 'static> {
@@ -301,7 +312,7 @@ fn serve_http(
         Arc::new(SystemClock),
     );
     let origin = origin.protected_by(Arc::clone(&protection));
-    let sources = control::sources(config, opened, registry, protection, tasks);
+    let sources = control::sources(config, opened, (registry, measures), protection, tasks);
     control::start(&sources)?;
     let router = api::router(sources).merge(console::router());
     let handle = move |request, client: SocketAddr| {
@@ -337,11 +348,12 @@ async fn answer(
 fn serve_admin(
     config: &Config,
     listener: TcpListener,
-    (metrics, draining): (Metrics, CancellationToken),
+    (metrics, measures, draining): (Metrics, Arc<Measures>, CancellationToken),
     repository: Arc<db::Repository>,
     tasks: &Tasks,
 ) {
     let rendered = metrics.clone();
+    let render = move || async move { rendered.render() + &measures.render() };
     let ready = move || {
         let (draining, repository) = (draining.clone(), Arc::clone(&repository));
         async move {
@@ -365,7 +377,7 @@ fn serve_admin(
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(move || async move { rendered.render() }));
+        .route("/metrics", get(render));
     let handle = move |request: Request<Incoming>, _: SocketAddr| {
         let mut router = router.clone();
         async move {

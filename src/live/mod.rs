@@ -21,7 +21,7 @@ mod start;
 mod plan;
 mod silence;
 mod output;
-pub mod viewers;
+pub mod measures;
 
 pub use gate::Admission;
 pub use plan::Transcoding;

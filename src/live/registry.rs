@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::health::{Health, Report, SECONDS, Summary};
 use super::ledger::Ledger;
+use super::measures::Look;
 use super::metadata::{self, Inlet};
 use super::plan::Transcoding;
 use super::session::resume::Resumption;
@@ -74,6 +75,17 @@ pub enum State {
     Live,
     /// The publisher was lost; the playlists wait for it.
     Held,
+}
+
+impl State {
+    /// IVS's word for how a stream comes of which that was measured.
+    fn summary(self, measured: Summary) -> Summary {
+        match self {
+            Self::Starting => Summary::Unknown,
+            Self::Live => measured,
+            Self::Held => Summary::Starving,
+        }
+    }
 }
 
 /// What is known of a live channel.
@@ -158,12 +170,34 @@ impl Registry {
         let (status, health) = (entry.status(), Arc::clone(&entry.health));
         drop(entries);
         let mut report = lock(&health).report(SECONDS);
-        report.summary = match status.state {
-            State::Starting => Summary::Unknown,
-            State::Live => report.summary,
-            State::Held => Summary::Starving,
-        };
+        report.summary = status.state.summary(report.summary);
         Some((status, report))
+    }
+
+    /// What the metrics are made of: every channel as in [`Registry::list`], with the seconds that were measured
+    /// after the time that `seen` gives for its id.
+    pub(super) fn looks(&self, seen: impl Fn(&str) -> WallTime) -> Vec<Look> {
+        let entries = lock(&self.entries);
+        let running = entries.iter().filter(|(_, entry)| entry.is_running());
+        let of_each = running.map(|(id, entry)| {
+            let state = lock(&entry.status).state;
+            (id.clone(), state, Arc::clone(&entry.health))
+        });
+        let mut all: Vec<_> = of_each.collect();
+        drop(entries);
+        all.retain(|(_, state, _)| *state != State::Starting);
+        let look = |(channel, state, health): (String, State, Arc<Mutex<Health>>)| {
+            let audience = self.context.directory.audience(&channel);
+            let health = lock(&health);
+            Look {
+                summary: state.summary(health.summary()),
+                seconds: health.since(seen(&channel)),
+                viewers: audience.as_ref().map_or(0, |it| it.count(Instant::now())),
+                uncounted: audience.map_or(0, |audience| audience.unplaced()),
+                channel,
+            }
+        };
+        all.into_iter().map(look).collect()
     }
 
     /// Ends a channel's stream: its publisher is sent away, its playlists end; whether there was one.

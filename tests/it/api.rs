@@ -134,6 +134,32 @@ async fn the_life_of_a_channel() {
     }
 }
 
+/// Bits per second of a clip's pictures.
+async fn video_bps(path: &Path) -> String {
+    let mut probe = Command::new("ffprobe");
+    probe.args(["-v", "error", "-select_streams", "v", "-of", "json"]);
+    probe.args(["-show_entries", "packet=size"]).arg(path);
+    let packets: Value = serde_json::from_str(&succeeds(&mut probe, 30).await).unwrap();
+    let packets = packets["packets"].as_array().unwrap();
+    let size = |packet: &Value| packet["size"].as_str().unwrap().parse::<usize>().unwrap();
+    let bits = 8 * packets.iter().map(size).sum::<usize>();
+    (bits * 30 / packets.len()).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloudwatch_and_prometheus_tell_what_is_published() {
+    let server = server(&[UNLIMITED]).await;
+    let clip = clip("fps30.flv");
+    let mut metrics = script("metrics.py");
+    metrics
+        .env("ENDPOINT", format!("http://{}", server.http))
+        .env("ADMIN", format!("http://{}", server.admin))
+        .env("DOCUMENT", root().join("docs/metrics.md"))
+        .env("VIDEO_BPS", video_bps(&clip).await)
+        .env("CLIP", clip);
+    succeeds(&mut metrics, 120).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_may_what_their_role_and_prefix_say() {
     let server = server(&[UNLIMITED]).await;

@@ -26,7 +26,8 @@ macro_rules! codes {
                 match self { $( Self::$code => $name, )+ }
             }
 
-            fn status(self) -> u16 {
+            /// The status of the answer.
+            pub(in crate::api) fn status(self) -> u16 {
                 match self { $( Self::$code => $status, )+ }
             }
         }

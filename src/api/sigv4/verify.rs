@@ -14,7 +14,7 @@ use crate::model::AccessKey;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The services whose operations stand here.
-const SERVICES: [&str; 2] = ["ivs", "ivschat"];
+const SERVICES: [&str; 3] = ["ivs", "ivschat", "monitoring"];
 /// How far a client's clock may be off.
 const SKEW_MS: i64 = 15 * 60 * 1000;
 /// Longest life of a presigned request, in seconds.

@@ -151,20 +151,32 @@ impl Health {
         rules::sustained_bps(seconds)
     }
 
+    /// What is known, in one word.
+    pub(super) fn summary(&self) -> Summary {
+        match (self.current >= KNOWN_SECONDS, self.is_starving) {
+            (false, _) => Summary::Unknown,
+            (true, false) => Summary::Healthy,
+            (true, true) => Summary::Starving,
+        }
+    }
+
     /// What is known, with at most so many seconds.
     pub(super) fn report(&self, most_seconds: usize) -> Report {
         let mut seconds: Vec<_> = self.seconds.iter().take(most_seconds).copied().collect();
         seconds.reverse();
-        let summary = match (self.current >= KNOWN_SECONDS, self.is_starving) {
-            (false, _) => Summary::Unknown,
-            (true, false) => Summary::Healthy,
-            (true, true) => Summary::Starving,
-        };
         Report {
-            summary,
+            summary: self.summary(),
             seconds,
             findings: self.findings.list(),
         }
+    }
+
+    /// The seconds that ended after `time`, the oldest first.
+    pub(super) fn since(&self, time: WallTime) -> Vec<Second> {
+        let newest = self.seconds.iter().take_while(|second| second.at > time);
+        let mut seconds: Vec<_> = newest.copied().collect();
+        seconds.reverse();
+        seconds
     }
 
     /// The words that everybody may read.

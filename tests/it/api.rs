@@ -110,6 +110,31 @@ async fn boto3_drives_every_operation_on_postgresql() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_aws_cli_drives_every_operation() {
+    for server in [server(&[UNLIMITED]).await, on_postgres().await] {
+        let mut cli = script("aws_cli.py");
+        let tools = root().join("target/tools");
+        cli.env("PYTHONPATH", tools.join("awscli"))
+            .env("AWS_DATA_PATH", tools.join("boto3/botocore/data"))
+            .env("ENDPOINT", format!("http://{}", server.http));
+        succeeds(&mut cli, 120).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_aws_sdk_for_javascript_drives_every_operation() {
+    for server in [server(&[UNLIMITED]).await, on_postgres().await] {
+        let mut sdk = Command::new("node");
+        sdk.arg(root().join("web/e2e/aws_sdk.mjs"))
+            .env("AWS_ACCESS_KEY_ID", KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("ENDPOINT", format!("http://{}", server.http))
+            .kill_on_drop(true);
+        succeeds(&mut sdk, 60).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_broken_constraint_is_told_by_its_member() {
     passes(&server(&[UNLIMITED]).await, "constraints.py").await;
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use weir::ingest::MultitrackInput;
 use weir::ingest::chunk::{ChunkReader, kind};
 use weir::ingest::demux::Demuxer;
 use weir::ingest::session::{Event, Session};
@@ -113,7 +114,7 @@ fn read_chunks(recording: &[u8]) -> usize {
 }
 
 fn demultiplex(recording: &[u8]) -> usize {
-    let (mut session, mut demuxer) = (publishing(), Demuxer::new());
+    let (mut session, mut demuxer) = (publishing(), Demuxer::new(MultitrackInput::default()));
     let (mut input, mut samples) = (BytesMut::new(), 0);
     for bytes in recording.chunks(READ_BYTES) {
         read_into(&mut input, bytes);

@@ -16,13 +16,26 @@ fuzz_target!(|data: &[u8]| {
         assert!(!part.is_empty() && whole.start <= part.start && part.end <= whole.end);
     };
     if first & 1 == 0 {
-        match flv::parse_video(&body) {
+        let tag = match flv::parse_video(&body) {
+            Ok(VideoTag::Multitrack { first, others }) => {
+                assert!(others.len() <= 8 && !others.contains(&0));
+                first.map_or(Ok(VideoTag::Nothing), |first| Ok(*first))
+            }
+            tag => tag,
+        };
+        match tag {
+            Ok(VideoTag::Multitrack { .. }) => panic!("nothing nests"),
             Ok(VideoTag::Config(_, part) | VideoTag::Frame { data: part, .. }) => inside(&part),
             Ok(VideoTag::Unsupported(name)) => assert!(name.len() < 500),
             _ => {}
         }
     } else {
-        match flv::parse_audio(&body) {
+        let tag = match flv::parse_audio(&body) {
+            Ok(AudioTag::Multitrack(first)) => first.map_or(Ok(AudioTag::Nothing), |first| Ok(*first)),
+            tag => tag,
+        };
+        match tag {
+            Ok(AudioTag::Multitrack(_)) => panic!("nothing nests"),
             // The configuration of Opus alone may be empty.
             Ok(AudioTag::Config(AudioKind::Opus, part)) if part.is_empty() => {}
             Ok(AudioTag::Config(_, part) | AudioTag::Frame(_, part)) => inside(&part),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use weir::ingest::MediaEvent;
+use weir::ingest::{MediaEvent, MultitrackInput};
 use weir::ingest::demux::Demuxer;
 use weir::ingest::session::{Event, Session};
 use weir::media::TrackKind;
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         0 => Session::new_after_handshake(remote),
         _ => Session::new(remote),
     };
-    let mut demuxer = Demuxer::new();
+    let mut demuxer = Demuxer::new(MultitrackInput::Allowed);
     let mut input = BytesMut::new();
     let (mut last_video, mut last_audio) = (-1, None);
     let mut now = Duration::ZERO;

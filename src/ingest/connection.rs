@@ -187,7 +187,7 @@ impl Connection {
     /// Passes media on until the publication ends; the queue is told how. `None`: orderly.
     async fn publish(&mut self, mut publication: Publication) -> Option<Closing> {
         metrics::gauge!("weir_ingest_publishers").increment(1.0);
-        let mut demuxer = Demuxer::new();
+        let mut demuxer = Demuxer::new(publication.multitrack);
         let closing = match self.relay(&mut publication, &mut demuxer).await {
             Ok(()) => None,
             // Some encoders say no more than "end of sequence" before they close.
@@ -196,6 +196,14 @@ impl Connection {
         };
         let reason = match &closing {
             None => EndReason::Unpublished,
+            Some(Closing::Refused(Refusal {
+                event_code: Some(code),
+                description,
+                ..
+            })) => EndReason::Refused {
+                code,
+                words: description.clone(),
+            },
             Some(closing) => EndReason::Lost(closing.to_string()),
         };
         if self

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::media_queue::MediaSender;
+use super::video_tracks::MultitrackInput;
 
 /// Decides who may publish, and where the media goes.
 #[async_trait]
@@ -77,6 +78,8 @@ pub struct Publication {
     pub stop: oneshot::Receiver<Refusal>,
     /// The stream session's id (`st-…`), for logs.
     pub session_id: String,
+    /// Whether several tracks of pictures may come.
+    pub multitrack: MultitrackInput,
 }
 
 /// Why a publisher may not start, or may not go on.
@@ -86,6 +89,8 @@ pub struct Refusal {
     pub code: RefusalCode,
     /// What the person at the encoder reads.
     pub description: String,
+    /// What the end of the stream session is told with, where IVS has a code for it.
+    pub event_code: Option<&'static str>,
 }
 
 impl Refusal {
@@ -94,6 +99,7 @@ impl Refusal {
         Self {
             code,
             description: description.into(),
+            event_code: None,
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum MediaEvent {
     AudioConfig(Arc<AudioConfig>),
     /// Words for the streamer, for example that an audio codec is not carried.
     Notice(String),
+    /// Words for the streamer: of several tracks of pictures one is used.
+    TracksUnused(String),
     /// Words for those who watch.
     Text(String),
     /// What went wrong since the last time it was told.
@@ -38,6 +40,13 @@ pub enum MediaEvent {
 pub enum EndReason {
     /// The encoder said goodbye.
     Unpublished,
+    /// What it sends is against the channel's rules.
+    Refused {
+        /// For the event that tells the end.
+        code: &'static str,
+        /// For the streamer.
+        words: String,
+    },
     /// Anything else, in words; the encoder may come back.
     Lost(String),
 }

@@ -23,6 +23,7 @@ pub mod flv;
 pub mod demux;
 pub mod timeline;
 pub mod gate;
+mod video_tracks;
 mod stream_name;
 mod media_queue;
 
@@ -31,3 +32,4 @@ pub use listener::{Config, RTMP_VERSION, Server};
 pub use media_queue::{
     EndReason, MediaEvent, MediaReceiver, MediaSender, Metadata, QueueClosed, Trouble, media_queue,
 };
+pub use video_tracks::MultitrackInput;

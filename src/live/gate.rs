@@ -11,7 +11,10 @@ use tokio::sync::oneshot;
 
 use super::registry::{Attach, Registry};
 use crate::base::ids;
-use crate::ingest::{Gate, Publication, PublishRequest, Refusal, RefusalCode, media_queue};
+use crate::ingest::{
+    Gate, MultitrackInput, Publication, PublishRequest, Refusal, RefusalCode, media_queue,
+};
+use crate::model::channel::{Channel, MultitrackPolicy};
 use crate::model::repository::StreamKeyRepository;
 
 /// Media events waiting for a channel's task: about eight seconds of a usual stream.
@@ -75,6 +78,7 @@ impl Gate for Admission {
         };
         let (media_tx, media_rx) = media_queue(QUEUE_EVENTS, QUEUE_BYTES);
         let (stop_tx, stop) = oneshot::channel();
+        let multitrack = multitrack(&channel);
         let session_id = format!("st-{}", ids::alphanumeric(23));
         tracing::info!(channel.id = %channel.id, session.id = session_id, "publisher admitted");
         let attach = Attach {
@@ -90,7 +94,18 @@ impl Gate for Admission {
             media_tx,
             stop,
             session_id,
+            multitrack,
         })
+    }
+}
+
+/// Whether the channel takes several tracks of pictures (contract §4.1).
+fn multitrack(channel: &Channel) -> MultitrackInput {
+    let enabled = channel.multitrack.filter(|multitrack| multitrack.enabled);
+    match enabled.map(|multitrack| multitrack.policy) {
+        None => MultitrackInput::Refused,
+        Some(Some(MultitrackPolicy::Require)) => MultitrackInput::Required,
+        Some(_) => MultitrackInput::Allowed,
     }
 }
 

@@ -3,7 +3,7 @@
 //! In:  the picture's size, the sustained bitrate. Out: a [`Breach`], which ends the publish: an event for
 //! programs, words for the streamer. Pure.
 //! Read: the limits of IVS's ingest: 8.5 Mb/s; on BASIC channels 3.5, and 1.5 up to 480p; 1920 pixels on
-//! each edge and 2.1 million in all.
+//! each edge and 2.1 million in all; with several tracks of pictures also what the channel's `maximumResolution` says.
 //! A bitrate is judged over ten seconds of the wall's or the stream's time, whichever is longer, and may
 //! be a tenth above the limit: neither a keyframe nor catching up after a stall ends a stream. Media that
 //! comes faster than it plays is no excuse for long (`health::rules`).
@@ -12,10 +12,15 @@ use super::Config;
 use super::health::mbps;
 use crate::events::{IngestLimit, Kind};
 use crate::model::Channel;
-use crate::model::channel::ChannelType;
+use crate::model::channel::{ChannelType, MaximumResolution};
 
 /// The shorter edge of the largest picture that counts as SD.
 const SD_LINES: u16 = 480;
+/// Most pixels on an edge and in all of IVS's resolution classes for several tracks.
+const SD_EDGE: u64 = 864;
+const SD_PIXELS: u64 = 864 * 480;
+const HD_EDGE: u64 = 1280;
+const HD_PIXELS: u64 = 1280 * 720;
 /// Parts of ten by which a bitrate may be above its limit before the stream ends.
 const TOLERANCE_TENTHS: u64 = 1;
 
@@ -24,6 +29,9 @@ const TOLERANCE_TENTHS: u64 = 1;
 pub(super) struct Limits {
     config: Config,
     channel_type: ChannelType,
+    /// Of channels that take several tracks of pictures.
+    maximum_resolution: Option<MaximumResolution>,
+    has_tracks: bool,
     /// The picture's size, once it is known.
     size: Option<(u16, u16)>,
 }
@@ -43,6 +51,8 @@ impl Limits {
         Self {
             config: config.clone(),
             channel_type: channel.channel_type,
+            maximum_resolution: channel.multitrack.and_then(|it| it.maximum_resolution),
+            has_tracks: false,
             size: None,
         }
     }
@@ -58,9 +68,29 @@ impl Limits {
         self.oversize()
     }
 
+    /// Several tracks of pictures come, of which this one is the largest.
+    pub(super) fn set_tracks(&mut self) -> Option<Breach> {
+        self.has_tracks = true;
+        self.oversize()
+    }
+
+    /// Most pixels on an edge, and in all.
+    fn max_pixels(&self) -> (u64, u64) {
+        let (edge, total) = match self.maximum_resolution.filter(|_| self.has_tracks) {
+            Some(MaximumResolution::Sd) => (SD_EDGE, SD_PIXELS),
+            Some(MaximumResolution::Hd) => (HD_EDGE, HD_PIXELS),
+            Some(MaximumResolution::FullHd) | None => (u64::MAX, u64::MAX),
+        };
+        (
+            self.config.max_edge_pixels.min(edge),
+            self.config.max_total_pixels.min(total),
+        )
+    }
+
     /// Judges the picture's size.
     pub(super) fn oversize(&self) -> Option<Breach> {
         let (width, height) = self.size?;
+        let (max_edge, max_total) = self.max_pixels();
         let edge = u64::from(width.max(height));
         let total = u64::from(width) * u64::from(height);
         let breach = |limit, limit_value, value| {
@@ -71,18 +101,8 @@ impl Limits {
                 size: self.size,
             })
         };
-        let by_total = breach(
-            IngestLimit::TotalPixels,
-            self.config.max_total_pixels,
-            total,
-        );
-        by_total.or_else(|| {
-            breach(
-                IngestLimit::PixelsPerEdge,
-                self.config.max_edge_pixels,
-                edge,
-            )
-        })
+        let by_total = breach(IngestLimit::TotalPixels, max_total, total);
+        by_total.or_else(|| breach(IngestLimit::PixelsPerEdge, max_edge, edge))
     }
 
     /// Most bits per second of both tracks.
@@ -126,6 +146,12 @@ impl Breach {
     /// For the streamer, with the remedy.
     pub(super) fn words(&self) -> String {
         let (width, height) = self.size.unwrap_or_default();
+        // Smaller limits are a channel's `maximumResolution` only.
+        let most = match self.limit_value {
+            SD_EDGE | SD_PIXELS => "854x480",
+            HD_EDGE | HD_PIXELS => "1280x720",
+            _ => "1920x1080",
+        };
         match self.limit {
             IngestLimit::Bitrate => format!(
                 "{} Mb/s are above this channel's limit of {}; set a lower bitrate (OBS: Settings, \
@@ -134,12 +160,12 @@ impl Breach {
                 mbps(self.limit_value)
             ),
             IngestLimit::TotalPixels => format!(
-                "the picture of {width}x{height} has more than {} pixels; set 1920x1080 or less \
+                "the picture of {width}x{height} has more than {} pixels; set {most} or less \
                  (OBS: Settings, Video, Output Resolution)",
                 self.limit_value
             ),
             IngestLimit::PixelsPerEdge => format!(
-                "the picture of {width}x{height} has more than {} pixels on an edge; set 1920x1080 \
+                "the picture of {width}x{height} has more than {} pixels on an edge; set {most} \
                  or less (OBS: Settings, Video, Output Resolution)",
                 self.limit_value
             ),
@@ -190,6 +216,46 @@ mod tests {
                 exceeded_by,
             });
             assert_eq!(found, expected, "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn several_tracks_are_as_large_as_the_channel_says_and_one_alone_as_any() {
+        for (maximum, largest, above, words) in [
+            (
+                MaximumResolution::Sd,
+                (854, 480),
+                (1280, 480),
+                "set 854x480",
+            ),
+            (MaximumResolution::Sd, (480, 854), (860, 860), "set 854x480"),
+            (
+                MaximumResolution::Hd,
+                (720, 1280),
+                (1920, 480),
+                "set 1280x720",
+            ),
+            (
+                MaximumResolution::Hd,
+                (1280, 720),
+                (1920, 1080),
+                "set 1280x720",
+            ),
+            (
+                MaximumResolution::FullHd,
+                (1920, 1080),
+                (1920, 1200),
+                "set 1920x1080",
+            ),
+        ] {
+            let mut limits = limits(ChannelType::Standard);
+            limits.maximum_resolution = Some(maximum);
+            assert_eq!(limits.set_size(1920, 1080), None, "one track");
+            limits.set_size(largest.0, largest.1);
+            assert_eq!(limits.set_tracks(), None, "{largest:?}");
+            let breach = limits.set_size(above.0, above.1).unwrap();
+            assert!(breach.words().contains(words), "{}", breach.words());
+            assert!(limits.set_tracks().is_some(), "known before the tracks");
         }
     }
 

@@ -33,6 +33,7 @@ mod ladder_faults;
 mod ladder_sizes;
 mod ladder_trouble;
 mod codecs;
+mod multitrack;
 mod lifecycle;
 mod live_mirror;
 mod handover;

@@ -42,6 +42,8 @@ codes! {
     AudioUnusual = "audio_unusual",
     /// The sound cannot be carried.
     AudioUnsupported = "audio_unsupported",
+    /// Of several tracks of pictures one is used.
+    TracksUnused = "tracks_unused",
     /// No sound comes.
     AudioMissing = "audio_missing",
     /// Sound stopped for a while; viewers heard silence.

@@ -74,6 +74,13 @@ pub(super) enum Ending {
     Lost(String),
     /// It cannot be carried, in words for the streamer.
     Refused(String),
+    /// What it sends is against the channel's rules.
+    Breach {
+        /// For the event that tells the end.
+        code: &'static str,
+        /// For the streamer.
+        words: String,
+    },
 }
 
 /// What may be done with a publisher's stream.
@@ -193,6 +200,10 @@ impl Intake {
         match event {
             MediaEvent::End(EndReason::Unpublished) => return Action::Leave(Ending::Unpublished),
             MediaEvent::End(EndReason::Lost(reason)) => return Action::Leave(Ending::Lost(reason)),
+            MediaEvent::End(EndReason::Refused { code, words }) => {
+                return Action::Leave(Ending::Breach { code, words });
+            }
+            MediaEvent::TracksUnused(words) => return Action::Tell(Code::TracksUnused, words),
             MediaEvent::Notice(words) => return Action::Tell(Code::AudioUnsupported, words),
             MediaEvent::Text(text) => return Action::Say(text),
             MediaEvent::Trouble(_) => {}

@@ -362,12 +362,8 @@ impl ChannelTask {
                 self.hold().await;
                 self.output.is_none()
             }
-            Ending::Refused(reason) => {
-                tracing::warn!(session.id = stream_id, reason, "publisher refused");
-                metrics::counter!("weir_streams_refused_total").increment(1);
-                self.leave(publisher, &reason);
-                self.nothing_is_held().await
-            }
+            Ending::Refused(reason) => self.turn_away(publisher, &reason, None).await,
+            Ending::Breach { code, words } => self.turn_away(publisher, &words, Some(code)).await,
         };
         if let Some(candidate) = seats.candidate.take() {
             self.hold().await;
@@ -375,6 +371,20 @@ impl ChannelTask {
             return false;
         }
         is_over
+    }
+
+    /// Ends a publisher whose stream is not to be; whether the playlists end with it.
+    async fn turn_away(
+        &mut self,
+        publisher: Publisher,
+        reason: &str,
+        code: Option<&'static str>,
+    ) -> bool {
+        let stream_id = &publisher.stream_id;
+        tracing::warn!(session.id = stream_id, reason, code, "publisher refused");
+        metrics::counter!("weir_streams_refused_total").increment(1);
+        self.leave_with(publisher, reason, code);
+        self.nothing_is_held().await
     }
 
     /// Whether the playlists end with a publisher that has left: one that was not live leaves a hold as it
@@ -388,14 +398,18 @@ impl ChannelTask {
     }
 
     /// The end of a publisher, told to it and to all who listen.
-    fn leave(&self, mut publisher: Publisher, words: &str) {
+    fn leave(&self, publisher: Publisher, words: &str) {
+        self.leave_with(publisher, words, None);
+    }
+
+    fn leave_with(&self, mut publisher: Publisher, words: &str, code: Option<&'static str>) {
         self.end_watch(&mut publisher);
         if publisher.live_since.is_some() {
             self.keep_shed(&publisher, &BTreeSet::new());
             self.emit(&publisher, Kind::StreamEnd);
         }
         if publisher.is_announced {
-            self.emit(&publisher, Kind::SessionEnded { code: None });
+            self.emit(&publisher, Kind::SessionEnded { code });
         }
         publisher.stop(words);
     }

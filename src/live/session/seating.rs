@@ -136,11 +136,12 @@ impl ChannelTask {
             },
             Action::Leave(ending) => {
                 if let Some(candidate) = seats.candidate.take() {
-                    let words = match ending {
-                        Ending::Unpublished => "unpublished before it was live".to_owned(),
-                        Ending::Lost(words) | Ending::Refused(words) => words,
+                    let (words, code) = match ending {
+                        Ending::Unpublished => ("unpublished before it was live".to_owned(), None),
+                        Ending::Lost(words) | Ending::Refused(words) => (words, None),
+                        Ending::Breach { code, words } => (words, Some(code)),
                     };
-                    self.leave(candidate, &words);
+                    self.leave_with(candidate, &words, code);
                 }
                 false
             }

@@ -102,10 +102,11 @@ impl ChannelTask {
     pub(super) fn observe(&self, publisher: &mut Publisher, event: &MediaEvent) -> Option<Ending> {
         let watch = &mut publisher.watch;
         watch.meter.observe(event);
-        let MediaEvent::VideoConfig(config) = event else {
-            return None;
-        };
-        let breach = watch.limits.set_size(config.width, config.height)?;
+        let breach = match event {
+            MediaEvent::VideoConfig(config) => watch.limits.set_size(config.width, config.height),
+            MediaEvent::TracksUnused(_) => watch.limits.set_tracks(),
+            _ => None,
+        }?;
         self.breach(publisher, &breach, Code::ResolutionHigh)
     }
 

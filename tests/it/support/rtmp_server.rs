@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use weir::base::tasks::Tasks;
 use weir::ingest::{
-    Config, EndReason, Gate, MediaEvent, MediaReceiver, Publication, PublishRequest, Refusal,
-    RefusalCode, media_queue,
+    Config, EndReason, Gate, MediaEvent, MediaReceiver, MultitrackInput, Publication,
+    PublishRequest, Refusal, RefusalCode, media_queue,
 };
 use weir::media::Sample;
 
@@ -46,6 +46,7 @@ impl Gate for TestGate {
             media_tx,
             stop,
             session_id: "st-test".to_owned(),
+            multitrack: MultitrackInput::default(),
         })
     }
 }

@@ -103,7 +103,10 @@ impl Meter {
                 self.second.dropped_units += trouble.dropped_units;
                 self.second.jumps += u64::from(trouble.jumps);
             }
-            MediaEvent::Notice(_) | MediaEvent::Text(_) | MediaEvent::End(_) => {}
+            MediaEvent::Notice(_)
+            | MediaEvent::TracksUnused(_)
+            | MediaEvent::Text(_)
+            | MediaEvent::End(_) => {}
         }
     }
 

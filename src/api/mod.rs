@@ -140,8 +140,8 @@ struct State {
     ad_breaks: Arc<ad_break::Running>,
 }
 
-/// The routes of this room.
-pub fn router(sources: Sources) -> Router {
+/// The routes of this room. What it has no path for goes to `others`, but for calls of operations that do not exist.
+pub fn router(sources: Sources, others: Router) -> Router {
     let root = AccessKey {
         id: sources.root_key.id.clone(),
         secret: sources.root_key.secret.clone(),
@@ -157,5 +157,8 @@ pub fn router(sources: Sources) -> Router {
         ad_breaks: Arc::default(),
         sources: sources.clone(),
     };
-    v1::router(sources).merge(restjson::router(state))
+    let unknown = restjson::unknown(state.clone()).fallback_service(others);
+    v1::router(sources)
+        .merge(restjson::router(state))
+        .fallback_service(unknown)
 }

@@ -151,8 +151,8 @@ struct State {
     ad_breaks: Arc<ad_break::Running>,
 }
 
-/// The routes of this room.
-pub fn router(sources: Sources) -> Router {
+/// The routes of this room. What it has no path for goes to `others`, but for calls of operations that do not exist.
+pub fn router(sources: Sources, others: Router) -> Router {
     let root = AccessKey {
         id: sources.root_key.id.clone(),
         secret: sources.root_key.secret.clone(),
@@ -168,7 +168,9 @@ pub fn router(sources: Sources) -> Router {
         ad_breaks: Arc::default(),
         sources: sources.clone(),
     };
+    let unknown = restjson::unknown(state.clone()).fallback_service(others.clone());
     v1::router(sources)
         .merge(restjson::router(state.clone()))
-        .merge(cloudwatch::router(state))
+        .merge(cloudwatch::router(state, others))
+        .fallback_service(unknown)
 }

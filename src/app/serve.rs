@@ -314,7 +314,7 @@ fn serve_http(
     let origin = origin.protected_by(Arc::clone(&protection));
     let sources = control::sources(config, opened, (registry, measures), protection, tasks);
     control::start(&sources)?;
-    let router = api::router(sources).merge(console::router());
+    let router = api::router(sources, console::router());
     let handle = move |request, client: SocketAddr| {
         answer(origin.clone(), router.clone(), request, client.ip())
     };

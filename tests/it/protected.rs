@@ -1,6 +1,6 @@
 //! Private and restricted channels over HTTP (`origin::protection`): boto3 protects them, tokens open them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -203,6 +203,42 @@ async fn a_private_channel_opens_to_tokens_only() {
     call(&stage.server, "delete_playback_key_pair", &key).await;
     assert_eq!(refused(stage.enter(&good, None).await).await, bad);
     assert_eq!(ask(list_url, None).await.status(), StatusCode::OK);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_forged_tokens_keeps_nobody_else_out() {
+    let channel = json!({"authorized": true, "type": "BASIC"});
+    let stage = Protected::start("fps30.flv", channel, None).await;
+    let stranger = Signer::new();
+    let forged: Vec<_> = (0..600)
+        .map(|n| stranger.sign(&json!({"aws:channel-arn": stage.arn, "exp": now_s() + 60 + n})))
+        .collect();
+    let begun = Instant::now();
+    let (mut looked_at, mut passed_over) = (0, 0);
+    for some in forged.chunks(50) {
+        let answers = some.iter().map(|token| stage.enter(token, None));
+        for answer in futures_util::future::join_all(answers).await {
+            match answer.status() {
+                StatusCode::FORBIDDEN => looked_at += 1,
+                StatusCode::SERVICE_UNAVAILABLE => passed_over += 1,
+                status => panic!("{status}"),
+            }
+        }
+    }
+    let most = 100 + begun.elapsed().as_millis() / 50 + 1;
+    assert!((100..=most).contains(&looked_at), "{looked_at} of {most}");
+    assert!(passed_over > 0, "{looked_at} were looked at");
+
+    let good = stage.token(&json!({}));
+    let elsewhere = Client::builder().local_address(IpAddr::from([127, 0, 0, 2]));
+    let elsewhere = elsewhere.build().unwrap().get(stage.with(&good));
+    assert_eq!(elsewhere.send().await.unwrap().status(), StatusCode::OK);
+    let from_there = async || {
+        let answer = stage.enter(&good, None).await;
+        (answer.status() == StatusCode::OK).then_some(())
+    };
+    eventually(5, "a viewer at the flood's address", from_there).await;
     stage.end().await;
 }
 

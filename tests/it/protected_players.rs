@@ -1,6 +1,6 @@
 //! Players on private channels: Chromium with hls.js and with the unmodified Amazon IVS player.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::Call;
 use super::players::{number, script};
@@ -20,26 +20,26 @@ async fn private() -> Protected {
 
 /// Revokes a viewer once somebody watches.
 async fn revoke_while_watching(stage: &Protected, viewer: &str) {
-    let id = stage.arn.rsplit('/').next().unwrap();
     let revocation = json!({"channelArn": stage.arn, "viewerId": viewer});
-    let revocation = Call::prepare(
-        &stage.server,
-        "start_viewer_session_revocation",
-        &revocation,
-    )
-    .await;
+    call_while_watching(stage, "start_viewer_session_revocation", &revocation).await;
+}
+
+/// Calls an operation once somebody watches.
+async fn call_while_watching(stage: &Protected, name: &str, input: &Value) {
+    let id = stage.arn.rsplit('/').next().unwrap();
+    let operation = Call::prepare(&stage.server, name, input).await;
     let is_watched = async || {
         let live = stage.server.live_by_id(id).await?;
         (live["viewerCount"].as_u64()? > 0).then_some(())
     };
     eventually(60, "a viewer", is_watched).await;
-    // Three segments more, so that pictures are shown before it ends.
+    // Three segments more, so that pictures are shown before it happens.
     let url = stage.media_playlist(&stage.token(&json!({})), None).await;
     for _ in 0..3 {
         let (msn, _) = MediaPlaylist::parse(&text(&url).await).next();
         text(format!("{url}?_HLS_msn={msn}")).await;
     }
-    revocation.make().await;
+    operation.make().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,5 +151,31 @@ async fn the_ivs_player_stops_when_its_viewer_is_revoked() {
         .take(2)
         .collect();
     assert_eq!(states, ["Idle", "Playing"], "{seen}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ivs_player_shows_what_put_metadata_says() {
+    let _shared = MACHINE.read().await;
+    let stage = private().await;
+    let url = stage.with(&stage.token(&json!({})));
+    let args = ["--url", &url, "--at-once", "--seconds", "20"];
+    let words = "goal for 한국 é";
+    let metadata = json!({"channelArn": stage.arn, "metadata": words});
+    let (seen, ()) = tokio::join!(
+        script("ivs.mjs", &args),
+        call_while_watching(&stage, "put_metadata", &metadata)
+    );
+    assert_eq!(seen["errors"], json!([]), "{seen}");
+    let cues = seen["cues"].as_array().unwrap().iter();
+    let told: Vec<_> = cues
+        .filter(|cue| cue["owner"] == "metadata.live-video.net")
+        .collect();
+    assert!(!told.is_empty(), "{seen}");
+    // The player may load a segment twice, and tells its texts twice then.
+    for cue in told {
+        assert_eq!(cue["text"], words, "{seen}");
+        assert_eq!(cue["type"], "TextMetadataCue", "{seen}");
+    }
     stage.end().await;
 }

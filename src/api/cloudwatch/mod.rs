@@ -43,7 +43,7 @@ enum Protocol {
 }
 
 /// Routes both protocols.
-pub(super) fn router(state: State) -> Router {
+pub(super) fn router(state: State, others: Router) -> Router {
     let json = async |Extract(state): Extract<State>, request: Request<Body>| {
         let target = request.headers().get("x-amz-target");
         let target = target.and_then(|it| it.to_str().ok()?.strip_prefix(TARGET));
@@ -55,7 +55,9 @@ pub(super) fn router(state: State) -> Router {
                       request: Request<Body>| {
         handle(&state, Protocol::Cbor, &operation, request).await
     };
-    let router = Router::new().route("/", post(json)).route(RPC, post(cbor));
+    // Whatever else is asked for there is a page.
+    let root = post(json).fallback_service(others);
+    let router = Router::new().route("/", root).route(RPC, post(cbor));
     router.with_state(state)
 }
 

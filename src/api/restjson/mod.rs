@@ -18,7 +18,7 @@ use axum::extract::State as Extract;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any, post};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -49,6 +49,11 @@ pub(super) fn router(state: State) -> Router {
         .route(TAGS, any(handle));
     let router = plain.fold(router, |router, path| router.route(path, any(handle)));
     router.with_state(state)
+}
+
+/// Answers POST on any path as a call of an operation that does not exist: of a later version of IVS, say.
+pub(super) fn unknown(state: State) -> MethodRouter {
+    post(handle).with_state(state)
 }
 
 async fn handle(Extract(state): Extract<State>, request: Request<Body>) -> Response {

@@ -1,6 +1,6 @@
 //! The metrics of IVS: for Prometheus as they are now, for CloudWatch's clients with their last hours.
 //!
-//! In:  a look at every live channel each [`INTERVAL`]: the seconds measured of its publisher, its viewers.
+//! In:  a look at every live channel every five seconds: the seconds measured of its publisher, its viewers.
 //! Out: [`Measures::render`], text for Prometheus, with series of live channels only; [`Measures::statistics`].
 //! Nothing of this stands in the way of media: the looks read what `health` and `playlist::audience` have counted.
 //! Not here: counting; HTTP (`app`, `api::cloudwatch`). Lost when the process ends.

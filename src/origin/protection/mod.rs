@@ -8,6 +8,7 @@
 pub mod origins;
 pub mod rules;
 pub mod single_use;
+pub mod tries;
 mod countries;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub use countries::Countries;
 pub use rules::Refusal;
@@ -23,6 +25,7 @@ pub use rules::Refusal;
 use origins::is_let_in;
 use rules::{ChannelRule, Policy, Revoked, Rules};
 use single_use::{Use, UsedTokens};
+use tries::Tries;
 
 use super::playback_token::{PlaybackToken, VerifyingKey};
 use super::viewer_session::{Sealer, Viewer, ViewerSession, seconds};
@@ -50,6 +53,7 @@ pub struct Protection {
     sealer: Sealer,
     rules: watch::Sender<Arc<Rules>>,
     used: Mutex<UsedTokens>,
+    tries: Tries,
     loading: tokio::sync::Mutex<Loading>,
 }
 
@@ -108,6 +112,7 @@ impl Protection {
             sealer: Sealer::new(secret),
             rules: watch::Sender::default(),
             used: Mutex::default(),
+            tries: Tries::default(),
             loading: tokio::sync::Mutex::default(),
         };
         let mut loading = protection.loading.lock().await;
@@ -276,7 +281,8 @@ impl Protection {
         }
         let text = visitor.token.ok_or(Refusal::NoToken)?;
         let arn = self.scope.arns_of("channel") + channel_id;
-        let token = PlaybackToken::verify(text, &rules.keys, &arn, now)?;
+        let verify = || PlaybackToken::verify(text, &rules.keys, &arn, now);
+        let token = self.tries.judge(visitor.address, Instant::now(), verify)?;
         let ticket = self.with_token(ticket, channel_id, &token, visitor.origin)?;
         rules.judge(&ticket.session)?;
         Ok(Some(ticket))

@@ -45,8 +45,8 @@ pub enum Refusal {
     /// The token allows no rendition, or not this one.
     #[error("the playback token does not allow pictures of this size")]
     Resolution,
-    /// Too many tokens to remember.
-    #[error("too many playback tokens are in use; try again")]
+    /// Too many tokens to remember, or too many bad ones from the client's address.
+    #[error("too many playback tokens; try again")]
     Busy,
 }
 

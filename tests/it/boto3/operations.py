@@ -295,6 +295,10 @@ def protocol():
     forger = Credentials(IVS._request_signer._credentials.access_key, "secret")
     assert code(signed("POST", "/ListChannels", b"{}", credentials=forger)) == (403, "InvalidSignatureException")
     assert code(signed("GET", "/ListChannels")) == (404, "UnknownOperationException")
+    assert code(signed("POST", "/CreateNothing", b"{}")) == (404, "UnknownOperationException")
+    assert code(raw("POST", "/a/b", b"{}")) == (404, "UnknownOperationException")
+    status, headers, _ = raw("GET", "/CreateNothing")
+    assert status == 404 and "x-amzn-errortype" not in headers, headers
     assert code(signed("POST", "/ListChannels", b" " * (5 * 1024 * 1024 + 1))) == (413, "RequestEntityTooLargeException")
     status, headers, body = signed("POST", "/ListChannels", b"")
     assert status == 200 and headers["content-type"] == "application/json" and "x-amzn-requestid" in headers

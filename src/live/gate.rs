@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::known_keys::KnownKeys;
 use super::registry::{Attach, Registry};
 use crate::base::ids;
 use crate::ingest::{
@@ -21,12 +23,13 @@ use crate::model::repository::StreamKeyRepository;
 const QUEUE_EVENTS: usize = 1024;
 /// Their bytes: two of the largest messages RTMP may bring.
 const QUEUE_BYTES: usize = 32 * 1024 * 1024;
-/// How long looking a key up may take.
+/// How long looking a key up may take: an encoder that returns is waited for, but not for ever.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Admits publishers whose key opens a channel.
 pub struct Admission {
     keys: Arc<dyn StreamKeyRepository>,
+    known: KnownKeys,
     registry: Arc<Registry>,
     requires_tls: bool,
 }
@@ -40,9 +43,34 @@ impl Admission {
     ) -> Self {
         Self {
             keys,
+            known: KnownKeys::default(),
             registry,
             requires_tls,
         }
+    }
+}
+
+impl Admission {
+    /// The channel that a key opens; of one that has opened it lately also while the database is away.
+    async fn channel_of(&self, key: &str) -> Result<Channel, Refusal> {
+        let lookup = self.keys.channel_of_key(key);
+        let words = match tokio::time::timeout(LOOKUP_DEADLINE, lookup).await {
+            Ok(Ok(found)) => {
+                self.known.learn(key, found.as_ref(), Instant::now());
+                let words = "the stream key is not valid";
+                return found.ok_or_else(|| Refusal::new(RefusalCode::BadName, words));
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot look a stream key up");
+                "the server's database failed; try again"
+            }
+            Err(_) => "the server's database is slow; try again",
+        };
+        let known = self.known.channel(key, Instant::now());
+        if let Some(channel) = &known {
+            tracing::warn!(channel.id = %channel.id, "admitted by a key that is known, without the database");
+        }
+        known.ok_or_else(|| Refusal::new(RefusalCode::Failed, words))
     }
 }
 
@@ -50,24 +78,7 @@ impl Admission {
 impl Gate for Admission {
     async fn publish(&self, request: PublishRequest) -> Result<Publication, Refusal> {
         let refuse = |code, words: &str| Err(Refusal::new(code, words));
-        let lookup = self.keys.channel_of_key(request.stream_key.expose());
-        let channel = match tokio::time::timeout(LOOKUP_DEADLINE, lookup).await {
-            Ok(Ok(Some(channel))) => channel,
-            Ok(Ok(None)) => return refuse(RefusalCode::BadName, "the stream key is not valid"),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "cannot look a stream key up");
-                return refuse(
-                    RefusalCode::Failed,
-                    "the server's database failed; try again",
-                );
-            }
-            Err(_) => {
-                return refuse(
-                    RefusalCode::Failed,
-                    "the server's database is slow; try again",
-                );
-            }
-        };
+        let channel = self.channel_of(request.stream_key.expose()).await?;
         if self.requires_tls && !request.is_encrypted && !channel.is_insecure_ingest {
             let words = "this channel takes encrypted streams only: publish to rtmps:// instead";
             return refuse(RefusalCode::Rejected, words);

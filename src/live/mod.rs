@@ -13,6 +13,7 @@ pub mod gate;
 pub mod health;
 mod limits;
 mod ledger;
+mod known_keys;
 pub mod metadata;
 pub mod registry;
 mod session;

@@ -12,8 +12,8 @@ use super::support::postgres;
 use super::support::server::TestServer;
 use super::support::within;
 
-const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+pub(crate) const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// Most scripts ask more often than IVS lets a client.
 pub(crate) const UNLIMITED: (&str, &str) = ("WEIR__API__RATE_FACTOR", "0");
 

@@ -9,6 +9,7 @@ mod support;
 
 mod one_frame;
 mod publishing;
+mod outages;
 mod playback;
 mod protected;
 mod protected_players;

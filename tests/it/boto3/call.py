@@ -14,4 +14,4 @@ print("ready", flush=True)
 sys.stdin.readline()
 answer = operation(**json.loads(os.environ["INPUT"]))
 answer.pop("ResponseMetadata")
-print(json.dumps(answer))
+print(json.dumps(answer, default=str))  # times, as text

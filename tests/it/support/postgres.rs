@@ -4,9 +4,9 @@
 //! on a pipe from this process: when the process ends, however it ends, the pipe closes and the
 //! script stops the server and removes the folder. As root the server runs as user `postgres`.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,19 +30,55 @@ cd "$dir"
 export LC_ALL=C.UTF-8
 $as "$bin/initdb" -D "$dir/cluster" -U weir -A trust -E UTF8 --locale=C.UTF-8 --no-sync \
   --no-instructions >/dev/null
-$as "$bin/pg_ctl" -D "$dir/cluster" -s -w -l "$dir/cluster/log" -o "-c listen_addresses=127.0.0.1 \
-  -c port=$1 -c unix_socket_directories= -c fsync=off -c full_page_writes=off \
-  -c shared_buffers=64MB -c max_connections=200" start >/dev/null || { cat "$dir/cluster/log" >&2; exit 1; }
+options="-c listen_addresses=127.0.0.1 -c port=$1 -c unix_socket_directories= -c fsync=off \
+  -c full_page_writes=off -c shared_buffers=64MB -c max_connections=200"
+$as "$bin/pg_ctl" -D "$dir/cluster" -s -w -l "$dir/cluster/log" -o "$options" start >/dev/null || { cat "$dir/cluster/log" >&2; exit 1; }
 echo ready
-cat >/dev/null || true
+while read -r word; do
+  case $word in
+    stop) $as "$bin/pg_ctl" -D "$dir/cluster" -s -m immediate stop ;;
+    start) $as "$bin/pg_ctl" -D "$dir/cluster" -s -w -l "$dir/cluster/log" -o "$options" start >/dev/null ;;
+  esac
+  echo "$word"
+done
 $as "$bin/pg_ctl" -D "$dir/cluster" -s -m immediate stop || true
 "#;
 
-/// The running server.
-struct Server {
+/// A running server.
+pub(crate) struct Server {
     port: u16,
     /// Holds the pipe whose end stops the server.
-    _watcher: Child,
+    watcher: Child,
+    words: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// One for a test alone, which may stop it.
+    pub(crate) async fn own() -> Self {
+        tokio::task::spawn_blocking(start).await.unwrap()
+    }
+
+    /// The URL of its database, empty at first.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://weir@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// It is gone at once, and all connections with it.
+    pub(crate) fn stop(&mut self) {
+        self.order("stop");
+    }
+
+    /// It is there again, with what was in it.
+    pub(crate) fn start_again(&mut self) {
+        self.order("start");
+    }
+
+    fn order(&mut self, word: &str) {
+        writeln!(self.watcher.stdin.as_mut().unwrap(), "{word}").unwrap();
+        let mut line = String::new();
+        self.words.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), word);
+    }
 }
 
 /// The URL of a new, empty database.
@@ -86,13 +122,13 @@ fn start() -> Server {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(watcher.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let mut words = BufReader::new(watcher.stdout.take().unwrap());
+        words.read_line(&mut line).unwrap();
         if line.trim() == "ready" {
             return Server {
                 port,
-                _watcher: watcher,
+                watcher,
+                words,
             };
         }
         watcher

@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use axum::Router;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
+use url::Url;
 
 pub use self::document::create_recording::settle_all as settle_recording_configurations;
 use self::restjson::Throttle;
@@ -52,6 +53,8 @@ pub struct Config {
     pub lenient_arns: bool,
     /// Host handed out for SRT; empty: none.
     pub srt_endpoint: String,
+    /// Where players ask for the ads of a break; empty: breaks are only marked.
+    pub ad_decision_url: String,
     /// Most channels.
     pub max_channels: u32,
     /// Most recording configurations.
@@ -72,6 +75,7 @@ impl Default for Config {
             rate_factor: 1,
             lenient_arns: false,
             srt_endpoint: String::new(),
+            ad_decision_url: String::new(),
             max_channels: 5_000,
             max_recording_configurations: 20,
             max_ad_configurations: 20,
@@ -83,6 +87,25 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Refuses what players could not ask.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        self.ad_decision()
+            .map(drop)
+            .map_err(|problem| ("api.ad_decision_url", problem))
+    }
+
+    /// Where players ask for ads, if they are to.
+    fn ad_decision(&self) -> Result<Option<Url>, String> {
+        if self.ad_decision_url.is_empty() {
+            return Ok(None);
+        }
+        let url = Url::parse(&self.ad_decision_url).map_err(|e| e.to_string())?;
+        let is_web = matches!(url.scheme(), "http" | "https");
+        is_web
+            .then_some(Some(url))
+            .ok_or_else(|| "it is not an http or https URL".to_owned())
+    }
+
     /// How many documents of a kind there may be.
     fn most(&self, kind: DocumentKind) -> u32 {
         match kind {
@@ -148,7 +171,6 @@ struct State {
     sources: Sources,
     guard: Arc<Guard>,
     throttle: Arc<Throttle>,
-    ad_breaks: Arc<ad_break::Running>,
 }
 
 /// The routes of this room. What it has no path for goes to `others`, but for calls of operations that do not exist.
@@ -165,7 +187,6 @@ pub fn router(sources: Sources, others: Router) -> Router {
     let state = State {
         guard: Arc::new(Guard::new(keys, root, Arc::clone(&sources.clock))),
         throttle: Arc::default(),
-        ad_breaks: Arc::default(),
         sources: sources.clone(),
     };
     let unknown = restjson::unknown(state.clone()).fallback_service(others.clone());

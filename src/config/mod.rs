@@ -147,6 +147,7 @@ impl Config {
         self.transcode.validate()?;
         self.ingest.validate()?;
         self.http.validate()?;
+        self.api.validate()?;
         self.events.validate()?;
         // Rule 50: a client that waits for a playlist sends nothing.
         let longest_wait = 3 * u64::from(self.hls.target_duration_s);

@@ -1,6 +1,6 @@
-//! Timed metadata that a channel's owner puts into its live stream.
+//! What a channel's owner puts into its live stream: timed metadata and ad breaks.
 //!
-//! In:  texts. Out: those that the channel's task is to insert, few a second.
+//! In:  texts and breaks. Out: those that the channel's task is to insert; of texts, few a second.
 //! Not here: who may (`api`), which moment a text belongs to (`output`), boxes (`packaging`).
 
 use std::collections::VecDeque;
@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::registry::lock;
+use crate::base::clock::WallTime;
 use crate::packaging::MAX_TEXT_BYTES;
+use crate::playlist::AdBreak;
 
 /// Texts a second on one channel, as Amazon IVS has it.
 const PER_SECOND: usize = 5;
@@ -29,34 +31,66 @@ pub enum Refused {
     /// Too many in one second.
     #[error("a channel takes {PER_SECOND} metadata a second")]
     TooMany,
+    /// A break has not ended.
+    #[error("an ad break runs, or is to come")]
+    BreakRuns,
 }
 
-/// Where texts enter a channel's task.
+/// What is put in.
+#[derive(Debug)]
+pub(super) enum Insert {
+    /// Shown with the newest picture.
+    Text(String),
+    /// Listed.
+    AdBreak(AdBreak),
+}
+
+/// Where it enters a channel's task.
 pub(super) struct Inlet {
-    text_tx: mpsc::Sender<String>,
+    insert_tx: mpsc::Sender<Insert>,
     pace: Mutex<Pace>,
+    breaks_over_at: Mutex<WallTime>,
 }
 
 impl Inlet {
-    /// An inlet and where its texts come out. A task that is busy may find those of a second.
-    pub(super) fn new() -> (Self, mpsc::Receiver<String>) {
-        let (text_tx, text_rx) = mpsc::channel(PER_SECOND);
-        let pace = Mutex::default();
-        (Self { text_tx, pace }, text_rx)
+    /// An inlet and where it comes out. A task that is busy may find the texts of a second.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Insert>) {
+        let (insert_tx, insert_rx) = mpsc::channel(PER_SECOND);
+        let inlet = Self {
+            insert_tx,
+            pace: Mutex::default(),
+            breaks_over_at: Mutex::default(),
+        };
+        (inlet, insert_rx)
     }
 
     /// Hands a text on.
-    pub(super) fn put(&self, text: &str, now: Instant) -> Result<(), Refused> {
-        let place = match self.text_tx.try_reserve() {
-            Ok(place) => place,
-            Err(mpsc::error::TrySendError::Full(())) => return Err(Refused::TooMany),
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(Refused::NotLive),
-        };
+    pub(super) fn put_text(&self, text: &str, now: Instant) -> Result<(), Refused> {
+        let place = self.place()?;
         if !lock(&self.pace).take(now) {
             return Err(Refused::TooMany);
         }
-        place.send(text.to_owned());
+        place.send(Insert::Text(text.to_owned()));
         Ok(())
+    }
+
+    /// Hands an ad break on, unless the last one goes on or is to come.
+    pub(super) fn put_break(&self, ad_break: AdBreak, now: WallTime) -> Result<(), Refused> {
+        let place = self.place()?;
+        let mut over_at = lock(&self.breaks_over_at);
+        if now < *over_at {
+            return Err(Refused::BreakRuns);
+        }
+        *over_at = ad_break.end();
+        place.send(Insert::AdBreak(ad_break));
+        Ok(())
+    }
+
+    fn place(&self) -> Result<mpsc::Permit<'_, Insert>, Refused> {
+        self.insert_tx.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => Refused::TooMany,
+            mpsc::error::TrySendError::Closed(()) => Refused::NotLive,
+        })
     }
 }
 
@@ -105,20 +139,38 @@ mod tests {
         assert_eq!(check(&"\u{e4}".repeat(512)), Ok(()));
         assert_eq!(check(&"\u{e4}".repeat(513)), Err(Refused::Length(1026)));
 
-        let (inlet, mut text_rx) = Inlet::new();
+        let (inlet, mut insert_rx) = Inlet::new();
         let mut now = Instant::now();
         for _ in 0..PER_SECOND {
-            assert_eq!(inlet.put("x", now), Ok(()));
+            assert_eq!(inlet.put_text("x", now), Ok(()));
             now += SECOND;
         }
         assert_eq!(
-            inlet.put("x", now),
+            inlet.put_text("x", now),
             Err(Refused::TooMany),
             "nobody takes them"
         );
-        assert_eq!(text_rx.recv().await.as_deref(), Some("x"));
-        assert_eq!(inlet.put("y", now), Ok(()));
-        drop(text_rx);
-        assert_eq!(inlet.put("z", now), Err(Refused::NotLive));
+        assert!(matches!(insert_rx.recv().await, Some(Insert::Text(text)) if text == "x"));
+        assert_eq!(inlet.put_text("y", now), Ok(()));
+        drop(insert_rx);
+        assert_eq!(inlet.put_text("z", now), Err(Refused::NotLive));
+    }
+
+    #[test]
+    fn a_break_waits_for_the_end_of_the_one_before() {
+        let (inlet, _insert_rx) = Inlet::new();
+        let begin = |start: i64, now: i64| {
+            let ad_break = AdBreak {
+                id: "b".to_owned(),
+                start: WallTime(start),
+                duration_ms: 10,
+                asset_list: None,
+            };
+            inlet.put_break(ad_break, WallTime(now))
+        };
+        assert_eq!(begin(5, 3), Ok(()));
+        assert_eq!(begin(6, 4), Err(Refused::BreakRuns), "it is to come");
+        assert_eq!(begin(14, 14), Err(Refused::BreakRuns), "it runs");
+        assert_eq!(begin(15, 15), Ok(()));
     }
 }

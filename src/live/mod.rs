@@ -24,6 +24,7 @@ mod silence;
 mod output;
 pub mod measures;
 
+pub use crate::playlist::AdBreak;
 pub use gate::Admission;
 pub use plan::Transcoding;
 pub use registry::{Registry, State, Status};

@@ -27,7 +27,7 @@ use crate::events::{Bus, Event};
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::repository::{EpochRepository, RunningEpoch};
 use crate::model::{Channel, ChannelId, StreamId};
-use crate::playlist::{self, Directory};
+use crate::playlist::{self, AdBreak, Directory};
 use crate::recording::restore::Restorer;
 
 /// What every channel task needs.
@@ -124,7 +124,7 @@ pub(super) struct Entry {
     pub(super) status: Arc<Mutex<Status>>,
     pub(super) health: Arc<Mutex<Health>>,
     pub(super) ledger: Arc<Ledger>,
-    metadata: Inlet,
+    inlet: Inlet,
     /// Ends the task, its publisher's connection and its playlists; cancelled too once they end by
     /// themselves.
     pub(super) stop: CancellationToken,
@@ -219,12 +219,38 @@ impl Registry {
         text: &str,
     ) -> Result<(), metadata::Refused> {
         metadata::check(text)?;
+        self.with_inlet(
+            channel_id,
+            |state| state == State::Live,
+            |inlet| inlet.put_text(text, Instant::now()),
+        )
+    }
+
+    /// Lists an ad break in the playlists of a channel that is on air.
+    pub fn add_break(
+        &self,
+        channel_id: &ChannelId,
+        ad_break: AdBreak,
+    ) -> Result<(), metadata::Refused> {
+        let now = self.context.clock.now();
+        self.with_inlet(
+            channel_id,
+            |state| state != State::Starting,
+            |inlet| inlet.put_break(ad_break, now),
+        )
+    }
+
+    fn with_inlet(
+        &self,
+        channel_id: &ChannelId,
+        may: impl Fn(State) -> bool,
+        put: impl FnOnce(&Inlet) -> Result<(), metadata::Refused>,
+    ) -> Result<(), metadata::Refused> {
         let entries = lock(&self.entries);
         let entry = entries.get(channel_id.as_str());
-        let is_live =
-            |entry: &&Entry| entry.is_running() && lock(&entry.status).state == State::Live;
-        let entry = entry.filter(is_live).ok_or(metadata::Refused::NotLive)?;
-        entry.metadata.put(text, Instant::now())
+        let may = |entry: &&Entry| entry.is_running() && may(lock(&entry.status).state);
+        let entry = entry.filter(may).ok_or(metadata::Refused::NotLive)?;
+        put(&entry.inlet)
     }
 
     /// How many watch a channel now.
@@ -288,17 +314,17 @@ impl Registry {
             notices: Vec::new(),
             shed: BTreeSet::new(),
         };
-        let (metadata, text_rx) = Inlet::new();
+        let (inlet, insert_rx) = Inlet::new();
         let entry = Entry {
             attach_tx,
-            metadata,
+            inlet,
             status: Arc::new(Mutex::new(status)),
             health: Arc::default(),
             ledger: Arc::default(),
             stop: CancellationToken::new(),
         };
         let ledger = Arc::clone(&entry.ledger);
-        let task = session::ChannelTask::new(Arc::clone(&self.context), &entry, text_rx);
+        let task = session::ChannelTask::new(Arc::clone(&self.context), &entry, insert_rx);
         entries.insert(channel.id.to_string(), entry);
         metrics::gauge!("weir_channels_active").set(count(entries.len()));
         let registry = Arc::clone(self);

@@ -6,6 +6,7 @@
 //! Not here: HTTP (`origin`), waiting, disk, the wall clock (it is an argument).
 //! Read: draft-pantos-hls-rfc8216bis-22.
 
+pub mod ad_break;
 pub mod audience;
 pub mod demand;
 pub mod directory;
@@ -15,11 +16,13 @@ pub mod plain;
 pub mod snapshot;
 pub mod window;
 mod media;
+mod scte35;
 mod tags;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
 
+pub use ad_break::AdBreak;
 pub use audience::Audience;
 pub use demand::RungDemand;
 pub use directory::{Directory, Expected, Listed, LiveChannel, RenditionHandle};

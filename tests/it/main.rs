@@ -7,6 +7,7 @@
 
 mod support;
 
+mod ad_breaks;
 mod one_frame;
 mod publishing;
 mod outages;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Sources;
 use super::restjson::{Code, Error};
+use crate::live::metadata::Refused;
 use crate::live::{State, Status};
 use crate::model::ChannelId;
 
@@ -34,6 +35,16 @@ fn summary(sources: &Sources, id: &ChannelId) -> Option<Value> {
             "startTime": started.to_string(),
         })
     })
+}
+
+/// Why nothing could be put into a stream.
+pub(super) fn refused(why: Refused) -> Error {
+    match why {
+        Refused::NotLive => not_broadcasting(),
+        Refused::TooMany => Error::new(Code::Throttling, why.to_string()),
+        Refused::BreakRuns => Error::new(Code::Conflict, why.to_string()),
+        Refused::Length(_) => Error::invalid("metadata", why),
+    }
 }
 
 pub(super) fn not_broadcasting() -> Error {

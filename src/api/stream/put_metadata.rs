@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::Sources;
-use crate::api::restjson::{Code, Error};
-use crate::live::metadata::Refused;
+use crate::api::restjson::Error;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,10 +15,6 @@ pub(in crate::api) struct Input {
 
 pub(in crate::api) async fn run(sources: &Sources, input: Input) -> Result<Value, Error> {
     let channel = sources.channel(&input.channel_arn).await?;
-    match sources.registry.put_metadata(&channel.id, &input.metadata) {
-        Ok(()) => Ok(Value::Null),
-        Err(Refused::NotLive) => Err(super::not_broadcasting()),
-        Err(refused @ Refused::TooMany) => Err(Error::new(Code::Throttling, refused.to_string())),
-        Err(refused @ Refused::Length(_)) => Err(Error::invalid("metadata", refused)),
-    }
+    let put = sources.registry.put_metadata(&channel.id, &input.metadata);
+    put.map(|()| Value::Null).map_err(super::refused)
 }

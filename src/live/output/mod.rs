@@ -36,7 +36,7 @@ use crate::media::codec::VideoConfig;
 use crate::media::{Sample, TrackKind};
 use crate::packaging::segmenter::{Segmenter, Span};
 use crate::packaging::{self, Author, Cue, Packager, Part};
-use crate::playlist::{self, Directory, Expected, LiveChannel, RungDemand, Variant};
+use crate::playlist::{self, AdBreak, Directory, Expected, LiveChannel, RungDemand, Variant};
 use crate::transcode::ladder::{Ladder, RungAudio, RungVideo};
 use crate::transcode::{Output as Made, Started};
 
@@ -521,6 +521,13 @@ impl Output {
             on_demand.say(&cue);
         }
         true
+    }
+
+    /// Lists an ad break in all renditions, each from its next part on.
+    pub(super) fn add_break(&mut self, ad_break: &AdBreak) {
+        for rendition in &mut self.renditions {
+            rendition.window.add_break(ad_break.clone());
+        }
     }
 
     /// What became of the sound since the last call, in words.

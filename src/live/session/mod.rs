@@ -31,6 +31,7 @@ use self::watch::Watch;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
 use super::ledger::Ledger;
+use super::metadata::Insert;
 use super::output::{Next, Output};
 use super::plan::Facts;
 use super::registry::{Attach, Context, Entry, State, Status, lock};
@@ -41,7 +42,6 @@ use crate::media::TrackKind;
 use crate::model::channel::LatencyMode;
 use crate::model::repository::{self, EPOCH_MSN_RESERVE, EpochRepository};
 use crate::model::{Channel, ChannelId};
-use crate::packaging::Author;
 use crate::playlist;
 
 /// How long storing an epoch may take before the publisher is turned away.
@@ -100,8 +100,8 @@ pub(super) struct ChannelTask {
     ledger: Arc<Ledger>,
     /// Told by the operator to end the stream.
     stop: CancellationToken,
-    /// What its owner has to say to those who watch.
-    text_rx: mpsc::Receiver<String>,
+    /// What its owner puts into the stream.
+    insert_rx: mpsc::Receiver<Insert>,
     output: Option<Output>,
     /// Of the playlists that are open.
     open_grid: Option<playlist::Config>,
@@ -140,7 +140,7 @@ impl ChannelTask {
     pub(super) fn new(
         context: Arc<Context>,
         entry: &Entry,
-        text_rx: mpsc::Receiver<String>,
+        insert_rx: mpsc::Receiver<Insert>,
     ) -> Self {
         Self {
             context,
@@ -148,7 +148,7 @@ impl ChannelTask {
             health: Arc::clone(&entry.health),
             ledger: Arc::clone(&entry.ledger),
             stop: entry.stop.clone(),
-            text_rx,
+            insert_rx,
             output: None,
             open_grid: None,
             filling: None,
@@ -199,8 +199,8 @@ impl ChannelTask {
                     self.seat(&mut seats, attach).await;
                     false
                 }
-                Some(text) = self.text_rx.recv() => {
-                    self.say(Author::Owner, &text);
+                Some(insert) = self.insert_rx.recv() => {
+                    self.insert(insert);
                     false
                 }
                 next = next_of_output(&mut self.output) => {

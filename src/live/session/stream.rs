@@ -16,6 +16,7 @@ use crate::events::Kind;
 use crate::live::SourceConfig;
 use crate::live::health::Code;
 use crate::live::intake::{Action, Ending};
+use crate::live::metadata::Insert;
 use crate::live::output::{Beginning, Next, Output, Place};
 use crate::live::plan::{self, Facts, Setup};
 use crate::live::registry::{State, lock};
@@ -48,6 +49,17 @@ impl ChannelTask {
                 self.package(publisher, other).await?;
                 self.reserve_msn();
                 Ok(())
+            }
+        }
+    }
+
+    /// Puts something of the owner's into the stream.
+    pub(super) fn insert(&mut self, insert: Insert) {
+        match (insert, &mut self.output) {
+            (Insert::Text(text), _) => self.say(Author::Owner, &text),
+            (Insert::AdBreak(ad_break), Some(output)) => output.add_break(&ad_break),
+            (Insert::AdBreak(ad_break), None) => {
+                tracing::warn!(ad_break.id, "an ad break that no playlist can list");
             }
         }
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
+use super::ad_break::BreakLines;
 use super::file_name::{MediaFile, Position};
 use super::plain::{PART_TARGET, TIMELINE_BEGINS};
 use super::tags::{Millis, Seconds5, Tag, put};
@@ -122,8 +123,10 @@ fn render(listing: &Listing, form: &Form<'_>) -> String {
     let mut text = String::with_capacity(lines * SEGMENT_TEXT + OTHER_TEXT);
     let is_low_latency = form.kind == Kind::LowLatency;
     write_header(&mut text, listing, form);
+    let mut breaks = BreakLines::new(listing);
     for index in form.segments.clone().skip(form.skipped) {
         let segment = &listing.segments[index];
+        breaks.write_before(&mut text, segment);
         write_segment_head(&mut text, segment, index == form.segments.start);
         if is_low_latency && index + SEGMENTS_WITH_PARTS >= form.segments.end {
             write_parts(&mut text, segment);
@@ -131,11 +134,13 @@ fn render(listing: &Listing, form: &Form<'_>) -> String {
         let is_missing = form.missing.is_some_and(|all| all.contains(&segment.msn));
         write_segment_tail(&mut text, segment, is_missing);
     }
+    if is_low_latency && let Some(open) = &listing.open {
+        breaks.write_before(&mut text, open);
+        write_segment_head(&mut text, open, form.segments.is_empty());
+        write_parts(&mut text, open);
+    }
+    breaks.write_rest(&mut text);
     if is_low_latency {
-        if let Some(open) = &listing.open {
-            write_segment_head(&mut text, open, form.segments.is_empty());
-            write_parts(&mut text, open);
-        }
         write_hints(&mut text, listing, form.skipped == 0);
     }
     if form.is_ended {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ad_break::AdBreak;
 use super::file_name::Position;
 use super::snapshot::Snapshot;
 use super::{Config, MIN_SEGMENTS, ticks};
@@ -77,6 +78,12 @@ impl Segment {
         self.pieces().map(|piece| piece.len()).sum()
     }
 
+    /// Wall time at which it ends, so far.
+    pub(super) fn until(&self) -> WallTime {
+        let millis = Timescale::VIDEO.convert(self.duration, Timescale::MILLIS);
+        self.program_date_time.plus_millis(millis)
+    }
+
     /// Position of the newest part.
     pub(super) fn last(&self) -> Option<Position> {
         let part = self.part_count().checked_sub(1)?;
@@ -125,6 +132,16 @@ pub(super) struct Listing {
     pub(super) pending_init: Option<Arc<InitSection>>,
     pub(super) is_ended: bool,
     pub(super) reports: Arc<[RenditionReport]>,
+    /// Ad breaks that reach into what is listed or are to come, in order.
+    pub(super) ad_breaks: Arc<[AdBreak]>,
+}
+
+impl Listing {
+    /// Wall time at which the newest part ends; none before the first.
+    pub(super) fn until(&self) -> Option<WallTime> {
+        let newest = self.open.as_ref().or(self.segments.back().map(Arc::as_ref));
+        newest.map(Segment::until)
+    }
 }
 
 /// A timeline: media time tied to the wall clock once.
@@ -167,6 +184,7 @@ impl Window {
                 pending_init: None,
                 is_ended: false,
                 reports: Arc::default(),
+                ad_breaks: Arc::default(),
             },
             timeline: None,
             published: 0,
@@ -259,6 +277,14 @@ impl Window {
         self.listing.reports = reports.into();
     }
 
+    /// Lists an ad break from the next snapshot on, as long as it reaches into what is listed.
+    pub fn add_break(&mut self, ad_break: AdBreak) {
+        let mut all = self.listing.ad_breaks.to_vec();
+        let place = all.partition_point(|other| other.start <= ad_break.start);
+        all.insert(place, ad_break);
+        self.listing.ad_breaks = all.into();
+    }
+
     /// The window as it is now. Costs a pointer per segment; text is made when asked for.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::new(Snapshot::new(self.listing.clone()))
@@ -289,6 +315,14 @@ impl Window {
             listing.discontinuity_sequence += u64::from(oldest.discontinuity);
             listing.removed += 1;
             self.listed = remaining;
+        }
+        let first = listing.segments.get(listing.removed);
+        let is_over = |ad_break: &AdBreak| {
+            first.is_some_and(|first| ad_break.end() <= first.program_date_time)
+        };
+        if listing.ad_breaks.iter().any(is_over) {
+            let kept = listing.ad_breaks.iter().filter(|it| !is_over(it)).cloned();
+            listing.ad_breaks = kept.collect();
         }
     }
 

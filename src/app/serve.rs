@@ -147,7 +147,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         &groups.admin,
     );
     let keys = opened.repository.clone();
-    let gate = Arc::new(Admission::new(keys, registry, config.ingest.require_tls));
+    let documents = opened.repository.clone();
+    let requires_tls = config.ingest.require_tls;
+    let gate = Arc::new(Admission::new(keys, documents, registry, requires_tls));
     let ingest = ingest::Server::new(config.ingest.clone(), gate, groups.ingest.clone());
     let listening = Arc::clone(&ingest).listen(rtmp);
     groups.ingest.spawn("rtmp listener", listening);

@@ -10,14 +10,16 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::known_keys::KnownKeys;
+use super::known_keys::{KnownKeys, Opened};
 use super::registry::{Attach, Registry};
 use crate::base::ids;
 use crate::ingest::{
     Gate, MultitrackInput, Publication, PublishRequest, Refusal, RefusalCode, media_queue,
 };
+use crate::model::arn::{Arn, Resource};
+use crate::model::breaks::FailoverSlateConfiguration;
 use crate::model::channel::{Channel, MultitrackPolicy};
-use crate::model::repository::StreamKeyRepository;
+use crate::model::repository::{self, DocumentRepository, StreamKeyRepository};
 
 /// Media events waiting for a channel's task: about eight seconds of a usual stream.
 const QUEUE_EVENTS: usize = 1024;
@@ -29,20 +31,23 @@ const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 /// Admits publishers whose key opens a channel.
 pub struct Admission {
     keys: Arc<dyn StreamKeyRepository>,
+    documents: Arc<dyn DocumentRepository>,
     known: KnownKeys,
     registry: Arc<Registry>,
     requires_tls: bool,
 }
 
 impl Admission {
-    /// A gate over these keys, into this registry; `requires_tls`: by TLS only, but for channels with `insecureIngest`.
+    /// A gate over these keys and what their channels refer to, into this registry; `requires_tls`: by TLS only, but for channels with `insecureIngest`.
     pub fn new(
         keys: Arc<dyn StreamKeyRepository>,
+        documents: Arc<dyn DocumentRepository>,
         registry: Arc<Registry>,
         requires_tls: bool,
     ) -> Self {
         Self {
             keys,
+            documents,
             known: KnownKeys::default(),
             registry,
             requires_tls,
@@ -51,9 +56,9 @@ impl Admission {
 }
 
 impl Admission {
-    /// The channel that a key opens; of one that has opened it lately also while the database is away.
-    async fn channel_of(&self, key: &str) -> Result<Channel, Refusal> {
-        let lookup = self.keys.channel_of_key(key);
+    /// What a key opens; of one that has opened it lately also while the database is away.
+    async fn opened_by(&self, key: &str) -> Result<Opened, Refusal> {
+        let lookup = self.look_up(key);
         let words = match tokio::time::timeout(LOOKUP_DEADLINE, lookup).await {
             Ok(Ok(found)) => {
                 self.known.learn(key, found.as_ref(), Instant::now());
@@ -66,11 +71,24 @@ impl Admission {
             }
             Err(_) => "the server's database is slow; try again",
         };
-        let known = self.known.channel(key, Instant::now());
-        if let Some(channel) = &known {
+        let known = self.known.opened(key, Instant::now());
+        if let Some(Opened { channel, .. }) = &known {
             tracing::warn!(channel.id = %channel.id, "admitted by a key that is known, without the database");
         }
         known.ok_or_else(|| Refusal::new(RefusalCode::Failed, words))
+    }
+
+    async fn look_up(&self, key: &str) -> Result<Option<Opened>, repository::Error> {
+        let Some(channel) = self.keys.channel_of_key(key).await? else {
+            return Ok(None);
+        };
+        let arn = channel.attached.failover_slate_configuration_arn.parse();
+        let failover = match arn.map(|arn: Arn| arn.resource) {
+            Ok(Resource::Document(kind, id)) => self.documents.load_document(kind, &id).await?,
+            _ => None,
+        };
+        let failover = failover.and_then(|document| document.read::<FailoverSlateConfiguration>());
+        Ok(Some(Opened { channel, failover }))
     }
 }
 
@@ -78,7 +96,8 @@ impl Admission {
 impl Gate for Admission {
     async fn publish(&self, request: PublishRequest) -> Result<Publication, Refusal> {
         let refuse = |code, words: &str| Err(Refusal::new(code, words));
-        let channel = self.channel_of(request.stream_key.expose()).await?;
+        let opened = self.opened_by(request.stream_key.expose()).await?;
+        let Opened { channel, failover } = opened;
         if self.requires_tls && !request.is_encrypted && !channel.is_insecure_ingest {
             let words = "this channel takes encrypted streams only: publish to rtmps:// instead";
             return refuse(RefusalCode::Rejected, words);
@@ -94,6 +113,7 @@ impl Gate for Admission {
         tracing::info!(channel.id = %channel.id, session.id = session_id, "publisher admitted");
         let attach = Attach {
             channel,
+            failover,
             stream_id: session_id.clone(),
             encoder: request.encoder,
             priority,

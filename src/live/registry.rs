@@ -25,6 +25,7 @@ use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
 use crate::events::{Bus, Event};
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
+use crate::model::breaks::FailoverSlateConfiguration;
 use crate::model::repository::{EpochRepository, RunningEpoch};
 use crate::model::{Channel, ChannelId, StreamId};
 use crate::playlist::{self, AdBreak, Directory};
@@ -54,6 +55,8 @@ pub struct Context {
 pub(super) struct Attach {
     /// The channel as it was when the key was looked up.
     pub(super) channel: Channel,
+    /// What the channel has to say of slates.
+    pub(super) failover: Option<FailoverSlateConfiguration>,
     /// The stream session's id, `st-…`.
     pub(super) stream_id: String,
     /// The encoder as it names itself.

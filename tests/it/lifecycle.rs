@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Url;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::Instant;
 use weir::conformance::{Finding, Level, Options, check};
 
+use super::api;
 use super::support::clips::{clip, frame_count};
 use super::support::eventually;
 use super::support::ladder::scene::{Source, recording};
@@ -127,6 +128,36 @@ async fn viewers_see_a_slate_while_a_connected_encoder_is_silent() {
     publisher.go_on().await;
     let back = follow(&url, |seen| seen.discontinuities.len() >= 2);
     within(30, "the return of the pictures", back).await;
+    publisher.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slate_stays_as_long_as_the_channels_configuration_says() {
+    let server = api::server(&[]).await;
+    let channel = server.channel().await;
+    let arn = api::call(&server, "list_channels", &json!({})).await["channels"][0]["arn"].clone();
+    let made = json!({"minSlateDisplaySeconds": 8});
+    let made = api::call(&server, "create_failover_slate_configuration", &made).await;
+    let slate = &made["failoverSlateConfiguration"]["arn"];
+    let update = json!({"arn": arn, "failoverSlateConfigurationArn": slate});
+    api::call(&server, "update_channel", &update).await;
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    let url = media_playlist_url(&channel.playback_url).await;
+    within(30, "a segment", follow(&url, has_segments(1))).await;
+    publisher.pause().await;
+    let slate = follow(&url, |seen| !seen.discontinuities.is_empty());
+    within(30, "a slate", slate).await;
+    publisher.go_on().await;
+    let back = follow(&url, |seen| {
+        let back = seen.discontinuities.get(1);
+        back.is_some_and(|msn| seen.segments.contains_key(msn))
+    });
+    let seen = within(30, "the return of the pictures", back).await;
+    let [slate, back] = seen.discontinuities[..] else {
+        panic!("a slate and pictures: {seen:?}")
+    };
+    let shown: f64 = seen.segments.range(slate..back).map(|(_, s)| s).sum();
+    assert!(shown >= 7.9, "a slate of {shown} s");
     publisher.kill().await;
 }
 

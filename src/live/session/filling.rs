@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::ChannelTask;
 use crate::base::clock::WallTime;
+use crate::ingest::MediaEvent;
 use crate::live::SlateMode;
 use crate::live::output::{Filler, Output, Slate, SlatePlan};
 
@@ -27,6 +28,8 @@ pub(super) struct Filling {
     /// When what is shown began, or will have begun.
     at: WallTime,
     began: Instant,
+    /// When pictures were missed.
+    since: Instant,
     /// None while a slate is given its moment.
     filler: Option<Filler>,
     slate: NextSlate,
@@ -75,6 +78,32 @@ pub(super) async fn next_slate(filling: &mut Option<Filling>) -> Made {
 }
 
 impl ChannelTask {
+    /// After so long without a picture the playlists go on without.
+    pub(super) fn slate_after(&self) -> Duration {
+        let failover = self.failover.as_ref();
+        let seconds = failover.map(|failover| failover.activation_threshold_seconds.into());
+        Duration::from_secs(seconds.unwrap_or(self.context.config.slate_after_seconds))
+    }
+
+    /// When the stream ends if nobody returns; the channel may say how long a slate is shown at most.
+    pub(super) fn hold_until(&self) -> Instant {
+        let Some(failover) = &self.failover else {
+            return Instant::now() + Duration::from_secs(self.context.config.hold_seconds);
+        };
+        let since = self.filling.as_ref().map(|filling| filling.since);
+        let longest = Duration::from_secs(failover.max_slate_display_seconds.into());
+        since.unwrap_or_else(Instant::now) + longest
+    }
+
+    /// Whether what is shown has to stay a little longer, and this picture or sound is not shown.
+    pub(super) fn slate_stays(&self, event: &MediaEvent) -> bool {
+        let (Some(filling), Some(failover)) = (&self.filling, &self.failover) else {
+            return false;
+        };
+        let shortest = Duration::from_secs(failover.min_slate_display_seconds.into());
+        matches!(event, MediaEvent::Sample(_)) && filling.since.elapsed() < shortest
+    }
+
     /// Whether the playlists stand still without pictures, and are to be filled then.
     pub(super) fn may_be_filled(&self) -> bool {
         let output = self.output.as_ref();
@@ -96,6 +125,7 @@ impl ChannelTask {
         self.filling = Some(Filling {
             at: self.context.clock.now(),
             began: Instant::now(),
+            since: Instant::now(),
             filler: None,
             slate,
         });

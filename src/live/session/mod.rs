@@ -39,6 +39,7 @@ use crate::base::retry::Backoff;
 use crate::events::{Event, Kind};
 use crate::ingest::{EndReason, MediaEvent, MediaReceiver, Refusal, RefusalCode};
 use crate::media::TrackKind;
+use crate::model::breaks::FailoverSlateConfiguration;
 use crate::model::channel::LatencyMode;
 use crate::model::repository::{self, EPOCH_MSN_RESERVE, EpochRepository};
 use crate::model::{Channel, ChannelId};
@@ -107,6 +108,8 @@ pub(super) struct ChannelTask {
     open_grid: Option<playlist::Config>,
     /// What the playlists show while no pictures come.
     filling: Option<Filling>,
+    /// What the channel has to say of it; else the configuration does.
+    failover: Option<FailoverSlateConfiguration>,
     /// Whether a slate could not be made: gaps stay gaps.
     lacks_slate: bool,
     /// Held while one is being made.
@@ -152,6 +155,7 @@ impl ChannelTask {
             output: None,
             open_grid: None,
             filling: None,
+            failover: None,
             lacks_slate: false,
             slate_turn: Arc::new(Semaphore::new(1)),
             epoch: 0,
@@ -264,7 +268,7 @@ impl ChannelTask {
             ),
             (hold, Due::Hold),
             (
-                slate.map(|p| p.seen.max(p.sent) + seconds(config.slate_after_seconds)),
+                slate.map(|p| p.seen.max(p.sent) + self.slate_after()),
                 Due::Slate,
             ),
             (self.filling.as_ref().map(Filling::due), Due::Frame),
@@ -327,6 +331,10 @@ impl ChannelTask {
             matches!(&event, MediaEvent::Sample(sample) if sample.track == TrackKind::Video);
         let action = match self.observe(current, &event) {
             Some(ending) => Action::Leave(ending),
+            None if self.slate_stays(&event) => {
+                current.seen = Instant::now();
+                Action::Wait
+            }
             None => current.intake.take(event),
         };
         if is_picture {
@@ -427,8 +435,8 @@ impl ChannelTask {
         if self.output.is_none() {
             return;
         }
-        let hold = Duration::from_secs(self.context.config.hold_seconds);
-        self.held_until.get_or_insert_with(|| Instant::now() + hold);
+        let until = self.hold_until();
+        self.held_until.get_or_insert(until);
         lock(&self.status).state = State::Held;
         if self.filling.is_none() {
             self.begin_filler().await;

@@ -76,7 +76,7 @@ impl ChannelTask {
     }
 
     /// A publisher that has attached.
-    pub(super) fn welcome(&self, attach: Attach) -> Publisher {
+    pub(super) fn welcome(&mut self, attach: Attach) -> Publisher {
         tracing::info!(
             session.id = attach.stream_id,
             encoder = attach.encoder,
@@ -88,6 +88,7 @@ impl ChannelTask {
             may_transcode: self.context.transcoding.is_allowed(&attach.channel),
         };
         lock(&self.status).channel = attach.channel.clone();
+        self.failover = attach.failover;
         let now = Instant::now();
         Publisher {
             watch: Watch::new(&self.context, &attach.channel),
@@ -127,6 +128,10 @@ impl ChannelTask {
         };
         let action = match self.observe(candidate, &event) {
             Some(ending) => Action::Leave(ending),
+            None if self.slate_stays(&event) => {
+                candidate.seen = Instant::now();
+                Action::Wait
+            }
             None => candidate.intake.take(event),
         };
         match action {

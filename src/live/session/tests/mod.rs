@@ -21,6 +21,7 @@ use crate::model::repository::{Epoch, RunningEpoch};
 use crate::playlist::{self, Directory, RenditionHandle};
 use crate::transcode::slate::tests::black;
 
+mod failover;
 mod seating;
 
 /// A picture's duration: 30 a second.
@@ -106,6 +107,7 @@ struct Bench {
     registry: Arc<Registry>,
     directory: Arc<Directory>,
     channel: Channel,
+    failover: Option<FailoverSlateConfiguration>,
     events: Subscription,
     /// Events heard, by name and stream session.
     heard: Vec<(&'static str, String)>,
@@ -151,6 +153,7 @@ impl Bench {
             registry,
             directory,
             channel: Channel::create(&settings, WallTime(0)).unwrap(),
+            failover: None,
             events,
             heard: Vec::new(),
         }
@@ -162,6 +165,7 @@ impl Bench {
         let (stop_tx, stopped) = oneshot::channel();
         self.registry.attach(Attach {
             channel: self.channel.clone(),
+            failover: self.failover.clone(),
             stream_id: stream_id.to_owned(),
             encoder: "a test".to_owned(),
             priority,

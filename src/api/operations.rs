@@ -127,5 +127,6 @@ pub(super) fn changes_playback(name: &str, input: &Value) -> bool {
 
 /// An input as its type. What the type refuses and the shapes do not would be a fault of ours.
 pub(super) fn read<T: DeserializeOwned>(input: Value) -> Result<T, Error> {
-    serde_json::from_value(input).map_err(|error| Error::new(Code::Validation, error.to_string()))
+    serde_json::from_value(input)
+        .map_err(|error| Error::new(Code::InternalServer, error.to_string()))
 }

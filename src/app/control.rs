@@ -56,8 +56,8 @@ pub(super) fn sources(
     }
 }
 
-/// Starts what runs beside the handlers.
-pub(super) fn start(sources: &api::Sources) -> Result<(), webhook::Error> {
+/// Starts what runs beside the handlers. Webhooks end after what is told last is recorded.
+pub(super) fn start(sources: &api::Sources, webhooks: &Tasks) -> Result<(), webhook::Error> {
     let tasks = &sources.tasks;
     let events = sources.events.subscribe();
     let recording = api::record_stream_sessions(sources.clone(), events, tasks.token().clone());
@@ -66,8 +66,8 @@ pub(super) fn start(sources: &api::Sources) -> Result<(), webhook::Error> {
     tasks.spawn_cancellable("recording buckets", settling);
     let (clock, config) = (Arc::clone(&sources.clock), (*sources.webhooks).clone());
     let deliverer = Deliverer::new(Arc::clone(&sources.repository), clock, config)?;
-    let delivering = deliverer.run(sources.told.subscribe(), tasks.token().clone());
-    tasks.spawn("webhooks", delivering);
+    let delivering = deliverer.run(sources.told.subscribe(), webhooks.token().clone());
+    webhooks.spawn("webhooks", delivering);
     Ok(())
 }
 

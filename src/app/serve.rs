@@ -67,6 +67,7 @@ struct Groups {
     live: Tasks,
     mirror: Tasks,
     http: Tasks,
+    webhooks: Tasks,
     admin: Tasks,
 }
 
@@ -77,6 +78,7 @@ impl Groups {
             &self.live,
             &self.mirror,
             &self.http,
+            &self.webhooks,
             &self.admin,
         ] {
             group.stop().await;
@@ -137,7 +139,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     groups.live.spawn_cancellable("measures", keeping);
     let protection = open_protection(&config, &opened, &groups.http).await?;
     let served = (&directory, &registry, protection, Arc::clone(&measures));
-    let take_http = serve_http(&config, &opened, served, http, &groups.http)?;
+    let take_http = serve_http(&config, &opened, served, http, &groups)?;
     let repository = Arc::clone(&opened.repository);
     serve_admin(
         &config,
@@ -303,8 +305,9 @@ fn serve_http(
         Arc<Measures>,
     ),
     listener: TcpListener,
-    tasks: &Tasks,
+    groups: &Groups,
 ) -> anyhow::Result<impl Fn(Stream, SocketAddr) + Send + Sync + 'static> {
+    let tasks = &groups.http;
     let scope = opened.endpoints.scope();
     let origin = Origin::new(
         Arc::clone(directory),
@@ -315,7 +318,7 @@ fn serve_http(
     );
     let origin = origin.protected_by(Arc::clone(&protection));
     let sources = control::sources(config, opened, (registry, measures), protection, tasks);
-    control::start(&sources)?;
+    control::start(&sources, &groups.webhooks)?;
     let router = api::router(sources, console::router());
     let handle = move |request, client: SocketAddr| {
         answer(origin.clone(), router.clone(), request, client.ip())

@@ -1,6 +1,7 @@
 //! What happens is told: to webhooks, in order and signed, through failures and crashes; and at `/events`.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use weir::base::clock::{Clock as _, SimulatedClock, WallTime};
 use weir::events::webhook::{Config, Deliverer};
@@ -76,6 +78,8 @@ impl Post {
 #[derive(Default)]
 struct Seen {
     status: Mutex<StatusCode>,
+    /// How long it takes to answer.
+    delay: Mutex<Duration>,
     posts: Mutex<Vec<Post>>,
 }
 
@@ -107,6 +111,10 @@ impl Receiver {
         *self.seen.status.lock().unwrap() = status;
     }
 
+    fn answer_after(&self, delay: Duration) {
+        *self.seen.delay.lock().unwrap() = delay;
+    }
+
     fn posts(&self) -> Vec<Post> {
         self.seen.posts.lock().unwrap().clone()
     }
@@ -130,7 +138,8 @@ impl Receiver {
 async fn take(State(seen): State<Arc<Seen>>, headers: HeaderMap, body: Bytes) -> Answer {
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
     assert_eq!(header("content-type"), "application/json");
-    let status = *seen.status.lock().unwrap();
+    let (status, delay) = (*seen.status.lock().unwrap(), *seen.delay.lock().unwrap());
+    sleep(delay).await;
     seen.posts.lock().unwrap().push(Post {
         id: header("webhook-id"),
         timestamp: header("webhook-timestamp"),
@@ -229,6 +238,30 @@ async fn a_receiver_gets_all_in_order_through_its_outage_and_the_servers_death()
         elsewhere.posts().is_empty(),
         "its rules let nothing through"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_stopped_tells_the_end_before_it_goes() {
+    let mut server = TestServer::start_with(&KEY).await;
+    let channel = server.channel().await;
+    let receiver = Receiver::start().await;
+    // Its connections wait in the listener's queue, and nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = format!("http://{}/", silent.local_addr().unwrap());
+    for url in [&dead, &receiver.url] {
+        webhook(&server, &json!({"url": url})).await;
+    }
+    let publisher = Publisher::looping(&clip("fps30.flv"), &channel.ingest_url);
+    media_playlist_url(&channel.playback_url).await;
+    let has_begun = |posts: &[Post]| posts.iter().any(|post| post.name() == "Stream Start");
+    receiver.until("the beginning", has_begun).await;
+    receiver.answer_after(Duration::from_secs(2));
+    assert!(server.terminate().await.success());
+    let names: Vec<_> = receiver.taken().iter().map(Post::name).collect();
+    for name in ["Stream End", "Session Ended"] {
+        assert!(names.iter().any(|it| it == name), "{name} in {names:?}");
+    }
+    publisher.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, redirect};
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest time without a look at who is due.
 const LOOK: Duration = Duration::from_secs(30);
+/// How long those that are due are served when the server ends.
+const LAST: Duration = Duration::from_secs(10);
 /// Events and dead letters that are read at once.
 const BATCH: u32 = 100;
 
@@ -81,8 +83,8 @@ impl<R: OutboxRepository + ?Sized> Deliverer<R> {
         })
     }
 
-    /// Delivers until `token` is cancelled. A change of `told` is word of something new: events, receivers, or dead letters to
-    /// be sent again.
+    /// Delivers until `token` is cancelled, and then what is there and due, for a while. A change of `told` is word of something
+    /// new: events, receivers, or dead letters to be sent again.
     pub async fn run(self, mut told: watch::Receiver<u64>, token: CancellationToken) {
         let mut under_way: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
         // Those under way, and those that are up to date.
@@ -103,7 +105,7 @@ impl<R: OutboxRepository + ?Sized> Deliverer<R> {
             };
             let is_any = !under_way.is_empty();
             tokio::select! {
-                () = token.cancelled() => return,
+                () = token.cancelled() => break,
                 Some((id, how)) = under_way.next(), if is_any => match how {
                     Left::UpToDate(at) => drop(left.insert(id, Some(at))),
                     Left::Waiting => drop(left.remove(&id)),
@@ -118,6 +120,29 @@ impl<R: OutboxRepository + ?Sized> Deliverer<R> {
                 () = sleep(wait) => {}
             }
         }
+        if timeout(LAST, self.finish(under_way, left)).await.is_err() {
+            tracing::warn!("webhooks were too slow: they get the last events after the next start");
+        }
+    }
+
+    /// Serves everybody who is due once more, beside those that are under way.
+    async fn finish<'a>(
+        &'a self,
+        mut under_way: FuturesUnordered<Serving<'a>>,
+        mut left: HashMap<String, Option<u64>>,
+    ) {
+        // Who has ended may have done so before the last event was there; who has not will find it.
+        while let Some(Some((id, _))) = under_way.next().now_or_never() {
+            left.remove(&id);
+        }
+        left.retain(|_, at| at.is_none());
+        let webhooks = self.timely(self.repository.list_webhooks()).await;
+        let (due, _) = self.due(webhooks.unwrap_or_default(), &left, 0);
+        under_way.extend(
+            due.into_iter()
+                .map(|webhook| -> Serving<'_> { Box::pin(self.serve(webhook, 0)) }),
+        );
+        while under_way.next().await.is_some() {}
     }
 
     /// Those whose turn it is, and how long until the next one's.

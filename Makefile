@@ -31,6 +31,7 @@ check: setup-run web ## format, lints, documentation, tidy
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked
+	cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR) --bins
 	cargo test --locked --test tidy
 	cd web && npm run check
 	@for tool in 'cargo-deny cargo deny check' 'cargo-machete cargo machete' 'typos typos'; do \
@@ -41,6 +42,7 @@ bench: setup-bench release ## every benchmark, peers side by side
 	cargo bench --locked --bench '*'
 	tests/clips.sh bench
 	python3 benches/peers/run.py --weir $(WEIR)
+	python3 benches/api/run.py --weir $(WEIR)
 	python3 benches/ladder/run.py --weir $(WEIR) --fit
 	python3 benches/ladder/on_demand.py --weir $(WEIR)
 	python3 benches/glass/run.py --weir $(WEIR)

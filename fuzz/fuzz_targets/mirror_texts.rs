@@ -9,7 +9,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     if let Ok(entries) = multivariant::parse(text) {
-        let written = multivariant::render(entries.clone());
+        let written = multivariant::render(&[], entries.clone());
         let again = multivariant::parse(&written).map(|entries| entries.len());
         assert_eq!(again, Ok(entries.len()));
     }

@@ -67,6 +67,13 @@ pub enum Kind {
         /// By how much the stream is above it.
         exceeded_by: u64,
     },
+    /// A publisher was refused because so many channels are on air; no event of its channel's.
+    TooManyBroadcasts {
+        /// How many may be.
+        limit_value: u64,
+        /// How many there would have been beyond that.
+        exceeded_by: u64,
+    },
     /// The channel's owner has inserted an ad break.
     AdBreakInserted {
         /// Twelve letters and digits.
@@ -149,7 +156,7 @@ impl Event {
             | Kind::StreamTakeover
             | Kind::StreamTakeoverFailure { .. } => "IVS Stream State Change",
             Kind::StarvationStart | Kind::StarvationEnd => "IVS Stream Health Change",
-            Kind::LimitBreach { .. } => "IVS Limit Breach",
+            Kind::LimitBreach { .. } | Kind::TooManyBroadcasts { .. } => "IVS Limit Breach",
             Kind::AdBreakInserted { .. } => "IVS Ad Break State Change",
             Kind::RenditionShed { .. } | Kind::RenditionRestored { .. } => "Weir Rendition Change",
             Kind::Finding { .. } => "Weir Stream Finding",
@@ -169,6 +176,7 @@ impl Event {
             Kind::StarvationStart => "Starvation Start",
             Kind::StarvationEnd => "Starvation End",
             Kind::LimitBreach { limit, .. } => limit.name(),
+            Kind::TooManyBroadcasts { .. } => "Concurrent Broadcasts",
             Kind::AdBreakInserted { .. } => "Ad Break Inserted",
             Kind::RenditionShed { .. } => "Rendition Shed",
             Kind::RenditionRestored { .. } => "Rendition Restored",
@@ -195,9 +203,15 @@ impl Event {
             "account": scope.account(),
             "time": self.time.in_seconds(),
             "region": scope.region(),
-            "resources": [scope.channel_arn(&self.channel_id).to_string()],
+            "resources": self.resource(scope).as_slice(),
             "detail": self.detail(),
         })
+    }
+
+    /// The ARN that it is about; none if that is the whole server.
+    pub fn resource(&self, scope: &Scope) -> Option<String> {
+        let is_of_channel = !matches!(self.kind, Kind::TooManyBroadcasts { .. });
+        is_of_channel.then(|| scope.channel_arn(&self.channel_id).to_string())
     }
 
     /// Whether Amazon IVS has such an event, too.
@@ -222,6 +236,17 @@ impl Event {
                 "exceeded_by": exceeded_by,
                 "limit_unit": limit.unit(),
             }),
+            Kind::TooManyBroadcasts {
+                limit_value,
+                exceeded_by,
+            } => {
+                return json!({
+                    "limit_name": self.name(),
+                    "limit_value": limit_value,
+                    "exceeded_by": exceeded_by,
+                    "limit_unit": "active streams",
+                });
+            }
             Kind::AdBreakInserted {
                 ad_break_id,
                 duration_seconds,
@@ -314,6 +339,24 @@ pub(super) mod tests {
           "limit_unit": "total pixels",
           "limit_value": 495000,
           "stream_id": "st-1A2b3c4D5e6F78ghij9Klmn"
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_breach_of_the_whole_server_names_no_channel() {
+        let breach = json(Kind::TooManyBroadcasts {
+            limit_value: 100,
+            exceeded_by: 1,
+        });
+        assert_eq!(breach["detail-type"], "IVS Limit Breach");
+        assert_eq!(breach["resources"], json!([]));
+        insta::assert_json_snapshot!(breach["detail"], @r#"
+        {
+          "exceeded_by": 1,
+          "limit_name": "Concurrent Broadcasts",
+          "limit_unit": "active streams",
+          "limit_value": 100
         }
         "#);
     }

@@ -128,6 +128,8 @@ pub struct Config {
     pub slate_after_seconds: u64,
     /// Seconds after which a stream is ended.
     pub max_stream_seconds: u64,
+    /// Most channels on air at once.
+    pub max_streams: u32,
     /// Whether more than what follows ends a publish; else it is only told.
     pub enforce_limits: bool,
     /// Most kilobits per second of both tracks.
@@ -166,6 +168,7 @@ impl Default for Config {
             slate_image: PathBuf::new(),
             slate_after_seconds: 3,
             max_stream_seconds: 48 * 3600,
+            max_streams: 100,
             enforce_limits: true,
             max_bitrate_kbps: 8_500,
             max_basic_bitrate_kbps: 3_500,

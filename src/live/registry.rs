@@ -23,7 +23,7 @@ use super::session::resume::Resumption;
 use super::{Config, Ingest, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
-use crate::events::{Bus, Event};
+use crate::events::{Bus, Event, Kind};
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::breaks::FailoverSlateConfiguration;
 use crate::model::repository::{EpochRepository, RunningEpoch};
@@ -263,7 +263,7 @@ impl Registry {
     }
 
     /// Hands a publisher to its channel's task, starting one if there is none; refused when the
-    /// task is swamped by publishers.
+    /// task is swamped by publishers, or too many channels are on air.
     pub(super) fn attach(self: &Arc<Self>, attach: Attach) {
         let mut entries = lock(&self.entries);
         let mut attach = attach;
@@ -276,6 +276,18 @@ impl Registry {
                 }
                 Err(mpsc::error::TrySendError::Closed(back)) => attach = back,
             }
+        }
+        let running = entries.values().filter(|entry| entry.is_running()).count();
+        let (running, most) = (running as u64, u64::from(self.context.config.max_streams));
+        if running >= most {
+            let kind = Kind::TooManyBroadcasts {
+                limit_value: most,
+                exceeded_by: running + 1 - most,
+            };
+            let event = Event::new(self.context.clock.now(), &channel, None, kind);
+            self.context.events.emit(event);
+            let words = format!("{most} channels are on air, and more may not be; try again later");
+            return attach.refuse(&words);
         }
         let stream_id = attach.stream_id.clone();
         self.start(&mut entries, channel, stream_id, First::Publisher(attach));

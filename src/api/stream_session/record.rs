@@ -161,7 +161,7 @@ fn told(sources: &Sources, event: &Event) -> Told {
         seq: 0,
         id: event.id.clone(),
         detail_type: event.detail_type().to_owned(),
-        resource: scope.channel_arn(&event.channel_id).to_string(),
+        resource: event.resource(scope).unwrap_or_default(),
         at: event.time,
         body: event.to_json(scope).to_string(),
     }

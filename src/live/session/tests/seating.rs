@@ -42,6 +42,35 @@ async fn who_waits_for_the_place_has_to_go_with_the_one_that_had_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_channels_than_configured_are_on_air() {
+    let config = Config {
+        max_streams: 1,
+        ..gaps()
+    };
+    let mut bench = Bench::with(config, false, Arc::new(SimulatedClock::default()));
+    let mut first = bench.publish("st-a", None);
+    first.start().await;
+    bench.hear("Stream Start").await;
+    let own = bench.channel.clone();
+    bench.channel = Channel::create(&Settings::default(), WallTime(0)).unwrap();
+    let mut other = bench.publish("st-b", None);
+    assert!(other.refusal().await.contains("1 channels are on air"));
+    bench.hear("Concurrent Broadcasts").await;
+    let other = std::mem::replace(&mut bench.channel, own);
+    // The same channel goes on, and when it is over there is room.
+    let mut taker = bench.publish("st-c", Some(1));
+    taker.start().await;
+    bench.hear("Stream Takeover").await;
+    taker.send(MediaEvent::End(EndReason::Unpublished)).await;
+    bench.hear("Stream End").await;
+    bench.settle().await;
+    bench.channel = other;
+    let mut second = bench.publish("st-d", None);
+    second.start().await;
+    assert_eq!(bench.hear("Stream Start").await, "st-d");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_takeover_leaves_the_stream_its_start_and_a_new_stream_has_its_own() {
     let clock = Arc::new(SimulatedClock::default());
     let mut bench = Bench::with(gaps(), false, Arc::clone(&clock) as SharedClock);

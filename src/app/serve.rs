@@ -135,6 +135,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         Arc::clone(&measures),
         Arc::clone(&registry),
         Arc::new(SystemClock),
+        config.origin.max_viewers,
     );
     groups.live.spawn_cancellable("measures", keeping);
     let protection = open_protection(&config, &opened, &groups.http).await?;

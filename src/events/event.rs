@@ -67,11 +67,13 @@ pub enum Kind {
         /// By how much the stream is above it.
         exceeded_by: u64,
     },
-    /// A publisher was refused because so many channels are on air; no event of its channel's.
-    TooManyBroadcasts {
+    /// The whole server has as much as it may; no event of a channel's.
+    ServerLimitBreach {
+        /// Of what.
+        limit: ServerLimit,
         /// How many may be.
         limit_value: u64,
-        /// How many there would have been beyond that.
+        /// How many more there would be.
         exceeded_by: u64,
     },
     /// The channel's owner has inserted an ad break.
@@ -132,6 +134,33 @@ impl IngestLimit {
     }
 }
 
+/// A limit of what there may be at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerLimit {
+    /// Channels on air.
+    Broadcasts,
+    /// Who watches, all channels together.
+    Viewers,
+}
+
+impl ServerLimit {
+    /// IVS's `limit_name`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broadcasts => "Concurrent Broadcasts",
+            Self::Viewers => "Concurrent Viewers",
+        }
+    }
+
+    /// IVS's `limit_unit`.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Broadcasts => "active streams",
+            Self::Viewers => "viewers",
+        }
+    }
+}
+
 impl Event {
     /// An event of `channel` with a new id.
     pub fn new(time: WallTime, channel: &Channel, stream_id: Option<&str>, kind: Kind) -> Self {
@@ -156,7 +185,7 @@ impl Event {
             | Kind::StreamTakeover
             | Kind::StreamTakeoverFailure { .. } => "IVS Stream State Change",
             Kind::StarvationStart | Kind::StarvationEnd => "IVS Stream Health Change",
-            Kind::LimitBreach { .. } | Kind::TooManyBroadcasts { .. } => "IVS Limit Breach",
+            Kind::LimitBreach { .. } | Kind::ServerLimitBreach { .. } => "IVS Limit Breach",
             Kind::AdBreakInserted { .. } => "IVS Ad Break State Change",
             Kind::RenditionShed { .. } | Kind::RenditionRestored { .. } => "Weir Rendition Change",
             Kind::Finding { .. } => "Weir Stream Finding",
@@ -176,7 +205,7 @@ impl Event {
             Kind::StarvationStart => "Starvation Start",
             Kind::StarvationEnd => "Starvation End",
             Kind::LimitBreach { limit, .. } => limit.name(),
-            Kind::TooManyBroadcasts { .. } => "Concurrent Broadcasts",
+            Kind::ServerLimitBreach { limit, .. } => limit.name(),
             Kind::AdBreakInserted { .. } => "Ad Break Inserted",
             Kind::RenditionShed { .. } => "Rendition Shed",
             Kind::RenditionRestored { .. } => "Rendition Restored",
@@ -210,7 +239,7 @@ impl Event {
 
     /// The ARN that it is about; none if that is the whole server.
     pub fn resource(&self, scope: &Scope) -> Option<String> {
-        let is_of_channel = !matches!(self.kind, Kind::TooManyBroadcasts { .. });
+        let is_of_channel = !matches!(self.kind, Kind::ServerLimitBreach { .. });
         is_of_channel.then(|| scope.channel_arn(&self.channel_id).to_string())
     }
 
@@ -236,15 +265,16 @@ impl Event {
                 "exceeded_by": exceeded_by,
                 "limit_unit": limit.unit(),
             }),
-            Kind::TooManyBroadcasts {
+            Kind::ServerLimitBreach {
+                limit,
                 limit_value,
                 exceeded_by,
             } => {
                 return json!({
-                    "limit_name": self.name(),
+                    "limit_name": limit.name(),
                     "limit_value": limit_value,
                     "exceeded_by": exceeded_by,
-                    "limit_unit": "active streams",
+                    "limit_unit": limit.unit(),
                 });
             }
             Kind::AdBreakInserted {
@@ -345,7 +375,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_breach_of_the_whole_server_names_no_channel() {
-        let breach = json(Kind::TooManyBroadcasts {
+        let breach = json(Kind::ServerLimitBreach {
+            limit: ServerLimit::Broadcasts,
             limit_value: 100,
             exceeded_by: 1,
         });

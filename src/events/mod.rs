@@ -10,4 +10,4 @@ mod event;
 pub mod webhook;
 
 pub use bus::{Bus, Heard, Subscription};
-pub use event::{Event, IngestLimit, Kind};
+pub use event::{Event, IngestLimit, Kind, ServerLimit};

@@ -23,7 +23,7 @@ use super::session::resume::Resumption;
 use super::{Config, Ingest, session};
 use crate::base::clock::{SharedClock, WallTime};
 use crate::base::tasks::Tasks;
-use crate::events::{Bus, Event, Kind};
+use crate::events::{Bus, Event, Kind, ServerLimit};
 use crate::ingest::{MediaReceiver, Refusal, RefusalCode};
 use crate::model::breaks::FailoverSlateConfiguration;
 use crate::model::repository::{EpochRepository, RunningEpoch};
@@ -280,7 +280,8 @@ impl Registry {
         let running = entries.values().filter(|entry| entry.is_running()).count();
         let (running, most) = (running as u64, u64::from(self.context.config.max_streams));
         if running >= most {
-            let kind = Kind::TooManyBroadcasts {
+            let kind = Kind::ServerLimitBreach {
+                limit: ServerLimit::Broadcasts,
                 limit_value: most,
                 exceeded_by: running + 1 - most,
             };

@@ -43,13 +43,25 @@ use crate::base::clock::SharedClock;
 use crate::playlist::{Directory, MediaFile, RenditionHandle, Snapshot};
 
 /// How playback is answered.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// What a blocking reload with `_HLS_msn` alone waits for: `segment` or `first_part`.
     pub msn_only: MsnOnly,
     /// A database of addresses and countries in MaxMind's format; empty: nobody knows where clients are.
     pub country_database: PathBuf,
+    /// Most viewers of all channels together; further ones are refused.
+    pub max_viewers: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            msn_only: MsnOnly::default(),
+            country_database: PathBuf::new(),
+            max_viewers: 15_000,
+        }
+    }
 }
 
 /// Serves live channels.
@@ -60,6 +72,7 @@ pub struct Origin {
     region: Arc<str>,
     account: Arc<str>,
     msn_only: MsnOnly,
+    max_viewers: u64,
     target_duration_s: u32,
     clock: SharedClock,
 }
@@ -81,6 +94,7 @@ impl Origin {
             region,
             account,
             msn_only: config.msn_only,
+            max_viewers: config.max_viewers,
             target_duration_s,
             clock,
         }

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::header::ORIGIN;
 use http::{Method, Request, StatusCode};
+use tokio::time::Instant;
 
 use super::answer::{self, Age, Answer};
 use super::protection::{Refusal, Ticket, Visitor};
@@ -48,6 +49,14 @@ impl Origin {
         };
         if !self.is_playable(&channel).await {
             return Ok(offline());
+        }
+        if request.method() != Method::HEAD && self.is_full() {
+            return Ok(answer::refusal(
+                StatusCode::TOO_MANY_REQUESTS,
+                "viewer_quota",
+                "as many watch as may at once; try again later",
+                self.age(Cached::Failure),
+            ));
         }
         let largest = ticket.as_ref().and_then(|it| it.session.maximum_resolution);
         let is_listed = |handle: &&Arc<RenditionHandle>| {
@@ -107,6 +116,13 @@ impl Origin {
             address: client,
         };
         protection.admit_visitor(channel_id, &visitor)
+    }
+
+    /// Whether as many watch as may, all channels together.
+    fn is_full(&self) -> bool {
+        let (now, audiences) = (Instant::now(), self.directory.audiences());
+        let viewers: u64 = audiences.iter().map(|(_, it)| it.count(now)).sum();
+        viewers >= self.max_viewers
     }
 
     /// Rule 64: nobody is sent to a playlist that cannot be played yet. Waits for any of those that are
@@ -220,7 +236,7 @@ mod tests {
             channel_id: "abcdABCDefgh".to_owned(),
             epoch: 7,
             first_epoch: 7,
-            audience: Arc::new(Audience::new(tokio::time::Instant::now())),
+            audience: Arc::new(Audience::new(Instant::now())),
             renditions,
         }));
         let origin = Origin::new(

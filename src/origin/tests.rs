@@ -100,7 +100,8 @@ async fn moment() -> Instant {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_counts_from_its_first_media_request_until_it_is_gone() {
-    let (origin, directory) = stage();
+    let (mut origin, directory) = stage();
+    origin.max_viewers = 20;
     let audience = directory.audience(CHANNEL).unwrap();
     let file = |session: u32, file: &str| format!("/api/video/v1/s/v{session}/{CHANNEL}/{file}");
 
@@ -127,6 +128,10 @@ async fn a_session_counts_from_its_first_media_request_until_it_is_gone() {
         }
     }
     assert_eq!(audience.count(moment().await), 20, "one each");
+    let full = StatusCode::TOO_MANY_REQUESTS;
+    assert_eq!(status(&origin, PLAYBACK).await, full, "as many as may");
+    let theirs = file(0, "7/source/1.m4s");
+    assert_eq!(status(&origin, &theirs).await, StatusCode::OK);
 
     // A slow player: a segment and a playlist each ten seconds. The others have left.
     for _ in 0..5 {
@@ -136,6 +141,7 @@ async fn a_session_counts_from_its_first_media_request_until_it_is_gone() {
         assert!(audience.count(moment().await) >= 1);
     }
     assert_eq!(audience.count(moment().await), 1, "gone within a minute");
+    assert_eq!(status(&origin, PLAYBACK).await, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]

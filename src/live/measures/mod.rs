@@ -21,6 +21,8 @@ pub use self::metric::{Metric, Of};
 use super::health::{Second, Summary};
 use super::registry::Registry;
 use crate::base::clock::{SharedClock, WallTime};
+use crate::base::ids;
+use crate::events::{Event, Kind, ServerLimit};
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -67,8 +69,14 @@ const HEALTHS: [Summary; 3] = [Summary::Healthy, Summary::Starving, Summary::Unk
 #[derive(Debug, Default)]
 pub struct Measures(Mutex<State>);
 
-/// Keeps the measures current for ever.
-pub async fn keep(measures: Arc<Measures>, registry: Arc<Registry>, clock: SharedClock) {
+/// Keeps the measures current for ever, and tells when `max_viewers` watch.
+pub async fn keep(
+    measures: Arc<Measures>,
+    registry: Arc<Registry>,
+    clock: SharedClock,
+    max_viewers: u64,
+) {
+    let mut was_full = false;
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
@@ -76,9 +84,35 @@ pub async fn keep(measures: Arc<Measures>, registry: Arc<Registry>, clock: Share
         let now = ticks.tick().await;
         let seen = measures.seen();
         let looks = registry.looks(|channel| seen.get(channel).copied().unwrap_or_default());
+        let full = full(&looks, max_viewers, clock.now());
+        if let Some(event) = full.clone().filter(|_| !was_full) {
+            registry.events().emit(event);
+        }
+        was_full = full.is_some();
         measures.take(clock.now(), now.duration_since(last).as_secs_f64(), looks);
         last = now;
     }
+}
+
+/// The breach of `max_viewers`, if so many watch.
+fn full(looks: &[Look], max_viewers: u64, now: WallTime) -> Option<Event> {
+    let viewers: u64 = looks.iter().map(|look| look.viewers).sum();
+    let most = looks.iter().max_by_key(|look| look.viewers)?;
+    let exceeded_by = (viewers + 1)
+        .checked_sub(max_viewers)
+        .filter(|by| *by > 0)?;
+    Some(Event {
+        id: ids::uuid(),
+        time: now,
+        channel_id: most.channel.parse().ok()?,
+        channel_name: String::new(),
+        stream_id: None,
+        kind: Kind::ServerLimitBreach {
+            limit: ServerLimit::Viewers,
+            limit_value: max_viewers,
+            exceeded_by,
+        },
+    })
 }
 
 impl Measures {
@@ -306,6 +340,21 @@ mod tests {
             uncounted: 0,
             seconds: seconds.iter().map(second).collect(),
         }
+    }
+
+    #[test]
+    fn as_many_viewers_as_may_be_are_a_breach() {
+        let looks = [look("abcdABCDefgh", 3, &[]), look("abcdABCDefgi", 7, &[])];
+        let by = |max: u64| {
+            let event = full(&looks, max, WallTime(0))?;
+            assert_eq!(event.name(), "Concurrent Viewers");
+            match event.kind {
+                Kind::ServerLimitBreach { exceeded_by, .. } => Some(exceeded_by),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!([11, 10, 8].map(by), [None, Some(1), Some(3)]);
+        assert!(full(&[], 0, WallTime(0)).is_none(), "nobody is live");
     }
 
     #[test]

@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode,
+};
 
 /// The query parameter that holds a presigned request's signature, and is not signed itself.
 pub const SIGNATURE_PARAMETER: &str = "X-Amz-Signature";
@@ -33,13 +35,17 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Name and value of every query parameter, decoded.
+    /// Name and value of every query parameter, decoded; what is no UTF-8 is replaced.
     pub fn parameters(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        let lossy = |text| percent_decode_str(text).decode_utf8_lossy();
+        self.pairs()
+            .map(move |(name, value)| (lossy(name), lossy(value)))
+    }
+
+    /// The same as they came.
+    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let pairs = self.query.split('&').filter(|pair| !pair.is_empty());
-        pairs.map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        })
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
     /// The values of a header, spaces trimmed and joined as they are signed; none if it is missing or no text.
@@ -96,11 +102,10 @@ fn canonical_path(path: &str) -> String {
 
 /// Sorted by encoded name, then by encoded value.
 fn canonical_query(head: &Head<'_>) -> String {
-    let signed = head
-        .parameters()
-        .filter(|(name, _)| name != SIGNATURE_PARAMETER);
-    let mut pairs: Vec<_> = signed
-        .map(|(name, value)| (encode(&name), encode(&value)))
+    let pairs = head.pairs();
+    let pairs = pairs.map(|(name, value)| (encode_anew(name), encode_anew(value)));
+    let mut pairs: Vec<_> = pairs
+        .filter(|(name, _)| name != SIGNATURE_PARAMETER)
         .collect();
     pairs.sort_unstable();
     let pairs: Vec<_> = pairs.iter().map(|(n, v)| format!("{n}={v}")).collect();
@@ -111,13 +116,30 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-fn decode(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
+/// What is encoded somehow, encoded as it is signed; the bytes need not be text.
+fn encode_anew(text: &str) -> String {
+    let bytes: Cow<'_, [u8]> = percent_decode_str(text).into();
+    percent_encode(&bytes, RESERVED).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_apart() {
+        let headers = HeaderMap::new();
+        let query = |query| {
+            canonical_query(&Head {
+                method: "GET",
+                path: "/",
+                query,
+                headers: &headers,
+            })
+        };
+        assert_eq!(query("a=%fe"), "a=%FE");
+        assert_eq!(query("a=%FF&%C3%A9=+"), "%C3%A9=%2B&a=%FF");
+    }
 
     #[test]
     fn the_form_of_a_request_of_the_aws_command_line() {

@@ -246,7 +246,7 @@ mod tests {
             &Config::default(),
             Arc::new(SystemClock),
         );
-        let begin = tokio::time::Instant::now();
+        let begin = Instant::now();
         let request = Request::get("/").body(()).unwrap();
         let client = IpAddr::from([192, 0, 2, 1]);
         let answer = origin.multivariant("abcdABCDefgh", &request, client).await;

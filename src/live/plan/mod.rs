@@ -185,11 +185,14 @@ impl Transcoding {
     /// Plans a stream. `slots` are the renditions that its playlists have already.
     pub(super) fn plan(&self, channel: &Channel, facts: &Facts, slots: Option<&Ladder>) -> Setup {
         let source = describe(facts);
-        let ladder = match (self.config.enabled, slots) {
+        let mut ladder = match (self.config.enabled, slots) {
             (false, _) => passed_through(&source),
             (true, None) => Ladder::plan(self.table(channel), &source),
             (true, Some(slots)) => slots.refit(self.table(channel), &source),
         };
+        if self.config.ladder == transcode::Mode::OnDemand {
+            pass_sound(&mut ladder, &source);
+        }
         let mut setup = Setup {
             ladder,
             job: None,
@@ -370,6 +373,22 @@ fn describe(facts: &Facts) -> ladder::Source {
                 is_passable: audio.is_widely_playable(),
                 bitrate_bps: facts.source.audio_bps,
             }),
+    }
+}
+
+/// Beside a source that is passed on, every rendition has its sound as it is, if every player takes it: sound is encoded
+/// without a break or not at all, and what nobody watches is to cost nothing.
+fn pass_sound(ladder: &mut Ladder, source: &ladder::Source) {
+    let mut videos = ladder.rungs.iter().map(|rung| &rung.video);
+    let passes = videos.any(|video| *video == RungVideo::Source);
+    let sound = source.audio.as_ref().filter(|audio| audio.is_passable);
+    let Some(sound) = sound.filter(|_| passes) else {
+        return;
+    };
+    for rung in &mut ladder.rungs {
+        if matches!(rung.audio, RungAudio::Encode { .. }) {
+            (rung.audio, rung.audio_bps) = (RungAudio::Source, sound.passed_bps());
+        }
     }
 }
 

@@ -104,6 +104,21 @@ fn each_channel_type_has_its_renditions_and_encodes_each_sound_once() {
 }
 
 #[test]
+fn on_demand_all_have_the_sound_of_a_source_that_passes() {
+    let mut transcoding = transcoding(true, transcode::Basic::Transcode);
+    transcoding.config.ladder = transcode::Mode::OnDemand;
+    let plan = |facts: &Facts| transcoding.plan(&channel(Standard), facts, None);
+    let setup = plan(&facts(true, STEREO_48K));
+    assert_eq!(sounds(&setup), []);
+    let is_passed = |rung: &Rung| rung.audio == RungAudio::Source && rung.audio_bps > 0;
+    assert!(setup.ladder.rungs.iter().all(is_passed), "{setup:?}");
+    // As ever where the pictures or the sound are encoded anyway.
+    assert_eq!(sounds(&plan(&facts(false, STEREO_48K))).len(), 2);
+    assert_eq!(sounds(&plan(&facts(true, MONO_22K))).len(), 3);
+    assert!(sounds(&plan(&facts(true, None))).is_empty());
+}
+
+#[test]
 fn what_only_some_players_take_leads_a_whole_ladder() {
     let beside = |is_passable| {
         let mut facts = facts(is_passable, STEREO_48K);

@@ -25,6 +25,8 @@ pub enum MediaEvent {
     Notice(String),
     /// Words for the streamer: of several tracks of pictures one is used.
     TracksUnused(String),
+    /// The configuration of a further track of pictures, with its number, the first or a changed one.
+    OtherTrack(u8, Arc<VideoConfig>),
     /// Words for those who watch.
     Text(String),
     /// What went wrong since the last time it was told.

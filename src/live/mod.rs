@@ -30,6 +30,7 @@ pub use plan::Transcoding;
 pub use registry::{Registry, State, Status};
 pub use session::seats::Takeover;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,6 +60,19 @@ pub struct Ingest {
     pub declared_bps: Option<u64>,
     /// Sound, if there is any.
     pub audio: Option<AudioIngest>,
+    /// Further tracks of pictures, by their numbers.
+    pub tracks: BTreeMap<u8, TrackIngest>,
+}
+
+/// A track of pictures beside the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackIngest {
+    /// For example `avc1.64001f`.
+    pub codec: String,
+    /// Width and height in square pixels.
+    pub size: (u16, u16),
+    /// Frames per 1000 seconds, if the track says it.
+    pub fps_millis: Option<u32>,
 }
 
 /// What a publisher sends of sound.
@@ -86,6 +100,7 @@ impl SourceConfig {
                 sample_rate: audio.sample_rate(),
                 channels: audio.channels(),
             }),
+            tracks: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! An encoder sends several tracks of pictures: where they may come, and must, and which of them viewers see.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api;
 use super::support::clips::{clip, frame_count};
@@ -50,11 +50,18 @@ fn with_tracks(own: &Recording, other: &Recording, numbers: std::ops::Range<u8>)
     Recording { tags }
 }
 
+/// The stream session, as it is told while it is live.
+async fn session(server: &TestServer, channel: &Channel) -> Value {
+    let arn = format!("arn:aws:ivs:us-east-1:000000000000:channel/{}", channel.id);
+    let input = json!({"channelArn": arn});
+    api::call(server, "get_stream_session", &input).await["streamSession"].clone()
+}
+
 /// What the end of the channel's stream session is told with.
 async fn code_of_end(server: &TestServer, channel: &Channel) -> Option<String> {
     let ended = eventually(10, "the end of the session", || async {
         let events = server.events(channel).await;
-        let is_end = |event: &serde_json::Value| event["event_name"] == "Session Ended";
+        let is_end = |event: &Value| event["event_name"] == "Session Ended";
         events.into_iter().rev().find(is_end)
     });
     ended.await["code"].as_str().map(str::to_owned)
@@ -71,15 +78,21 @@ async fn of_several_tracks_viewers_see_the_first_and_the_streamer_is_told() {
         let publisher = Publisher::connect(server.rtmp, "app", &channel.stream_key).await;
         let watch = async {
             let url = media_playlist_url(&channel.playback_url).await;
-            follow_to_end(&url).await
+            tokio::join!(follow_to_end(&url), session(&server, &channel))
         };
         let both = async { tokio::join!(watch, recording.publish(publisher.unwrap())) };
-        let (watched, published) = Box::pin(within(60, "end of the playlist", both)).await;
+        let ((watched, session), published) =
+            Box::pin(within(60, "end of the playlist", both)).await;
         published.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = watched.write(folder.path());
         assert_eq!(files.len(), 1, "no discontinuity");
         assert_eq!(frame_count(&files[0]), own.pictures(), "every frame");
+        let videos = session["ingestConfigurations"]["videoConfigurations"].as_array();
+        let tracks = videos.unwrap().iter().map(|video| &video["track"]);
+        let expected = ["Track0", "Track1", "Track2", "Track3", "Track4"];
+        assert!(tracks.eq(expected.iter()), "{session}");
+        assert_eq!(videos.unwrap()[4]["codec"], "avc1.64000C");
         assert_eq!(code_of_end(&server, &channel).await, None);
         let events = server.events(&channel).await;
         let told = events
@@ -96,6 +109,7 @@ async fn tracks_against_the_rules_end_the_session_with_the_code_of_ivs() {
     let one = Recording::read(&clip("fps30.flv"));
     let three = with_tracks(&one, &one, 1..3);
     let six = with_tracks(&one, &one, 1..6);
+    let larger = with_tracks(&one, &Recording::read(&clip("ladder_720p30.flv")), 1..2);
     let plain = server.new_channel("plain").await;
     let allowing = channel(&server, "ALLOW").await;
     let requiring = channel(&server, "REQUIRE").await;
@@ -111,6 +125,12 @@ async fn tracks_against_the_rules_end_the_session_with_the_code_of_ivs() {
             &six,
             "InvalidMultitrackInputTrackCount",
             "more than 5",
+        ),
+        (
+            &allowing,
+            &larger,
+            "InvalidMultitrackInputVideoTrackMediaProperties",
+            "is larger than the first one",
         ),
         (
             &requiring,

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::Sources;
-use crate::live::{Ingest, Status};
+use crate::live::{Ingest, Status, TrackIngest};
 use crate::model::StreamSession;
 
 /// The member that a session has once its stream is known.
@@ -57,14 +57,36 @@ fn describe(status: &Status, ingest: &Ingest) -> Map<String, Value> {
     if let Some(audio) = &audio {
         first["audio"] = audio.clone();
     }
+    let mut videos = vec![with(video, "", "")];
+    for (number, track) in &ingest.tracks {
+        videos.push(with(further(status, ingest, *number, track), "", ""));
+    }
     let all = json!({
-        "videoConfigurations": [with(video, "", "")],
+        "videoConfigurations": videos,
         "audioConfigurations": audio.into_iter().collect::<Vec<_>>(),
     });
     Map::from_iter([
         (MEMBER.to_owned(), first),
         ("ingestConfigurations".to_owned(), all),
     ])
+}
+
+/// A track that is not the first. Encoders declare one rate for all of them.
+fn further(status: &Status, ingest: &Ingest, number: u8, track: &TrackIngest) -> Value {
+    let (profile, level) = profile_and_level(&track.codec);
+    let (width, height) = track.size;
+    let fps_millis = track.fps_millis.unwrap_or(status.fps_millis);
+    json!({
+        "codec": track.codec,
+        "encoder": ingest.encoder,
+        "targetBitrate": 0,
+        "targetFramerate": (fps_millis + 500) / 1000,
+        "videoWidth": width,
+        "videoHeight": height,
+        "profile": profile,
+        "level": level,
+        "track": format!("Track{number}"),
+    })
 }
 
 /// Of `avc1.PPCCLL`; empty for another codec.

@@ -5,6 +5,7 @@
 //! Repeated configurations vanish here, broken units are dropped and counted.
 //! Not here: which audio a rendition can take (`live`): every configuration is passed on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub struct Demuxer {
     timeline: Timeline,
     tracks: VideoTracks,
     /// To be said with the next event.
-    untold: Option<MediaEvent>,
+    untold: VecDeque<MediaEvent>,
     notices: Vec<String>,
     has_ended: bool,
     dropped: u64,
@@ -80,7 +81,7 @@ impl Demuxer {
 
     /// What the last message gave beside what was returned; to be asked until there is nothing more.
     pub fn rest(&mut self) -> Option<MediaEvent> {
-        self.rest.take().or_else(|| self.untold.take())
+        self.rest.take().or_else(|| self.untold.pop_front())
     }
 
     /// Takes a video message.
@@ -93,7 +94,15 @@ impl Demuxer {
         match flv::parse_video(body) {
             Ok(VideoTag::Multitrack { first, others }) => {
                 if self.tracks.saw_others(&others)? {
-                    self.untold = Some(MediaEvent::TracksUnused(ONE_IS_USED.to_owned()));
+                    let words = ONE_IS_USED.to_owned();
+                    self.untold.push_back(MediaEvent::TracksUnused(words));
+                }
+                for (number, tag) in &others {
+                    let first = self.video.as_deref();
+                    if let Some(config) = self.tracks.configuration(*number, tag, first)? {
+                        let event = MediaEvent::OtherTrack(*number, config);
+                        self.untold.push_back(event);
+                    }
                 }
                 match first {
                     Some(first) => self.first_track(timestamp, *first, now),

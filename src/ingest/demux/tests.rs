@@ -225,7 +225,17 @@ fn of_several_tracks_the_first_is_taken_in_either_form() {
         video(&mut demuxer, &config),
         Some(MediaEvent::VideoConfig(_))
     ));
-    // Both in one message: the picture, and the word that another track is there.
+    // Another says what it is, and both come in one message.
+    let other = tag(b"\x96\x00avc1\x03", X264_360P30);
+    assert_eq!(video(&mut demuxer, &other), None);
+    assert!(matches!(demuxer.rest(), Some(MediaEvent::TracksUnused(_))));
+    let told = demuxer.rest();
+    assert!(
+        matches!(&told, Some(MediaEvent::OtherTrack(3, config)) if config.width == 640),
+        "{told:?}"
+    );
+    assert_eq!(video(&mut demuxer, &other), None);
+    assert_eq!(demuxer.rest(), None, "nothing new");
     let unit = b"\x00\x00\x00\x00\x00\x00\x02\x65\x88";
     let size = [0, 0, 9];
     let many = [&b"\x96\x11avc1\x00"[..], &size, unit, b"\x03", &size, unit];
@@ -235,11 +245,15 @@ fn of_several_tracks_the_first_is_taken_in_either_form() {
         matches!(&picture, Some(MediaEvent::Sample(sample)) if sample.is_sync),
         "{picture:?}"
     );
-    assert!(matches!(demuxer.rest(), Some(MediaEvent::TracksUnused(_))));
     assert_eq!(demuxer.rest(), None);
     let next = demuxer.video(80, &many, SOON).unwrap();
     assert!(matches!(next, Some(MediaEvent::Sample(_))));
     assert_eq!(demuxer.rest(), None, "told once");
+    let vvc = Bytes::from_static(b"\x96\x00vvc1\x02record");
+    assert_eq!(
+        demuxer.video(80, &vvc, SOON).unwrap_err().event_code,
+        Some("InvalidMultitrackInputVideoTrackMediaProperties")
+    );
     // Sound: the first track is heard, another is nothing.
     let stereo = Bytes::from_static(b"\x95\x00mp4a\x00\x11\x90");
     assert!(matches!(

@@ -1,7 +1,7 @@
 //! FLV tag bodies, legacy and Enhanced RTMP: what one audio or video message carries.
 //!
 //! In:  the body of an RTMP audio or video message. Out: a [`VideoTag`] or [`AudioTag`] that shares
-//! its memory. Codecs that are not taken are named; of a multitrack message the first track is read, the others are numbered.
+//! its memory. Codecs that are not taken are named; of a multitrack message each track is read.
 //! Not here: state between messages (`demux`), timestamps (`timeline`), the codec's own bytes
 //! (`media::codec`).
 //! Read: Adobe FLV 10.1 annex E.4, Veovera Enhanced RTMP v2 "Enhanced Audio" and "Enhanced Video".
@@ -46,8 +46,8 @@ pub enum VideoTag {
     Multitrack {
         /// What the first track, number 0, says in it.
         first: Option<Box<Self>>,
-        /// Numbers of the others.
-        others: Vec<u8>,
+        /// The others, each with its number and what it says.
+        others: Vec<(u8, Self)>,
     },
     /// A codec or form that is not carried, by its name.
     Unsupported(String),
@@ -96,7 +96,10 @@ pub fn parse_video(body: &Bytes) -> Result<VideoTag, Malformed> {
         ExPacket::Single(packet) => packet.video(),
         ExPacket::Tracks { first, others } => Ok(VideoTag::Multitrack {
             first: first.map(Unit::video).transpose()?.map(Box::new),
-            others,
+            others: others
+                .into_iter()
+                .map(|(number, unit)| Ok((number, unit.video()?)))
+                .collect::<Result<_, _>>()?,
         }),
     }
 }
@@ -188,10 +191,10 @@ fn video_packet(kind: VideoKind, packet_type: u8, mut body: Bytes) -> Result<Vid
 /// An enhanced packet after its `ModEx` prefixes.
 enum ExPacket {
     Single(Unit),
-    /// The packet of track 0, and the numbers of the others.
+    /// The packet of track 0, and those of the others with their numbers.
     Tracks {
         first: Option<Unit>,
-        others: Vec<u8>,
+        others: Vec<(u8, Unit)>,
     },
 }
 
@@ -287,16 +290,14 @@ fn multitrack(mut rest: Bytes) -> Result<ExPacket, Malformed> {
         if rest.len() < size {
             return Err(Malformed);
         }
-        let body = rest.split_to(size);
+        let unit = Unit {
+            packet_type,
+            four_cc: codec,
+            body: rest.split_to(size),
+        };
         match track {
-            0 => {
-                first = Some(Unit {
-                    packet_type,
-                    four_cc: codec,
-                    body,
-                });
-            }
-            _ => others.push(track),
+            0 => first = Some(unit),
+            number => others.push((number, unit)),
         }
         if rest.is_empty() {
             break;

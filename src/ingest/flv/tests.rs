@@ -166,8 +166,8 @@ fn skips_mod_ex_prefixes_within_bounds() {
 }
 
 #[test]
-fn of_several_tracks_the_first_is_read_and_the_others_are_numbered() {
-    let tracks = |first: Option<VideoTag>, others: &[u8]| VideoTag::Multitrack {
+fn of_several_tracks_each_is_read() {
+    let tracks = |first: Option<VideoTag>, others: &[(u8, VideoTag)]| VideoTag::Multitrack {
         first: first.map(Box::new),
         others: others.to_vec(),
     };
@@ -178,15 +178,18 @@ fn of_several_tracks_the_first_is_read_and_the_others_are_numbered() {
         &[7, 0, 0, 1, b'v'].repeat(MAX_TRACKS),
     ];
     let cases: [(&[u8], VideoTag); 6] = [
-        (b"\x96\x01avc1\x01\0\0\0rest", tracks(None, &[1])),
+        (
+            b"\x96\x01avc1\x01\0\0\0rest",
+            tracks(None, &[(1, frame(0, b"rest"))]),
+        ),
         (
             b"\x96\x01avc1\x00\0\0\x21unit",
             tracks(Some(frame(33, b"unit")), &[]),
         ),
-        // Codecs of their own, and none of them has to be known beyond the first.
+        // Codecs of their own.
         (
             b"\x96\x20avc1\x00\x00\x00\x02xxzzzz\x09\x00\x00\x01x",
-            tracks(Some(config), &[9]),
+            tracks(Some(config), &[(9, no_video("codec \"zzzz\""))]),
         ),
         (
             b"\x96\x20vvc1\x00\x00\x00\x00",
@@ -199,7 +202,10 @@ fn of_several_tracks_the_first_is_read_and_the_others_are_numbered() {
         ),
         (
             &many.concat(),
-            tracks(Some(frame(0, b"u")), &[7; MAX_TRACKS - 1]),
+            tracks(
+                Some(frame(0, b"u")),
+                &vec![(7, frame(0, b"v")); MAX_TRACKS - 1],
+            ),
         ),
     ];
     for (bytes, tag) in cases {

@@ -206,7 +206,7 @@ impl Intake {
             MediaEvent::TracksUnused(words) => return Action::Tell(Code::TracksUnused, words),
             MediaEvent::Notice(words) => return Action::Tell(Code::AudioUnsupported, words),
             MediaEvent::Text(text) => return Action::Say(text),
-            MediaEvent::Trouble(_) => {}
+            MediaEvent::Trouble(_) | MediaEvent::OtherTrack(..) => {}
             MediaEvent::AudioConfig(config) => return self.audio_config(&config),
             MediaEvent::Sample(sample) => return self.sample(sample),
             MediaEvent::Metadata(metadata) => self.metadata = metadata,

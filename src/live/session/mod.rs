@@ -17,7 +17,7 @@ pub(super) mod seats;
 mod stream;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::filling::{Filling, next_slate};
 use self::seats::{Seat, Seats};
 use self::watch::Watch;
+use super::TrackIngest;
 use super::health::Health;
 use super::intake::{Action, Ending, Intake};
 use super::ledger::Ledger;
@@ -81,6 +82,8 @@ pub(super) struct Publisher {
     stop_tx: oneshot::Sender<Refusal>,
     intake: Intake,
     watch: Watch,
+    /// Its further tracks of pictures.
+    tracks: BTreeMap<u8, TrackIngest>,
     /// What its stream is, once that is known.
     facts: Option<Facts>,
     /// When it attached; since it is live: when its last picture was shown, or could be.

@@ -3,6 +3,8 @@
 //! In:  connections with the channel's stream key, a candidate's media. Out: the channel's [`Seats`].
 //! Not here: who may sit where (`seats`), what the one that publishes sends (`stream`).
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
 
 use super::seats::{Seating, Seats, Sitting, seat};
@@ -101,6 +103,7 @@ impl ChannelTask {
             media_rx: attach.media_rx,
             stop_tx: attach.stop_tx,
             intake: Intake::new(means),
+            tracks: BTreeMap::new(),
             facts: None,
             seen: now,
             sent: now,

@@ -287,7 +287,8 @@ impl ChannelTask {
             way = ?facts.way,
             "timeline begins"
         );
-        let ingest = facts.source.ingest(&publisher.encoder, facts.declared_bps);
+        let mut ingest = facts.source.ingest(&publisher.encoder, facts.declared_bps);
+        ingest.tracks.clone_from(&publisher.tracks);
         let mut status = lock(&self.status);
         (status.size, status.fps_millis) = ((width, height), facts.fps_millis);
         status.ingest = Some(ingest);

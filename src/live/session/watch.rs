@@ -4,6 +4,7 @@
 //! and an ending if it sends more than it may.
 //! Not here: the measures and rules (`health`), the limits (`limits`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,12 +13,14 @@ use super::seats::Seats;
 use super::{ChannelTask, Publisher};
 use crate::events::Kind;
 use crate::ingest::MediaEvent;
+use crate::live::TrackIngest;
 use crate::live::health::{Change, Code, Meter, Terms};
 use crate::live::intake::Ending;
 use crate::live::limits::{Breach, Limits};
 use crate::live::plan;
 use crate::live::registry::{Context, lock};
 use crate::live::start::segment_limit_ms;
+use crate::media::codec::VideoConfig;
 use crate::model::Channel;
 use crate::playlist;
 
@@ -105,9 +108,29 @@ impl ChannelTask {
         let breach = match event {
             MediaEvent::VideoConfig(config) => watch.limits.set_size(config.width, config.height),
             MediaEvent::TracksUnused(_) => watch.limits.set_tracks(),
+            MediaEvent::OtherTrack(number, config) => {
+                self.note_track(publisher, *number, config);
+                None
+            }
             _ => None,
         }?;
         self.breach(publisher, &breach, Code::ResolutionHigh)
+    }
+
+    /// A further track of pictures is what it is from now on.
+    fn note_track(&self, publisher: &mut Publisher, number: u8, config: &Arc<VideoConfig>) {
+        let (width, height) = config.display_size();
+        let track = TrackIngest {
+            codec: config.codec_string(),
+            size: (width, height),
+            fps_millis: config.declared_fps_millis,
+        };
+        publisher.tracks.insert(number, track);
+        if publisher.live_since.is_some()
+            && let Some(ingest) = &mut lock(&self.status).ingest
+        {
+            ingest.tracks.clone_from(&publisher.tracks);
+        }
     }
 
     /// A second of the publisher's has passed. Whether the playlists end with it.

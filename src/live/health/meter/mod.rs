@@ -105,6 +105,7 @@ impl Meter {
             }
             MediaEvent::Notice(_)
             | MediaEvent::TracksUnused(_)
+            | MediaEvent::OtherTrack(..)
             | MediaEvent::Text(_)
             | MediaEvent::End(_) => {}
         }

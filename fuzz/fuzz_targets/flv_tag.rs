@@ -16,18 +16,23 @@ fuzz_target!(|data: &[u8]| {
         assert!(!part.is_empty() && whole.start <= part.start && part.end <= whole.end);
     };
     if first & 1 == 0 {
-        let tag = match flv::parse_video(&body) {
+        let mut tags = Vec::new();
+        match flv::parse_video(&body) {
             Ok(VideoTag::Multitrack { first, others }) => {
-                assert!(others.len() <= 8 && !others.contains(&0));
-                first.map_or(Ok(VideoTag::Nothing), |first| Ok(*first))
+                assert!(others.len() <= 8 && others.iter().all(|(number, _)| *number != 0));
+                tags.extend(first.map(|first| *first));
+                tags.extend(others.into_iter().map(|(_, tag)| tag));
             }
-            tag => tag,
-        };
-        match tag {
-            Ok(VideoTag::Multitrack { .. }) => panic!("nothing nests"),
-            Ok(VideoTag::Config(_, part) | VideoTag::Frame { data: part, .. }) => inside(&part),
-            Ok(VideoTag::Unsupported(name)) => assert!(name.len() < 500),
-            _ => {}
+            Ok(tag) => tags.push(tag),
+            Err(_) => {}
+        }
+        for tag in tags {
+            match tag {
+                VideoTag::Multitrack { .. } => panic!("nothing nests"),
+                VideoTag::Config(_, part) | VideoTag::Frame { data: part, .. } => inside(&part),
+                VideoTag::Unsupported(name) => assert!(name.len() < 500),
+                _ => {}
+            }
         }
     } else {
         let tag = match flv::parse_audio(&body) {
